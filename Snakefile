@@ -1,0 +1,42 @@
+# The experiment: data → train → evaluate → tables. Laid out in workflow/, configured in workflow/config/.
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+
+configfile: "workflow/config/config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/aggregate.smk"
+
+
+for extra in extra_rules():
+
+    include: extra
+
+
+rule all:
+    default_target: True
+    input:
+        tables(),
+        figures(),
+        f"results/report/{SUITE}.html",
+
+
+rule data:
+    input:
+        data_files(),
+
+
+rule runs:
+    input:
+        run_files(),
+
+
+rule tables:
+    input:
+        tables(),

@@ -1,0 +1,69 @@
+"""A plain GAN with the networks of the structural GAN, so that only the objective differs.
+
+The projection ends in one logit; the discriminator is spectrally normalised (Miyato et al. 2018, arXiv 1802.05957), the
+loss is the hinge or the non-saturating one. The representation is the pooled feature of the discriminator's moving average.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+from structgan import optim
+from structgan.losses import adversarial
+from structgan.method import Method
+from structgan.models.discriminator import Discriminator
+from structgan.models.generator import Generator
+from structgan.models.memory import follow, frozen_copy
+
+
+class PlainGAN(Method):
+    """Real against generated, one logit."""
+
+    def __init__(self, settings: Mapping[str, Any], image_size: int, num_classes: int, steps: int) -> None:
+        super().__init__(settings, image_size, num_classes, steps)
+        self.discriminator = Discriminator(image_size, **settings["discriminator"], embedding=1)
+        if settings["spectral_norm"]:
+            for module in list(self.discriminator.modules()):
+                if isinstance(module, nn.Conv2d | nn.Linear):
+                    spectral_norm(module)
+        self.gan_generator = Generator(image_size, **settings["generator"])
+        self.average_discriminator = frozen_copy(self.discriminator)
+        self.generator = frozen_copy(self.gan_generator)
+        self.encoder = self.average_discriminator.backbone
+        optimiser = settings["optimiser"]
+        self.optimiser_d = optim.build(self.discriminator.parameters(), optimiser["discriminator"])
+        self.optimiser_g = optim.build(self.gan_generator.parameters(), optimiser["generator"])
+
+    def optimisers(self) -> dict[str, torch.optim.Optimizer]:
+        return {"discriminator": self.optimiser_d, "generator": self.optimiser_g}
+
+    def sample(self, n: int, generator: torch.Generator) -> Tensor:
+        """Images of the generator's moving average. Shape: (n, 3, H, W), values in [-1, 1]."""
+        return self.draw(n, self.settings["generator"]["latent"], generator)
+
+    def step(self, views: list[Tensor], labels: Tensor | None) -> dict[str, Tensor]:
+        (real,) = views
+        fake = self.gan_generator(self.noise(len(real), self.settings["generator"]["latent"]))
+        form = self.settings["loss"]
+
+        logits = self.discriminator(torch.cat([real, fake.detach()]))[1].squeeze(1)
+        loss_d = adversarial.discriminator_loss(*logits.chunk(2), form)
+        self.optimiser_d.zero_grad(set_to_none=True)
+        loss_d.backward()
+        self.optimiser_d.step()
+
+        self.discriminator.requires_grad_(False)
+        loss_g = adversarial.generator_loss(self.discriminator(fake)[1].squeeze(1), form)
+        self.optimiser_g.zero_grad(set_to_none=True)
+        loss_g.backward()
+        self.optimiser_g.step()
+        self.discriminator.requires_grad_(True)
+
+        follow(self.average_discriminator, self.discriminator, self.settings["ema"])
+        follow(self.generator, self.gan_generator, self.settings["ema"])
+        return {"d_adversarial": loss_d.detach(), "g_adversarial": loss_g.detach()}

@@ -1,0 +1,22 @@
+"""Reference row without training: the encoder as it is initialised. Its probe is the floor that a method must beat."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from structgan.method import Method
+from structgan.models.discriminator import Backbone
+
+
+class Random(Method):
+    """An untrained encoder; ``step`` changes nothing."""
+
+    def __init__(self, settings: Mapping[str, Any], image_size: int, num_classes: int, steps: int) -> None:
+        super().__init__(settings, image_size, num_classes, steps)
+        self.encoder = Backbone(image_size, **settings["encoder"])
+
+    def step(self, views: list[Tensor], labels: Tensor | None) -> dict[str, Tensor]:
+        return {}

@@ -1,0 +1,44 @@
+"""SimCLR (Chen et al. 2020, arXiv 2002.05709): two views of an image agree, all others in the batch differ.
+
+Loss and projection head are lightly's; the encoder is the backbone of the structural GAN's discriminator, so that the
+architecture is the same in every row of a table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from lightly.loss import NTXentLoss
+from lightly.models.modules import SimCLRProjectionHead
+from torch import Tensor
+
+from structgan import optim
+from structgan.method import Method
+from structgan.models.discriminator import Backbone
+
+
+class SimCLR(Method):
+    """NT-Xent on two augmented views."""
+
+    views = 2
+
+    def __init__(self, settings: Mapping[str, Any], image_size: int, num_classes: int, steps: int) -> None:
+        super().__init__(settings, image_size, num_classes, steps)
+        self.encoder = Backbone(image_size, **settings["encoder"])
+        self.head = SimCLRProjectionHead(self.encoder.features, settings["head_hidden"], settings["head_output"])
+        self.criterion = NTXentLoss(temperature=settings["temperature"])
+        self.optimiser = optim.build([*self.encoder.parameters(), *self.head.parameters()], settings["optimiser"])
+
+    def optimisers(self) -> dict[str, torch.optim.Optimizer]:
+        return {"encoder": self.optimiser}
+
+    def step(self, views: list[Tensor], labels: Tensor | None) -> dict[str, Tensor]:
+        optim.schedule(self.optimiser, self.settings["optimiser"], self.step_index, self.steps)
+        projections = self.head(self.encoder(torch.cat(views)))
+        loss = self.criterion(*projections.chunk(2))
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimiser.step()
+        return {"nt_xent": loss.detach()}

@@ -1,0 +1,40 @@
+"""Supervised reference row: the same encoder trained with the labels, an upper bound for what a probe can read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from structgan import optim
+from structgan.method import Method
+from structgan.models.discriminator import Backbone
+
+
+class Supervised(Method):
+    """Cross-entropy on the training labels."""
+
+    uses_labels = True
+
+    def __init__(self, settings: Mapping[str, Any], image_size: int, num_classes: int, steps: int) -> None:
+        super().__init__(settings, image_size, num_classes, steps)
+        self.encoder = Backbone(image_size, **settings["encoder"])
+        self.classifier = nn.Linear(self.encoder.features, num_classes)
+        parameters = [*self.encoder.parameters(), *self.classifier.parameters()]
+        self.optimiser = optim.build(parameters, settings["optimiser"])
+
+    def optimisers(self) -> dict[str, torch.optim.Optimizer]:
+        return {"encoder": self.optimiser}
+
+    def step(self, views: list[Tensor], labels: Tensor | None) -> dict[str, Tensor]:
+        assert labels is not None
+        optim.schedule(self.optimiser, self.settings["optimiser"], self.step_index, self.steps)
+        logits = self.classifier(self.encoder(views[0]))
+        loss = F.cross_entropy(logits, labels)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimiser.step()
+        return {"cross_entropy": loss.detach(), "train_accuracy": (logits.argmax(1) == labels).float().mean()}

@@ -1,0 +1,5 @@
+"""``python -m structgan``."""
+
+from structgan.cli import main
+
+main()

@@ -1,0 +1,170 @@
+"""The command line: thin verbs, one per rule of the DAG and named like them. Heavy imports wait until a verb needs them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from structgan import __version__
+from structgan.errors import UserError
+
+PATH = click.Path(path_type=Path)
+RUN = click.option("--run", required=True, type=PATH, help="Folder of the run; it holds config.json.")
+DATA = click.option("--data", required=True, type=PATH, help="Prepared data set (data/prepared/NAME.safetensors).")
+PROTOCOL = click.option("--protocol", required=True, type=PATH, help="Evaluation settings of the suite (protocol.json).")
+PLAN = click.option("--plan", required=True, type=PATH, help="The suite's plan.json.")
+OUT = click.option("--out", required=True, type=PATH, help="Where to write.")
+DEVICE = click.option(
+    "--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]), help="Where to compute."
+)
+
+
+def resolve_device(device: str) -> str:
+    """``auto`` as what this machine has; ``cuda`` is refused where there is none."""
+    from structgan.environment import best_device
+
+    best = best_device()
+    if device == "cuda" and best != "cuda":
+        raise UserError("--device cuda: no GPU is visible to PyTorch (allowed here: cpu, auto)")
+    return best if device == "auto" else device
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__)
+def cli() -> None:
+    """Reproducibility benchmark of structural adversarial objectives for representation learning."""
+
+
+@cli.command()
+@click.option("--configfile", "files", multiple=True, type=str, help="Laid on top of workflow/config/config.yaml.")
+def configure(files: tuple[str, ...]) -> None:
+    """Write the plan of a suite: plan.json, protocol.json and each run's config.json."""
+    from structgan import config, plan
+
+    made = plan.write(config.load(files), [str(config.BASE), *files])
+    click.echo(f"results/runs/{made['suite']}/plan.json: {len(made['cells'])} runs")
+
+
+@cli.command()
+@click.option("--settings", required=True, type=PATH, help="The data set's settings (data/prepared/NAME.json).")
+@click.option("--raw", default="data/raw", show_default=True, type=PATH, help="Folder of downloaded archives.")
+@OUT
+def prepare(settings: Path, raw: Path, out: Path) -> None:
+    """Prepare a data set once, as one memory-mappable file."""
+    from structgan import datasets
+    from structgan.files import read_json
+
+    summary = datasets.prepare(read_json(settings), out, raw)
+    click.echo(f"{out}: " + ", ".join(f"{key} {value}" for key, value in summary.items()))
+
+
+@cli.command()
+@DATA
+@PROTOCOL
+@OUT
+@DEVICE
+def extractor(data: Path, protocol: Path, out: Path, device: str) -> None:
+    """Train the embedded feature extractor of the generation metrics on a data set's labels."""
+    from structgan.files import read_json
+    from structgan.metrics import extractor as extractors
+
+    extractors.train(data, read_json(protocol)["extractor"], out)
+
+
+@cli.command()
+@RUN
+@DATA
+@DEVICE
+def train(run: Path, data: Path, device: str) -> None:
+    """Train one run to its end, going on where it stopped."""
+    device = resolve_device(device)
+    from structgan import train as training
+
+    training.run(run, data, device)
+
+
+@cli.command()
+@RUN
+@DATA
+@PROTOCOL
+def probe(run: Path, data: Path, protocol: Path) -> None:
+    """Read a run's frozen features: linear probe, SVM, k-means, kNN, few labels, 2-D map."""
+    from structgan.metrics import probe as probes
+
+    probes.run(run, data, protocol)
+
+
+@cli.command()
+@RUN
+@DATA
+@PROTOCOL
+@click.option("--extractor", type=PATH, default=None, help="Embedded extractor, where the protocol asks for it.")
+def fidelity(run: Path, data: Path, protocol: Path, extractor: Path | None) -> None:
+    """Measure a run's generated images: FID, IS, KID, precision and recall; write a grid of samples."""
+    from structgan.metrics import fidelity as fidelities
+
+    fidelities.run(run, data, protocol, extractor)
+
+
+@cli.command()
+@PLAN
+@OUT
+@click.option("--include-stale", is_flag=True, help="Show numbers of another identity, marked.")
+def table(plan: Path, out: Path, include_stale: bool) -> None:
+    """Aggregate a suite's runs into tables: csv, md and tex."""
+    from structgan.report import tables
+
+    tables.write(plan, out, include_stale=include_stale)
+
+
+@cli.command()
+@PLAN
+@OUT
+def plot(plan: Path, out: Path) -> None:
+    """Draw a suite's figures: svg and png."""
+    from structgan.report import figures
+
+    figures.write(plan, out)
+
+
+@cli.command()
+@PLAN
+@click.option("--tables", required=True, type=PATH, help="Folder of the suite's tables.")
+@click.option("--figures", required=True, type=PATH, help="Folder of the suite's figures.")
+@OUT
+def report(plan: Path, tables: Path, figures: Path, out: Path) -> None:
+    """Write the suite's self-contained HTML page."""
+    from structgan.report import page
+
+    page.write(plan, tables, figures, out)
+
+
+@cli.command()
+@PLAN
+@click.option("--tables", required=True, type=PATH, help="Folder of the suite's tables.")
+def show(plan: Path, tables: Path) -> None:
+    """Print a suite's tables in the terminal."""
+    from structgan.report.tables import print_summary
+
+    print_summary(plan, tables)
+
+
+@cli.command()
+def methods() -> None:
+    """List the methods that were found, without importing them."""
+    from structgan import sources
+
+    for name, path in sources.methods().items():
+        marks = [key.replace("_", " ") for key, value in sources.traits(name).items() if value]
+        click.echo(f"{name:16} {path.relative_to(sources.ROOT)}  {', '.join(marks)}".rstrip())
+
+
+def main() -> None:
+    """Run the command line; what a user can mend is one line and exit code 2."""
+    try:
+        cli()
+    except UserError as error:
+        click.echo(f"structgan: {error}", err=True)
+        sys.exit(2)

@@ -1,0 +1,220 @@
+"""From configuration files to the resolved settings and the identity of a run. Imports no torch.
+
+Files are merged in order, as Snakemake merges its config files: mappings key by key, anything else replaced. Then
+common < data set < method < augmentation < variant gives the settings of one run.
+"""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import functools
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from structgan import sources
+from structgan.errors import UserError, unknown
+
+SCHEMAS = sources.ROOT / "workflow" / "schemas"
+BASE = sources.ROOT / "workflow" / "config" / "config.yaml"
+
+
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """``base`` with ``over`` laid on top: mappings key by key, everything else replaced. Neither is changed."""
+    merged = dict(copy.deepcopy(base))
+    for key, value in over.items():
+        old = merged.get(key)
+        both = isinstance(old, Mapping) and isinstance(value, Mapping)
+        merged[key] = merge(old, value) if both else copy.deepcopy(value)  # type: ignore[arg-type]
+    return merged
+
+
+def read(path: str | Path) -> dict[str, Any]:
+    """One YAML file as a mapping.
+
+    Raises:
+        UserError: it is missing, is not YAML or is no mapping.
+    """
+    try:
+        value = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such configuration file") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(value, dict):
+        raise UserError(f"{path}: must be a mapping of keys, found {type(value).__name__}")
+    return value
+
+
+def load(paths: Iterable[str | Path]) -> dict[str, Any]:
+    """The base configuration with the given files laid on top, checked."""
+    files = [str(path) for path in paths]
+    merged = read(BASE)
+    for path in files:
+        merged = merge(merged, read(path))
+    check(merged, [str(BASE), *files])
+    return merged
+
+
+@functools.cache
+def schema(path: Path) -> dict[str, Any]:
+    """A JSON schema, written as YAML."""
+    return read(path)
+
+
+def check(config: Mapping[str, Any], files: Iterable[str]) -> None:
+    """Types, ranges and keys of a merged configuration against ``workflow/schemas``.
+
+    Args:
+        config: the merged configuration.
+        files: where it came from, last one first in force; an error names the one that holds the key.
+
+    Raises:
+        UserError: the first violation, as one line.
+    """
+    names = list(files)
+    validate(config, SCHEMAS / "config.schema.yaml", (), names)
+    for method, block in config["methods"].items():
+        own = SCHEMAS / "methods" / f"{method}.yaml"
+        if not own.exists():
+            continue
+        settings = block.get("settings", {})
+        validate(settings, own, ("methods", method, "settings"), names)
+        for variant, change in block.get("variants", {}).items():
+            changed = merge(settings, (change or {}).get("settings", {}))
+            validate(changed, own, ("methods", method, "variants", variant, "settings"), names)
+
+
+def validate(value: Any, schema_file: Path, prefix: tuple[str, ...], files: list[str]) -> None:
+    """Check ``value`` against a schema; ``prefix`` is where it stands in the configuration."""
+    import jsonschema
+
+    validator = jsonschema.Draft202012Validator(schema(schema_file))
+    errors = sorted(validator.iter_errors(value), key=lambda e: ([str(p) for p in e.absolute_path], e.message))
+    for error in errors:
+        raise UserError(describe(error, prefix, files))
+
+
+def describe(error: Any, prefix: tuple[str, ...], files: list[str]) -> str:
+    """One line for a schema violation: file, key, value, allowed set."""
+    path = (*prefix, *(str(part) for part in error.absolute_path))
+    if error.validator == "additionalProperties":
+        allowed = sorted(error.schema.get("properties", {}))
+        extra = next(key for key in error.instance if key not in allowed)
+        key = ".".join((*path, str(extra)))
+        near = difflib.get_close_matches(str(extra), allowed, n=1, cutoff=0.5)
+        hint = f", did you mean '{near[0]}'?" if near else ""
+        return f"{origin((*path, str(extra)), files)}: unknown key '{key}'{hint} (allowed: {', '.join(allowed)})"
+    what = error.schema.get("description")
+    note = f" [{what}]" if what and error.validator != "required" else ""
+    value = "" if error.validator == "required" else f" = {json.dumps(error.instance, default=str)[:80]}"
+    reason = error.message if error.validator == "required" else limits(error)
+    return f"{origin(path, files)}: {'.'.join(path) or 'configuration'}{value}: {reason}{note}"
+
+
+def limits(error: Any) -> str:
+    """What a schema allows, in words."""
+    expected = error.validator_value
+    words = {
+        "minimum": "must be at least {}",
+        "maximum": "must be at most {}",
+        "exclusiveMinimum": "must be greater than {}",
+        "exclusiveMaximum": "must be less than {}",
+        "type": "must be of type {}",
+        "enum": "must be one of {}",
+        "pattern": "must match {}",
+        "minItems": "must have at least {} entries",
+        "maxItems": "must have at most {} entries",
+    }
+    if error.validator not in words:
+        return str(error.message)[:160]
+    shown = ", ".join(map(str, expected)) if isinstance(expected, list) else expected
+    return words[error.validator].format(shown)
+
+
+def origin(path: tuple[str, ...], files: list[str]) -> str:
+    """The last file that holds the key, so that an error points where the user has to look."""
+    for file in reversed(files):
+        try:
+            node: Any = read(file)
+        except UserError:
+            continue
+        for part in path:
+            if isinstance(node, list) and part.isdigit() and int(part) < len(node):
+                node = node[int(part)]
+            elif isinstance(node, dict) and part in node:
+                node = node[part]
+            else:
+                break
+        else:
+            return short(file)
+    return " + ".join(short(file) for file in files) or "configuration"
+
+
+def short(file: str) -> str:
+    """A path relative to the repository where it lies in it."""
+    path = Path(file).resolve()
+    return str(path.relative_to(sources.ROOT)) if path.is_relative_to(sources.ROOT) else file
+
+
+def pick(config: Mapping[str, Any], section: str, kind: str, name: str) -> dict[str, Any]:
+    """The block ``section.name``.
+
+    Raises:
+        UserError: there is none; the nearest known name is offered.
+    """
+    blocks = config[section]
+    if name not in blocks:
+        raise unknown(kind, name, blocks, f"{section}")
+    return dict(blocks[name] or {})
+
+
+def resolve(config: Mapping[str, Any], cell: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of one run: ``dataset``, ``training``, ``method`` and ``augmentation``.
+
+    Args:
+        config: a checked configuration.
+        cell: the names ``dataset``, ``method``, ``augmentation``, ``variant``.
+
+    Raises:
+        UserError: an unknown name, or a variant that is not the method's.
+    """
+    dataset = pick(config, "datasets", "data set", cell["dataset"])
+    sources.method_file(cell["method"])
+    method = pick(config, "methods", "method", cell["method"])
+    regime = pick(config, "augmentations", "augmentation regime", cell["augmentation"])
+    variants = {"base": {}, **method.get("variants", {})}
+    if cell["variant"] not in variants:
+        raise unknown("variant", cell["variant"], variants, f"methods.{cell['method']}.variants")
+    variant = variants[cell["variant"]] or {}
+    training = dict(config["training"])
+    for block in (dataset, method, regime, variant):
+        training = merge(training, block.get("training", {}))
+    settings = merge(method.get("settings", {}), variant.get("settings", {}))
+    return {
+        "dataset": {key: value for key, value in dataset.items() if key not in ("title", "training")},
+        "training": training,
+        "method": settings,
+        "augmentation": {key: value for key, value in regime.items() if key not in ("title", "training")},
+    }
+
+
+def fingerprint(value: Any) -> str:
+    """SHA-256 of a value's canonical JSON."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def run_config(config: Mapping[str, Any], cell: Mapping[str, Any]) -> dict[str, Any]:
+    """The content of a run's config.json: names, resolved settings, digest of the sources, identity."""
+    content = {
+        "suite": config["suite"],
+        **{key: cell[key] for key in ("dataset", "method", "augmentation", "variant", "seed")},
+        "settings": resolve(config, cell),
+        "sources": sources.run_digest(cell["method"]),
+    }
+    return {**content, "identity": fingerprint(content)}

@@ -1,0 +1,26 @@
+"""The one exception that a user is meant to see: a single clear line, printed without a traceback."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """Bad input or a state that only the user can mend. The command line prints it and exits with code 2."""
+
+
+def unknown(kind: str, name: str, known: Iterable[str], where: str = "") -> UserError:
+    """An error for a name that does not exist: the name, the nearest known one, the allowed set, the file.
+
+    Args:
+        kind: what the name should have been, such as ``"method"``.
+        name: what was given.
+        known: every allowed name.
+        where: the file or key that holds the name.
+    """
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f", did you mean '{near[0]}'?" if near else ""
+    place = f"{where}: " if where else ""
+    return UserError(f"{place}unknown {kind} '{name}'{hint} (allowed: {', '.join(names) or 'none'})")

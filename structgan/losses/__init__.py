@@ -1,0 +1,1 @@
+"""Objectives as pure functions of tensors: no module, no device, no configuration."""

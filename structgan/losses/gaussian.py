@@ -1,0 +1,89 @@
+"""Coarse scale: how far apart two batches of embeddings are, each read as one Gaussian.
+
+Notation of Zhang & Maire 2023 (arXiv 2310.00357): Z holds embeddings on the unit sphere, mu is their mean scaled to
+unit length, Sigma = (Z - mu)^T (Z - mu) / N, alpha = C / epsilon, R(Sigma) = log det(I + alpha Sigma). The discriminator
+maximises the distance, the generator minimises it.
+
+R is, up to a constant, the log-determinant of the covariance blurred by I / alpha. The paper leaves open how the
+inverse in the Bhattacharyya mean term and the square roots of Wasserstein-2 are kept finite when N < C; here both take
+that same blurred covariance, so that the three forms differ in the distance alone.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def statistics(embeddings: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean direction and covariance around it.
+
+    Args:
+        embeddings: unit vectors. Shape: (N, C).
+
+    Returns:
+        mu of unit length, shape (C,), and Sigma, shape (C, C), positive semi-definite.
+    """
+    mean = torch.nn.functional.normalize(embeddings.mean(0), dim=0)
+    centred = embeddings - mean
+    return mean, centred.T @ centred / embeddings.shape[0]
+
+
+def regularised(covariance: Tensor, epsilon: float) -> Tensor:
+    """I + alpha Sigma with alpha = C / epsilon. Shape: (C, C), symmetric, smallest eigenvalue at least 1."""
+    dim = covariance.shape[0]
+    identity = torch.eye(dim, dtype=covariance.dtype, device=covariance.device)
+    return identity + (dim / epsilon) * covariance
+
+
+def coding_rate(covariance: Tensor, epsilon: float) -> Tensor:
+    """R(Sigma) = log det(I + alpha Sigma), in nats, by Cholesky. Scalar, at least 0."""
+    factor = torch.linalg.cholesky(regularised(covariance, epsilon))
+    return 2 * factor.diagonal().log().sum()
+
+
+def jsd(real: Tensor, fake: Tensor, epsilon: float = 0.5) -> Tensor:
+    """d = 1/2 [R(Sigma_mix) - 1/2 (R(Sigma_real) + R(Sigma_fake))], Sigma_mix of both batches around their common mu.
+
+    Shape: real (N, C) and fake (M, C), unit vectors; the result is a scalar in nats. It is 0 for equal batches and can
+    be slightly negative for batches that differ by sampling only, since mu is scaled to unit length.
+    """
+    _, mixed = statistics(torch.cat([real, fake]))
+    rates = [coding_rate(statistics(batch)[1], epsilon) for batch in (real, fake)]
+    return 0.5 * (coding_rate(mixed, epsilon) - 0.5 * (rates[0] + rates[1]))
+
+
+def bhattacharyya(real: Tensor, fake: Tensor, epsilon: float = 0.5) -> Tensor:
+    """Bhattacharyya distance of the two blurred Gaussians, with its mean term.
+
+    1/2 [R(S) - 1/2 (R(Sigma_real) + R(Sigma_fake))] + 1/8 (mu_r - mu_g)^T (S + I/alpha)^-1 (mu_r - mu_g), where
+    S = 1/2 (Sigma_real + Sigma_fake). Shape: real (N, C), fake (M, C); the result is a scalar in nats, at least 0.
+    """
+    mean_real, cov_real = statistics(real)
+    mean_fake, cov_fake = statistics(fake)
+    dim = real.shape[1]
+    mixed = regularised(0.5 * (cov_real + cov_fake), epsilon)
+    factor = torch.linalg.cholesky(mixed)
+    rate = 2 * factor.diagonal().log().sum()
+    covariance_term = 0.5 * (rate - 0.5 * (coding_rate(cov_real, epsilon) + coding_rate(cov_fake, epsilon)))
+    whitened = torch.linalg.solve_triangular(factor, (mean_real - mean_fake)[:, None], upper=False)
+    return covariance_term + (dim / epsilon) / 8 * whitened.square().sum()
+
+
+def wasserstein(real: Tensor, fake: Tensor, epsilon: float = 0.5) -> Tensor:
+    """Squared Wasserstein-2 distance of the two blurred Gaussians.
+
+    |mu_r - mu_g|^2 + tr(A + B) - 2 tr((A^1/2 B A^1/2)^1/2) with A = Sigma_real + I/alpha, B = Sigma_fake + I/alpha. With
+    Cholesky factors A = K K^T, B = L L^T the last trace is the nuclear norm of K^T L, whose gradient stays finite where
+    eigenvalues coincide. Shape: real (N, C), fake (M, C); the result is a scalar, at least 0 up to rounding.
+    """
+    mean_real, cov_real = statistics(real)
+    mean_fake, cov_fake = statistics(fake)
+    alpha = real.shape[1] / epsilon
+    blurred = [regularised(covariance, epsilon) / alpha for covariance in (cov_real, cov_fake)]
+    factors = [torch.linalg.cholesky(matrix) for matrix in blurred]
+    overlap = torch.linalg.svdvals(factors[0].T @ factors[1]).sum()
+    return (mean_real - mean_fake).square().sum() + blurred[0].trace() + blurred[1].trace() - 2 * overlap
+
+
+FORMS = {"jsd": jsd, "bhattacharyya": bhattacharyya, "wasserstein": wasserstein}

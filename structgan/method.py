@@ -1,0 +1,135 @@
+"""The contract that every method keeps, and how a method is found: by the stem of its file.
+
+A method lives in ``structgan/methods/<name>.py`` or ``baselines/<name>.py``: one file, one public class derived from
+``Method``. The stem is the wildcard of the DAG, the key of the configuration and the row of the table. Nothing registers it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from structgan import sources
+from structgan.errors import UserError
+from structgan.files import load_tensors, read_json
+
+
+class Method(nn.Module):
+    """One way to learn an encoder.
+
+    A subclass builds its networks in ``__init__``, updates them in ``step`` and names two of them: ``encoder`` maps images
+    to features, and ``generator``, where there is one, maps latents to images. Everything that must survive an
+    interruption is a parameter, a buffer or one of ``optimisers()``; the training loop saves it.
+
+    Class attributes:
+        views: independently augmented versions of each image that ``step`` wants.
+        uses_labels: True lets the labels reach ``step``; every table then marks the row.
+
+    Args:
+        settings: this method's block of the configuration, resolved.
+        image_size: height and width of the images in pixels.
+        num_classes: classes of the data set, for methods that use labels.
+        steps: planned number of updates, for schedules; the loop keeps ``step_index`` at the update to come.
+    """
+
+    views: ClassVar[int] = 1
+    uses_labels: ClassVar[bool] = False
+    encoder: nn.Module
+    generator: nn.Module
+
+    def __init__(self, settings: Mapping[str, Any], image_size: int, num_classes: int, steps: int) -> None:
+        super().__init__()
+        self.settings, self.image_size, self.num_classes, self.steps = settings, image_size, num_classes, steps
+        self.rng = torch.Generator()
+        self.step_index = 0
+
+    def step(self, views: list[Tensor], labels: Tensor | None) -> dict[str, Tensor]:
+        """One update of everything that learns.
+
+        Args:
+            views: ``self.views`` versions of one batch. Shape of each: (N, 3, H, W), values in [-1, 1].
+            labels: class indices, shape (N,), or None unless ``uses_labels``.
+
+        Returns:
+            Detached scalars to log, by name. The loop stops the run when one of them is not finite.
+        """
+        raise TypeError(f"{type(self).__name__} defines no step()")
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Features of images. Shape: (N, 3, H, W), values in [-1, 1], to (N, D)."""
+        features = self.encoder(images)
+        assert isinstance(features, Tensor)
+        return features
+
+    def optimisers(self) -> dict[str, torch.optim.Optimizer]:
+        """Every optimiser and its name; they are saved and restored with the run."""
+        return {}
+
+    def draw(self, n: int, latent: int, generator: torch.Generator) -> Tensor:
+        """What ``sample`` of a latent-variable model returns: images of ``self.generator`` as it stands.
+
+        Shape: (n, 3, H, W), values in [-1, 1], from latents of length ``latent``.
+        """
+        with torch.no_grad():
+            images = self.generator(torch.randn(n, latent, generator=generator, device=generator.device))
+        assert isinstance(images, Tensor)
+        return images
+
+    def noise(self, *shape: int) -> Tensor:
+        """Standard normal numbers from the run's own generator, on its device."""
+        return torch.randn(*shape, generator=self.rng, device=self.rng.device)
+
+
+def find(name: str) -> type[Method]:
+    """The class of a method by its name.
+
+    Raises:
+        UserError: no such file, no single public subclass of ``Method`` in it, or its import fails.
+    """
+    path = sources.method_file(name)
+    module = importlib.import_module(sources.module_name(path))
+    found = [
+        value
+        for value in vars(module).values()
+        if inspect.isclass(value) and issubclass(value, Method) and value.__module__ == module.__name__
+    ]
+    if len(found) != 1:
+        raise UserError(f"{path}: must define exactly one class derived from Method, found {len(found)}")
+    return found[0]
+
+
+def build(config: Mapping[str, Any], num_classes: int) -> Method:
+    """The method of a run's config.json, with fresh weights."""
+    settings = config["settings"]
+    try:
+        return find(config["method"])(
+            settings["method"], settings["dataset"]["image_size"], num_classes, settings["training"]["steps"]
+        )
+    except KeyError as error:
+        raise UserError(f"methods.{config['method']}.settings: key {error} is missing (workflow/config)") from error
+    except ValueError as error:
+        raise UserError(f"methods.{config['method']}.settings: {error}") from error
+
+
+def load_run(run: str | Path, device: str = "cpu") -> Method:
+    """A finished run's method in evaluation mode, frozen: its encoder and, where there is one, its generator.
+
+    Raises:
+        UserError: the run is not finished, its files are damaged, or they belong to another configuration.
+    """
+    folder = Path(run)
+    config = read_json(folder / "config.json")
+    tensors, metadata = load_tensors(folder / "encoder.safetensors")
+    if metadata.get("identity") != config["identity"]:
+        raise UserError(f"{folder}: encoder.safetensors was trained under another config.json; train the run again")
+    method = build(config, int(metadata["num_classes"]))
+    method.encoder.load_state_dict(tensors)
+    if hasattr(method, "generator"):
+        method.generator.load_state_dict(load_tensors(folder / "generator.safetensors")[0])
+    return method.to(device).eval().requires_grad_(False)

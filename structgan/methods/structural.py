@@ -1,0 +1,142 @@
+"""Structural adversarial objectives (Zhang & Maire 2023, arXiv 2310.00357).
+
+A GAN without a real/fake head: the discriminator embeds images on a sphere and the two networks play for the distance of
+Gaussian statistics (coarse scale), for closeness to real neighbours (fine scale), under a bound on the embedding's
+Jacobian (smoothness). The representation is the pooled feature of the discriminator's moving average.
+
+Left open by the paper, chosen here: the generator's update reuses the batch of generated images that the discriminator
+was just updated on; neighbours in the batch take gradients, those in the bank cannot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from structgan import optim
+from structgan.losses import adversarial, cluster, gaussian, smoothness
+from structgan.method import Method
+from structgan.models.discriminator import Discriminator
+from structgan.models.generator import Generator
+from structgan.models.memory import MemoryBank, follow, frozen_copy
+
+
+class Structural(Method):
+    """The structural GAN; every weight, form and size is a setting, see ``workflow/config/config.yaml``."""
+
+    def __init__(self, settings: Mapping[str, Any], image_size: int, num_classes: int, steps: int) -> None:
+        super().__init__(settings, image_size, num_classes, steps)
+        net = settings["discriminator"]
+        self.discriminator = Discriminator(image_size, **net)
+        self.gan_generator = Generator(image_size, **settings["generator"])
+        self.average_discriminator = frozen_copy(self.discriminator)
+        self.generator = frozen_copy(self.gan_generator)
+        self.encoder = self.average_discriminator.backbone
+        self.cluster = settings["cluster"]
+        if 0 < self.cluster["bank"] < self.cluster["k"]:
+            raise ValueError(f"cluster.bank = {self.cluster['bank']} must be 0 or at least cluster.k = {self.cluster['k']}")
+        self.bank = MemoryBank(self.cluster["bank"], self.encoder.features, net["embedding"])
+        self.distance = gaussian.FORMS[settings["gaussian"]["form"]]
+        optimiser = settings["optimiser"]
+        self.optimiser_d = optim.build(self.discriminator.parameters(), optimiser["discriminator"])
+        self.optimiser_g = optim.build(self.gan_generator.parameters(), optimiser["generator"])
+
+    def optimisers(self) -> dict[str, torch.optim.Optimizer]:
+        return {"discriminator": self.optimiser_d, "generator": self.optimiser_g}
+
+    def sample(self, n: int, generator: torch.Generator) -> Tensor:
+        """Images of the generator's moving average. Shape: (n, 3, H, W), values in [-1, 1]."""
+        return self.draw(n, self.settings["generator"]["latent"], generator)
+
+    def step(self, views: list[Tensor], labels: Tensor | None) -> dict[str, Tensor]:
+        (real,) = views
+        fake = self.gan_generator(self.noise(len(real), self.settings["generator"]["latent"]))
+        nearest = self.find_neighbours(real, fake.detach()) if self.cluster["weight"] else None
+        losses, embeddings = self.update_discriminator(real, fake.detach(), nearest)
+        losses |= self.update_generator(real, fake, nearest)
+        follow(self.average_discriminator, self.discriminator, self.settings["ema"])
+        follow(self.generator, self.gan_generator, self.settings["ema"])
+        if nearest is not None:
+            self.bank.push(nearest["features"], embeddings)
+        return losses
+
+    @torch.no_grad()
+    def find_neighbours(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+        """Nearest real samples by EMA features: ``real`` and ``fake`` index the pool batch + bank, shape (N, k)."""
+        features = F.normalize(self.encoder(torch.cat([real, fake])), dim=1)
+        of_real, of_fake = features.chunk(2)
+        pool = torch.cat([of_real, self.bank.features])
+        k, skip = self.cluster["k"], int(self.cluster["skip_best_for_generated"])
+        own = torch.arange(len(real), device=real.device)
+        return {
+            "features": of_real,
+            "real": cluster.neighbours(of_real, pool, k, own=own),
+            "fake": cluster.neighbours(of_fake, pool, k, skip=skip),
+        }
+
+    def update_discriminator(
+        self, real: Tensor, fake: Tensor, nearest: dict[str, Tensor] | None
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """-d + w_c L_cluster + w_s L_reg + w_h hinge over one batch of real and generated images.
+
+        Returns the losses and the real embeddings z, shape (N, C), for the bank.
+        """
+        weights = {name: self.settings[name]["weight"] for name in ("gaussian", "cluster", "smoothness", "hinge")}
+        images = torch.cat([real, fake])
+        losses: dict[str, Tensor] = {}
+        if weights["smoothness"]:
+            pair = self.discriminator.embed_pair(images, self.steepest(images))
+            value = pair.value
+            losses["smoothness"], sigma = smoothness.penalty(pair.tangent)
+        else:
+            value, sigma = self.discriminator(images)[1], None
+        z_real, z_fake = F.normalize(value, dim=1).chunk(2)
+        losses["gaussian"] = -self.distance(z_real, z_fake, self.settings["gaussian"]["epsilon"])
+        losses["hinge"] = adversarial.norm_hinge(value[: len(real)])
+        if nearest is not None:
+            pool = torch.cat([z_real, self.bank.embeddings])
+            attraction = cluster.similarity(z_real, pool, nearest["real"])
+            losses["cluster"] = cluster.similarity(z_fake, pool, nearest["fake"]) - attraction
+        total = torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
+        self.optimiser_d.zero_grad(set_to_none=True)
+        total.backward()  # type: ignore[no-untyped-call]
+        self.optimiser_d.step()
+        logged = {f"d_{name}": loss.detach() for name, loss in losses.items()}
+        if sigma is not None:
+            logged["sigma"] = sigma.detach().mean()
+        return logged, z_real.detach()
+
+    def steepest(self, images: Tensor) -> Tensor:
+        """Direction v of each image by power iteration on J^T J from a random u. Shape: (N, 3, H, W), unit length."""
+        self.discriminator.requires_grad_(False)
+        images = images.detach().requires_grad_(True)
+        left = self.noise(len(images), self.settings["discriminator"]["embedding"])
+        embeddings = self.discriminator(images)[1]
+        for iteration in range(self.settings["smoothness"]["power_iterations"]):
+            if iteration:
+                with torch.no_grad():
+                    left = self.discriminator.embed_pair(images, right).tangent
+            right = smoothness.right_vector(embeddings, images, left)
+        self.discriminator.requires_grad_(True)
+        return right
+
+    def update_generator(self, real: Tensor, fake: Tensor, nearest: dict[str, Tensor] | None) -> dict[str, Tensor]:
+        """d + w_c L_cluster(G), against the discriminator as it stands after its own update."""
+        self.discriminator.requires_grad_(False)
+        with torch.no_grad():
+            z_real = F.normalize(self.discriminator(real)[1], dim=1)
+        z_fake = F.normalize(self.discriminator(fake)[1], dim=1)
+        losses = {"gaussian": self.distance(z_real, z_fake, self.settings["gaussian"]["epsilon"])}
+        if nearest is not None:
+            pool = torch.cat([z_real, self.bank.embeddings])
+            losses["cluster"] = -cluster.similarity(z_fake, pool, nearest["fake"])
+        total = torch.stack([self.settings[name]["weight"] * loss for name, loss in losses.items()]).sum()
+        self.optimiser_g.zero_grad(set_to_none=True)
+        total.backward()  # type: ignore[no-untyped-call]
+        self.optimiser_g.step()
+        self.discriminator.requires_grad_(True)
+        return {f"g_{name}": loss.detach() for name, loss in losses.items()}

@@ -1,0 +1,1 @@
+"""Networks: nn.Modules that know no loss, no device and no configuration object."""

@@ -1,0 +1,42 @@
+"""A small convolutional classifier: the embedded feature extractor of the generation metrics."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Classifier(nn.Module):
+    """3×3 convolutions with batch norm and ReLU, halved down to 4×4 (or 5 to 7 pixels), average pool, linear.
+
+    The width doubles with each halving up to four times ``width``, which is the number of penultimate features.
+
+    Args:
+        image_size: height and width in pixels, at least 8.
+        classes: number of classes.
+        width: channels of the first stage.
+    """
+
+    def __init__(self, image_size: int, classes: int, width: int = 32) -> None:
+        super().__init__()
+        if image_size < 8 or classes < 2 or width < 1:
+            raise ValueError(f"image_size {image_size} ≥ 8, classes {classes} ≥ 2 and width {width} ≥ 1 are needed")
+        layers: list[nn.Module] = [*_stage(3, width, stride=1)]
+        channels, size = width, image_size
+        while size >= 8:
+            wider = min(2 * channels, 4 * width)
+            layers += _stage(channels, wider, stride=2)
+            channels, size = wider, size // 2
+        layers += _stage(channels, 4 * width, stride=1)
+        self.body = nn.Sequential(*layers)
+        self.features = 4 * width
+        self.head = nn.Linear(self.features, classes)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Penultimate features and logits. Shape: (N, 3, H, W), values in [-1, 1], to (N, features), (N, classes)."""
+        features = F.adaptive_avg_pool2d(self.body(images), 1).flatten(1)
+        return features, self.head(features)
+
+
+def _stage(channels: int, wider: int, stride: int) -> list[nn.Module]:
+    return [nn.Conv2d(channels, wider, 3, stride, 1, bias=False), nn.BatchNorm2d(wider), nn.ReLU(inplace=True)]

@@ -1,0 +1,114 @@
+"""The discriminator: a ResNet whose pooled features are the representation, and a projection to the embedding.
+
+ResNet-18 shape with a CIFAR stem (3x3, stride 1, no max-pool), as METHOD of Zhang & Maire 2023: blocks are
+conv-ELU-conv-GroupNorm, so that only the second convolution and the shortcut are normalised; stride is 2x2 average
+pooling before the convolution and in the shortcut. Every layer carries values and tangents (``structgan.models.pair``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from structgan.models.pair import ELU, AvgPool2d, Conv2d, GlobalAvgPool, GroupNorm, Linear, Pair, Sum
+
+
+class ResidualBlock(nn.Module):
+    """conv-ELU-conv-GroupNorm plus a shortcut, then ELU.
+
+    Shape: (N, inputs, H, W) to (N, outputs, H/stride, W/stride), for a tensor or a pair.
+    """
+
+    def __init__(self, inputs: int, outputs: int, stride: int, channels_per_group: int) -> None:
+        super().__init__()
+        pool: list[nn.Module] = [AvgPool2d(stride)] if stride > 1 else []
+        groups = outputs // channels_per_group
+        self.body = nn.Sequential(
+            *pool,
+            Conv2d(inputs, outputs, 3, padding=1, bias=True),
+            ELU(),
+            Conv2d(outputs, outputs, 3, padding=1, bias=False),
+            GroupNorm(groups, outputs),
+        )
+        change = stride > 1 or inputs != outputs
+        shortcut = [*pool, Conv2d(inputs, outputs, 1, bias=False), GroupNorm(groups, outputs)] if change else []
+        self.shortcut = nn.Sequential(*shortcut)
+        self.sum = Sum()
+        self.activation = ELU()
+
+    def forward(self, x: Tensor | Pair) -> Tensor | Pair:
+        return self.activation(self.sum(self.body(x), self.shortcut(x)))  # type: ignore[no-any-return]
+
+
+class Backbone(nn.Module):
+    """E: images to pooled features h.
+
+    Stage i has ``width * 2**i`` channels and ``blocks[i]`` blocks; every stage but the first halves the resolution. Above
+    32 pixels the stem's map is pooled by 2 (64 and 96 pixels) or 4 (128), so that the first stage sees 32 to 48 pixels.
+
+    Shape: (N, 3, H, W) with values in [-1, 1] to (N, ``features``), for a tensor or a pair.
+    """
+
+    def __init__(self, image_size: int, width: int, blocks: Sequence[int], channels_per_group: int) -> None:
+        super().__init__()
+        stem_pool = {True: 1, image_size > 48: 2, image_size > 96: 4}[True]
+        self.stem = nn.Sequential(
+            Conv2d(3, width, 3, padding=1),
+            ELU(),
+            *([AvgPool2d(stem_pool)] if stem_pool > 1 else []),
+        )
+        layers: list[nn.Module] = []
+        inputs = width
+        for stage, count in enumerate(blocks):
+            for block in range(count):
+                stride = 2 if stage > 0 and block == 0 else 1
+                layers.append(ResidualBlock(inputs, width * 2**stage, stride, channels_per_group))
+                inputs = width * 2**stage
+        self.layers = nn.Sequential(*layers)
+        self.pool = GlobalAvgPool()
+        self.features = inputs
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def forward(self, images: Tensor | Pair) -> Tensor | Pair:
+        if isinstance(images, Pair):
+            images = Pair(images.stacked.contiguous(memory_format=torch.channels_last))
+        else:
+            images = images.contiguous(memory_format=torch.channels_last)
+        return self.pool(self.layers(self.stem(images)))  # type: ignore[no-any-return]
+
+
+class Discriminator(nn.Module):
+    """P(E(x)): images to features h and embedding e; P = Linear-ELU-Linear.
+
+    Shape: (N, 3, H, W) with values in [-1, 1] to h (N, features) and e (N, ``embedding``), not normalised.
+    """
+
+    def __init__(
+        self,
+        image_size: int,
+        width: int,
+        blocks: Sequence[int],
+        channels_per_group: int,
+        hidden: int,
+        embedding: int,
+    ) -> None:
+        super().__init__()
+        self.backbone = Backbone(image_size, width, blocks, channels_per_group)
+        self.projection = nn.Sequential(
+            Linear(self.backbone.features, hidden), ELU(), Linear(hidden, embedding)
+        )
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        features = self.backbone(images)
+        return features, self.projection(features)
+
+    def embed_pair(self, images: Tensor, direction: Tensor) -> Pair:
+        """e and its derivative J v along ``direction``. Shape: images and direction (N, 3, H, W); both parts (N, C)."""
+        pair = self.projection(self.backbone(Pair.of(images, direction)))
+        assert isinstance(pair, Pair)
+        return pair

@@ -1,0 +1,102 @@
+"""The generator: BigGAN-deep's bottleneck blocks with conditional batch norm and spectral normalisation everywhere.
+
+As METHOD of Zhang & Maire 2023 for 32x32: a latent w goes through a linear layer, whose output starts the 4x4 map and
+conditions every batch norm. The number of doublings follows the resolution: 16 px has two, 32 three, 64 four; 96 starts
+from a 6x6 map.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+
+class ConditionalBatchNorm(nn.Module):
+    """Batch norm whose gain and bias are linear in a condition vector.
+
+    Shape: x (N, C, H, W), condition (N, D); the result is (N, C, H, W).
+    """
+
+    def __init__(self, channels: int, condition: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(channels, affine=False)
+        self.gain_bias = spectral_norm(nn.Linear(condition, 2 * channels, bias=False))
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        gain, bias = self.gain_bias(condition)[:, :, None, None].chunk(2, dim=1)
+        return torch.addcmul(bias, self.norm(x), 1 + gain)
+
+
+class BottleneckBlock(nn.Module):
+    """1x1 - (upsample) - 3x3 - 3x3 - 1x1 with a shortcut (Brock et al. 2019, BigGAN-deep).
+
+    Shape: (N, channels, H, W) to (N, channels, H * scale, W * scale).
+    """
+
+    def __init__(self, channels: int, hidden: int, condition: int, scale: int) -> None:
+        super().__init__()
+        self.scale = scale
+        self.norms = nn.ModuleList(ConditionalBatchNorm(c, condition) for c in (channels, hidden, hidden, hidden))
+        self.convs = nn.ModuleList(
+            spectral_norm(nn.Conv2d(inputs, outputs, size, padding=size // 2, bias=False))
+            for inputs, outputs, size in (
+                (channels, hidden, 1),
+                (hidden, hidden, 3),
+                (hidden, hidden, 3),
+                (hidden, channels, 1),
+            )
+        )
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        y = x
+        for index, (norm, conv) in enumerate(zip(self.norms, self.convs, strict=True)):
+            y = F.relu(norm(y, condition))
+            if index == 1 and self.scale > 1:
+                y = F.interpolate(y, scale_factor=self.scale, mode="nearest")
+            y = conv(y)
+        return y + (F.interpolate(x, scale_factor=self.scale, mode="nearest") if self.scale > 1 else x)
+
+
+class Generator(nn.Module):
+    """G: latents w ~ N(0, I) to images.
+
+    Args:
+        image_size: height and width in pixels, a multiple of 4 that halvings bring to 4..7.
+        latent: length of w.
+        condition: length of the vector that starts the map and conditions the norms.
+        channels: width of the map.
+        hidden: width inside a bottleneck.
+        blocks: bottleneck blocks at each doubling, the first of which upsamples.
+
+    Shape: (N, latent) to (N, 3, image_size, image_size), values in [-1, 1].
+    """
+
+    def __init__(
+        self, image_size: int, latent: int, condition: int, channels: int, hidden: int, blocks: int
+    ) -> None:
+        super().__init__()
+        doublings, start = 0, image_size
+        while start >= 8:
+            start, doublings = start // 2, doublings + 1
+        if start * 2**doublings != image_size or not 4 <= start < 8:
+            raise ValueError(f"no generator for {image_size} pixels: halving must reach 4 to 7 without remainder")
+        self.start, self.latent = start, latent
+        self.condition = spectral_norm(nn.Linear(latent, condition))
+        self.first = spectral_norm(nn.Linear(condition, channels * start**2))
+        self.blocks = nn.ModuleList(
+            BottleneckBlock(channels, hidden, condition, scale=2 if block == 0 else 1)
+            for _ in range(doublings)
+            for block in range(blocks)
+        )
+        self.last_norm = nn.BatchNorm2d(channels)
+        self.last = spectral_norm(nn.Conv2d(channels, 3, 3, padding=1))
+
+    def forward(self, latents: Tensor) -> Tensor:
+        condition = self.condition(latents)
+        x = self.first(condition).unflatten(1, (-1, self.start, self.start))
+        x = x.contiguous(memory_format=torch.channels_last)
+        for block in self.blocks:
+            x = block(x, condition)
+        return torch.tanh(self.last(F.relu(self.last_norm(x))))

@@ -1,0 +1,47 @@
+"""Optimisers and learning-rate schedules by name, so that a method's settings say which and a table can show it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from structgan.errors import unknown
+
+OPTIMISERS = ("adam", "adamw", "sgd")
+
+
+def build(parameters: Iterable[nn.Parameter], settings: Mapping[str, Any]) -> torch.optim.Optimizer:
+    """An optimiser from its settings.
+
+    Args:
+        parameters: what it updates.
+        settings: ``name`` (adam, adamw or sgd), ``lr``, ``weight_decay``, and ``betas`` or ``momentum``.
+
+    Raises:
+        UserError: the name is unknown.
+    """
+    params = list(parameters)
+    name, lr, decay = settings["name"], settings["lr"], settings.get("weight_decay", 0.0)
+    if name == "sgd":
+        return torch.optim.SGD(params, lr=lr, momentum=settings.get("momentum", 0.9), weight_decay=decay, fused=True)
+    if name not in OPTIMISERS:
+        raise unknown("optimiser", name, OPTIMISERS, "methods.*.settings.optimiser.name")
+    kind = torch.optim.AdamW if name == "adamw" else torch.optim.Adam
+    return kind(params, lr=lr, betas=tuple(settings["betas"]), weight_decay=decay, fused=True)
+
+
+def schedule(optimiser: torch.optim.Optimizer, settings: Mapping[str, Any], step: int, steps: int) -> None:
+    """Set the learning rate for update number ``step`` of ``steps``: linear warm-up, then constant or cosine to 0.
+
+    A pure function of the step, so that a resumed run needs no scheduler state.
+    """
+    warmup = settings.get("warmup_fraction", 0.0) * steps
+    factor = min(1.0, (step + 1) / warmup) if warmup else 1.0
+    if settings.get("schedule", "constant") == "cosine":
+        factor *= 0.5 * (1 + math.cos(math.pi * max(0.0, (step - warmup) / max(1.0, steps - warmup))))
+    for group in optimiser.param_groups:
+        group["lr"] = settings["lr"] * factor

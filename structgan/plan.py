@@ -1,0 +1,144 @@
+"""The plan of a suite: every cell of its grid, where its run lives, and what identity that run must have.
+
+Only the planning process writes it (a Snakefile being parsed, or ``structgan configure``), never a cluster job, and a file
+is touched only when its content changes: an unchanged plan plans no work. Imports no torch.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from structgan import config as configuration
+from structgan import sources
+from structgan.errors import UserError, unknown
+from structgan.files import write_json_if_changed
+
+NAMES = ("dataset", "method", "augmentation", "variant", "seed")
+
+
+def run_folder(suite: str, cell: Mapping[str, Any]) -> str:
+    """results/runs/{suite}/{dataset}/{method}/{augmentation}/{variant}/seed={seed}: says what it is, nothing else."""
+    names = "/".join(str(cell[name]) for name in NAMES[:4])
+    return f"results/runs/{suite}/{names}/seed={cell['seed']}"
+
+
+def cells(config: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Every combination that the grid names, once, in the order of the grid."""
+    seen: set[tuple[Any, ...]] = set()
+    for block in config["grid"]:
+        axes = (block["datasets"], block["methods"], block["augmentations"], block.get("variants", ["base"]), block["seeds"])
+        for values in itertools.product(*axes):
+            if values not in seen:
+                seen.add(values)
+                yield dict(zip(NAMES, values, strict=True))
+
+
+def exclusion(config: Mapping[str, Any], cell: Mapping[str, Any]) -> str | None:
+    """Why a cell makes no sense, as its method's block declares, or None."""
+    declared = config["methods"].get(cell["method"], {}).get("not_applicable", {})
+    reason = declared.get(cell["augmentation"])
+    return str(reason) if reason else None
+
+
+def make(config: Mapping[str, Any], files: list[str]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The plan and the config.json of each of its runs.
+
+    Args:
+        config: a checked configuration.
+        files: the configuration files that it came from, for the record.
+
+    Raises:
+        UserError: an unknown name in the grid, or a method without a block.
+    """
+    suite = config["suite"]
+    planned, runs, excluded = [], [], []
+    for cell in cells(config):
+        run = configuration.run_config(config, cell)
+        reason = exclusion(config, cell)
+        if reason:
+            excluded.append({**{name: cell[name] for name in NAMES[:4]}, "reason": reason})
+            continue
+        folder = run_folder(suite, cell)
+        runs.append({"folder": folder, "config": run})
+        planned.append({**cell, "run": folder, "identity": run["identity"]})
+    if not planned:
+        raise UserError(f"{files[-1] if files else 'configuration'}: grid names no run that makes sense")
+    used = {name: list(dict.fromkeys(cell[name] for cell in planned)) for name in NAMES}
+    plan = {
+        "suite": suite,
+        "title": config["title"],
+        "note": config["note"],
+        "configfiles": [configuration.short(file) for file in files],
+        "protocol": config["evaluation"],
+        "datasets": {
+            name: {"title": config["datasets"][name].get("title", name), "note": config["datasets"][name].get("note", "")}
+            for name in used["dataset"]
+        },
+        "methods": {name: describe_method(config, name) for name in used["method"]},
+        "augmentations": {
+            name: {"title": block.get("title", name)}
+            for name, block in config["augmentations"].items()
+            if name in used["augmentation"]
+        },
+        "variants": {name: {"title": variant_title(config, name)} for name in used["variant"]},
+        "cells": planned,
+        "not_applicable": [dict(row) for row in {tuple(row.items()) for row in excluded}],
+        "references": references(config, used["dataset"]),
+    }
+    plan["not_applicable"].sort(key=lambda row: tuple(row.values()))
+    return plan, runs
+
+
+def describe_method(config: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Title and kind from the configuration, abilities from the method's class."""
+    block = config["methods"][name]
+    return {"title": block.get("title", name), "kind": block.get("kind", "baseline"), **sources.traits(name)}
+
+
+def variant_title(config: Mapping[str, Any], name: str) -> str:
+    """The title that some method's block gives a variant, or its name."""
+    for block in config["methods"].values():
+        variant = block.get("variants", {}).get(name)
+        if variant and "title" in variant:
+            return str(variant["title"])
+    return name
+
+
+def references(config: Mapping[str, Any], datasets: list[str]) -> list[dict[str, Any]]:
+    """Published numbers for the data sets of this suite, each with source and protocol."""
+    if not config.get("references"):
+        return []
+    path = sources.ROOT / config["references"]
+    rows = configuration.read(path)["rows"]
+    shown = {config["datasets"][name].get("reference", name) for name in datasets}
+    return [row for row in rows if row["dataset"] in shown]
+
+
+def write(config: Mapping[str, Any], files: list[str]) -> dict[str, Any]:
+    """Write the plan of a suite: plan.json, protocol.json, each data set's settings, each run's config.json."""
+    plan, runs = make(config, files)
+    root = Path("results/runs") / config["suite"]
+    for name in plan["datasets"]:
+        block = configuration.pick(config, "datasets", "data set", name)
+        settings = {"name": name, **{key: value for key, value in block.items() if key not in ("title", "training")}}
+        write_json_if_changed(f"data/prepared/{name}.json", settings)
+    for run in runs:
+        write_json_if_changed(f"{run['folder']}/config.json", run["config"])
+    write_json_if_changed(root / "protocol.json", plan["protocol"])
+    write_json_if_changed(root / "plan.json", plan)
+    return plan
+
+
+def find_cell(plan: Mapping[str, Any], run: str) -> dict[str, Any]:
+    """The cell of a run folder.
+
+    Raises:
+        UserError: the plan has no such run.
+    """
+    for cell in plan["cells"]:
+        if cell["run"] == run.rstrip("/"):
+            return dict(cell)
+    raise unknown("run", run, [cell["run"] for cell in plan["cells"]][:20], "plan.json")

@@ -1,0 +1,133 @@
+"""Which source files a run depends on, read without importing them: discovery of methods and the digest of a run.
+
+The digest covers the syntax trees, without comments and docstrings, of every module of this repository that a run can
+reach by imports: a comment never retrains, an edit of the logic always shows, an edited loss marks exactly the runs that
+use it. This module imports no torch, so that planning stays fast.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+from structgan.errors import UserError, unknown
+
+ROOT = Path(__file__).resolve().parent.parent
+METHOD_FOLDERS = (ROOT / "structgan" / "methods", ROOT / "baselines")
+TRAINING = (ROOT / "structgan" / "train.py",)
+
+
+def methods() -> dict[str, Path]:
+    """Every method's name and file, sorted by name; nothing is imported.
+
+    Raises:
+        UserError: two files claim one name.
+    """
+    found: dict[str, Path] = {}
+    for path in (path for folder in METHOD_FOLDERS for path in sorted(folder.glob("[!_]*.py"))):
+        if path.stem in found:
+            raise UserError(f"{path}: the method name '{path.stem}' is already taken by {found[path.stem]}")
+        found[path.stem] = path
+    return dict(sorted(found.items()))
+
+
+def method_file(name: str) -> Path:
+    """The file of a method.
+
+    Raises:
+        UserError: no file has that stem.
+    """
+    found = methods()
+    if name not in found:
+        raise unknown("method", name, found, "baselines/")
+    return found[name]
+
+
+def module_name(path: Path) -> str:
+    """The dotted name under which a file of this repository is imported."""
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts)
+
+
+@functools.cache
+def tree(path: Path) -> ast.Module:
+    """The syntax tree of a file, docstrings removed.
+
+    Raises:
+        UserError: it is not valid Python.
+    """
+    try:
+        parsed = ast.parse(path.read_text(encoding="utf-8"), str(path))
+    except SyntaxError as error:
+        raise UserError(f"{path}:{error.lineno}: {error.msg}") from error
+    for node in ast.walk(parsed):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            first = node.body[0] if node.body else None
+            if (
+                isinstance(first, ast.Expr)
+                and isinstance(first.value, ast.Constant)
+                and isinstance(first.value.value, str)
+            ):
+                node.body = node.body[1:] or [ast.Pass()]
+    return parsed
+
+
+def imports(path: Path) -> set[Path]:
+    """Files of this repository that a file imports anywhere in it, also inside functions."""
+    names: set[str] = set()
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            names.add(node.module)
+            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+    found: set[Path] = set()
+    for name in names:
+        if name.split(".")[0] in ("structgan", "baselines"):
+            base = ROOT.joinpath(*name.split("."))
+            found.update(file for file in (base.with_suffix(".py"), base / "__init__.py") if file.is_file())
+    return found
+
+
+def closure(entries: Iterable[Path]) -> list[Path]:
+    """The entry files and all that they import, sorted."""
+    seen: set[Path] = set()
+    waiting = list(entries)
+    while waiting:
+        path = waiting.pop()
+        if path not in seen:
+            seen.add(path)
+            waiting.extend(imports(path))
+    return sorted(seen)
+
+
+@functools.cache
+def digest(*entries: Path) -> str:
+    """SHA-256 over the logic of the entry files and of all that they import."""
+    total = hashlib.sha256()
+    for path in closure(entries):
+        total.update(f"{path.relative_to(ROOT)}\0{ast.dump(tree(path))}\0".encode())
+    return total.hexdigest()
+
+
+def run_digest(method: str) -> str:
+    """The digest of what trains a run of ``method``: the loop, the method, and all that these import."""
+    return digest(*TRAINING, method_file(method))
+
+
+@functools.cache
+def traits(method: str) -> dict[str, bool]:
+    """What a method's class declares, read from its syntax tree: ``samples`` and ``uses_labels``."""
+    found = {"samples": False, "uses_labels": False}
+    for node in ast.walk(tree(method_file(method))):
+        if isinstance(node, ast.ClassDef):
+            for item in node.body:
+                if isinstance(item, ast.FunctionDef) and item.name == "sample":
+                    found["samples"] = True
+                if isinstance(item, ast.Assign | ast.AnnAssign) and isinstance(item.value, ast.Constant):
+                    targets = item.targets if isinstance(item, ast.Assign) else [item.target]
+                    if any(isinstance(t, ast.Name) and t.id == "uses_labels" for t in targets):
+                        found["uses_labels"] = bool(item.value.value)
+    return found

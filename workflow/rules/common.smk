@@ -1,0 +1,80 @@
+# Functions only: the plan of the suite, and which files it asks for.
+import sys
+from pathlib import Path
+
+from structgan import config as configuration
+from structgan import plan as planning
+from structgan import sources
+from structgan.errors import UserError
+
+
+def make_plan():
+    """The suite's plan; the planning process writes it, a job only reads its own configuration."""
+    files = [str(path) for path in workflow.configfiles]
+    try:
+        configuration.check(config, files)
+        if workflow.is_main_process:
+            return planning.write(config, files)
+        return planning.make(config, files)[0]
+    except UserError as error:
+        print(f"structgan: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+PLAN = make_plan()
+SUITE = PLAN["suite"]
+ROOT = f"results/runs/{SUITE}"
+RUN = ROOT + "/{dataset}/{method}/{augmentation}/{variant}/seed={seed}"
+LOGS = f"results/logs/{SUITE}"
+SAMPLING = [name for name, method in PLAN["methods"].items() if method["samples"]]
+EMBEDDED = PLAN["protocol"]["fidelity"]["extractor"] == "embedded"
+TABLES = ["representation", "few_labels", "generation", "generation_more", "augmentation", "ablation"]
+
+
+def alternatives(names):
+    """A wildcard constraint that matches exactly these names."""
+    return "|".join(sorted(names))
+
+
+wildcard_constraints:
+    dataset=alternatives(PLAN["datasets"]),
+    method=alternatives(PLAN["methods"]),
+    augmentation=alternatives(PLAN["augmentations"]),
+    variant=alternatives(PLAN["variants"]),
+    seed=r"\d+",
+
+
+def asked(kind, key):
+    """A resource of one kind of job, from the configuration."""
+    return config["resources"][kind][key]
+
+
+def data_files():
+    return [f"data/prepared/{name}.safetensors" for name in PLAN["datasets"]]
+
+
+def run_files():
+    return [f"{cell['run']}/encoder.safetensors" for cell in PLAN["cells"]]
+
+
+def result_files():
+    """Every JSON that the tables and figures read."""
+    files = []
+    for cell in PLAN["cells"]:
+        files += [f"{cell['run']}/{name}.json" for name in ("history", "env", "probe")]
+        if cell["method"] in SAMPLING:
+            files.append(f"{cell['run']}/fidelity.json")
+    return files
+
+
+def tables():
+    return [f"results/tables/{SUITE}/{name}.{kind}" for name in TABLES for kind in ("csv", "md", "tex")]
+
+
+def figures():
+    return [f"results/figures/{SUITE}/index.json"]
+
+
+def extra_rules():
+    """Rules that a foreign baseline brings along: baselines/NAME.smk."""
+    return [str(path) for path in sorted((sources.ROOT / "baselines").glob("*.smk"))]

@@ -1,0 +1,32 @@
+# Raw archives → one memory-mappable file a data set; and the embedded extractor of the generation metrics.
+rule prepare:
+    input:
+        settings="data/prepared/{dataset}.json",
+    output:
+        data="data/prepared/{dataset}.safetensors",
+    log:
+        f"{LOGS}/prepare/{{dataset}}.log",
+    threads: asked("prepare", "threads")
+    resources:
+        mem_mb=asked("prepare", "mem_mb"),
+        runtime=asked("prepare", "runtime_min"),
+    shell:
+        "python -m structgan prepare --settings {input.settings:q} --out {output.data:q} > {log:q} 2>&1"
+
+
+rule extractor:
+    input:
+        data=rules.prepare.output.data,
+        protocol=f"{ROOT}/protocol.json",
+    output:
+        extractor=f"{ROOT}/{{dataset}}/extractor.safetensors",
+    log:
+        f"{LOGS}/extractor/{{dataset}}.log",
+    threads: asked("evaluate", "threads")
+    resources:
+        mem_mb=asked("evaluate", "mem_mb"),
+        runtime=asked("evaluate", "runtime_min"),
+        gpu=asked("evaluate", "gpu"),
+    shell:
+        "python -m structgan extractor --data {input.data:q} --protocol {input.protocol:q}"
+        " --out {output.extractor:q} > {log:q} 2>&1"

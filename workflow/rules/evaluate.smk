@@ -1,0 +1,44 @@
+# A run's frozen networks → numbers with their protocol.
+rule probe:
+    input:
+        encoder=f"{RUN}/encoder.safetensors",
+        data=rules.prepare.output.data,
+        protocol=f"{ROOT}/protocol.json",
+    output:
+        probe=f"{RUN}/probe.json",
+    log:
+        f"{LOGS}/probe/{{dataset}}/{{method}}/{{augmentation}}/{{variant}}/seed={{seed}}.log",
+    params:
+        run=RUN,
+    threads: asked("evaluate", "threads")
+    resources:
+        mem_mb=asked("evaluate", "mem_mb"),
+        runtime=asked("evaluate", "runtime_min"),
+        gpu=asked("evaluate", "gpu"),
+    shell:
+        "python -m structgan probe --run {params.run:q} --data {input.data:q} --protocol {input.protocol:q} > {log:q} 2>&1"
+
+
+rule fidelity:
+    input:
+        generator=f"{RUN}/generator.safetensors",
+        encoder=f"{RUN}/encoder.safetensors",
+        data=rules.prepare.output.data,
+        protocol=f"{ROOT}/protocol.json",
+        extractor=rules.extractor.output.extractor if EMBEDDED else [],
+    output:
+        fidelity=f"{RUN}/fidelity.json",
+        samples=f"{RUN}/samples.png",
+    log:
+        f"{LOGS}/fidelity/{{dataset}}/{{method}}/{{augmentation}}/{{variant}}/seed={{seed}}.log",
+    params:
+        run=RUN,
+        extractor=lambda wildcards, input: ["--extractor", *input.extractor] if EMBEDDED else [],
+    threads: asked("evaluate", "threads")
+    resources:
+        mem_mb=asked("evaluate", "mem_mb"),
+        runtime=asked("evaluate", "runtime_min"),
+        gpu=asked("evaluate", "gpu"),
+    shell:
+        "python -m structgan fidelity --run {params.run:q} --data {input.data:q} --protocol {input.protocol:q}"
+        " {params.extractor:q} > {log:q} 2>&1"

@@ -1,0 +1,35 @@
+# One run: config.json and data in; weights, history and environment out. Two rules, since not every method generates.
+rule train:
+    input:
+        config=f"{RUN}/config.json",
+        data=rules.prepare.output.data,
+    output:
+        encoder=f"{RUN}/encoder.safetensors",
+        history=f"{RUN}/history.json",
+        env=f"{RUN}/env.json",
+    log:
+        f"{RUN}/train.log",
+    params:
+        run=RUN,
+        device=config["resources"]["device"],
+    threads: asked("train", "threads")
+    resources:
+        mem_mb=asked("train", "mem_mb"),
+        runtime=asked("train", "runtime_min"),
+        gpu=asked("train", "gpu"),
+    shell:
+        "python -m structgan train --run {params.run:q} --data {input.data:q} --device {params.device:q} > {log:q} 2>&1"
+
+
+if SAMPLING:
+
+    use rule train as train_generative with:
+        output:
+            encoder=f"{RUN}/encoder.safetensors",
+            generator=f"{RUN}/generator.safetensors",
+            history=f"{RUN}/history.json",
+            env=f"{RUN}/env.json",
+        wildcard_constraints:
+            method=alternatives(SAMPLING),
+
+    ruleorder: train_generative > train
