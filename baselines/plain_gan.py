@@ -1,7 +1,8 @@
 """A plain GAN with the networks of the structural GAN, so that only the objective differs.
 
 The projection ends in one logit; the discriminator is spectrally normalised (Miyato et al. 2018, arXiv 1802.05957), the
-loss is the hinge or the non-saturating one. The representation is the pooled feature of the discriminator's moving average.
+loss is the hinge or the non-saturating one. The representation is the pooled feature of the discriminator's moving
+average.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ class PlainGAN(Method):
         form = self.settings["loss"]
 
         logits = self.discriminator(torch.cat([real, fake.detach()]))[1].squeeze(1)
-        loss_d = adversarial.discriminator_loss(*logits.chunk(2), form)
+        loss_d = adversarial.discriminator_loss(logits[: len(real)], logits[len(real) :], form)
         self.optimiser_d.zero_grad(set_to_none=True)
         loss_d.backward()
         self.optimiser_d.step()

@@ -1,6 +1,7 @@
-"""Everything that a run needs to go on, in one safetensors file: networks, averages, optimisers, bank, RNG, step, history.
+"""Everything that a run needs to go on, in one safetensors file: networks, optimisers, bank, RNG, step, history.
 
-Nested mappings and lists are flattened: tensors become tensors of the file, the rest is JSON in its metadata. No pickle.
+Nested mappings and lists are flattened: tensors become tensors of the file, the rest is JSON in its metadata. No
+pickle.
 """
 
 from __future__ import annotations
@@ -68,7 +69,9 @@ def load(path: Path, identity: str, method: Method) -> dict[str, Any]:
     """
     tensors, metadata = load_tensors(path)
     if metadata.get("format") != FORMAT or metadata.get("identity") != identity:
-        raise UserError(f"{path}: state of another identity ({metadata.get('identity', 'none')[:12]}), not {identity[:12]}")
+        raise UserError(
+            f"{path}: state of another identity ({metadata.get('identity', 'none')[:12]}), not {identity[:12]}"
+        )
     state = restore(json.loads(metadata["tree"]), tensors)
     method.load_state_dict(state["networks"])
     for name, optimiser in method.optimisers().items():
@@ -76,4 +79,3 @@ def load(path: Path, identity: str, method: Method) -> dict[str, Any]:
     loop = state["loop"]
     assert isinstance(loop, dict)
     return loop
-

@@ -1,4 +1,4 @@
-"""The command line: thin verbs, one per rule of the DAG and named like them. Heavy imports wait until a verb needs them."""
+"""The command line: thin verbs, one per rule of the DAG and named like them; heavy imports wait for their verb."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from structgan.errors import UserError
 PATH = click.Path(path_type=Path)
 RUN = click.option("--run", required=True, type=PATH, help="Folder of the run; it holds config.json.")
 DATA = click.option("--data", required=True, type=PATH, help="Prepared data set (data/prepared/NAME.safetensors).")
-PROTOCOL = click.option("--protocol", required=True, type=PATH, help="Evaluation settings of the suite (protocol.json).")
+PROTOCOL = click.option(
+    "--protocol", required=True, type=PATH, help="Evaluation settings of the suite (protocol.json)."
+)
 PLAN = click.option("--plan", required=True, type=PATH, help="The suite's plan.json.")
 OUT = click.option("--out", required=True, type=PATH, help="Where to write.")
 DEVICE = click.option(
@@ -70,7 +72,7 @@ def extractor(data: Path, protocol: Path, out: Path, device: str) -> None:
     from structgan.files import read_json
     from structgan.metrics import extractor as extractors
 
-    extractors.train(data, read_json(protocol)["extractor"], out)
+    extractors.train(data, read_json(protocol)["extractor"], out, resolve_device(device))
 
 
 @cli.command()
@@ -89,11 +91,12 @@ def train(run: Path, data: Path, device: str) -> None:
 @RUN
 @DATA
 @PROTOCOL
-def probe(run: Path, data: Path, protocol: Path) -> None:
+@DEVICE
+def probe(run: Path, data: Path, protocol: Path, device: str) -> None:
     """Read a run's frozen features: linear probe, SVM, k-means, kNN, few labels, 2-D map."""
     from structgan.metrics import probe as probes
 
-    probes.run(run, data, protocol)
+    probes.run(run, data, protocol, resolve_device(device))
 
 
 @cli.command()
@@ -101,11 +104,12 @@ def probe(run: Path, data: Path, protocol: Path) -> None:
 @DATA
 @PROTOCOL
 @click.option("--extractor", type=PATH, default=None, help="Embedded extractor, where the protocol asks for it.")
-def fidelity(run: Path, data: Path, protocol: Path, extractor: Path | None) -> None:
+@DEVICE
+def fidelity(run: Path, data: Path, protocol: Path, extractor: Path | None, device: str) -> None:
     """Measure a run's generated images: FID, IS, KID, precision and recall; write a grid of samples."""
     from structgan.metrics import fidelity as fidelities
 
-    fidelities.run(run, data, protocol, extractor)
+    fidelities.run(run, data, protocol, extractor, resolve_device(device))
 
 
 @cli.command()

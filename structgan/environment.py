@@ -19,7 +19,7 @@ PACKAGES = ("torch", "torchvision", "numpy", "scikit-learn", "torch-fidelity", "
 
 
 def tune(device: str) -> None:
-    """Keep freed memory in the process: on a CPU, returning each large tensor to the system costs a tenth of the time."""
+    """Keep freed memory in the process: handing each large tensor back to the system costs a CPU dearly."""
     if device == "cpu" and platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL("libc.so.6")
         trim_threshold, mmap_threshold = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h
@@ -38,7 +38,9 @@ def best_device() -> str:
 def describe(device: str) -> dict[str, Any]:
     """Versions, hardware, peak memory in MiB and the state of the repository, for env.json."""
     cuda = device.startswith("cuda")
-    peak = torch.cuda.max_memory_allocated() / 2**20 if cuda else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = (
+        torch.cuda.max_memory_allocated() / 2**20 if cuda else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    )
     return {
         "device": device,
         "precision": "float32",
@@ -73,7 +75,11 @@ def git() -> dict[str, Any]:
     try:
         commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True)
         changed = subprocess.run(
-            ["git", "status", "--porcelain", "--untracked-files=no"], cwd=ROOT, capture_output=True, text=True, check=True
+            ["git", "status", "--porcelain", "--untracked-files=no"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
         )
     except (OSError, subprocess.CalledProcessError):
         return {"commit": None, "dirty": None}

@@ -1,7 +1,8 @@
 """The contract that every method keeps, and how a method is found: by the stem of its file.
 
 A method lives in ``structgan/methods/<name>.py`` or ``baselines/<name>.py``: one file, one public class derived from
-``Method``. The stem is the wildcard of the DAG, the key of the configuration and the row of the table. Nothing registers it.
+``Method``. The stem is the wildcard of the DAG, the key of the configuration and the row of the table. Nothing
+registers it.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ from structgan.files import load_tensors, read_json
 class Method(nn.Module):
     """One way to learn an encoder.
 
-    A subclass builds its networks in ``__init__``, updates them in ``step`` and names two of them: ``encoder`` maps images
-    to features, and ``generator``, where there is one, maps latents to images. Everything that must survive an
+    A subclass builds its networks in ``__init__``, updates them in ``step`` and names two of them: ``encoder`` maps
+    images to features, and ``generator``, where there is one, maps latents to images. Everything that must survive an
     interruption is a parameter, a buffer or one of ``optimisers()``; the training loop saves it.
 
     Class attributes:

@@ -1,7 +1,7 @@
 """The plan of a suite: every cell of its grid, where its run lives, and what identity that run must have.
 
-Only the planning process writes it (a Snakefile being parsed, or ``structgan configure``), never a cluster job, and a file
-is touched only when its content changes: an unchanged plan plans no work. Imports no torch.
+Only the planning process writes it (a Snakefile being parsed, or ``structgan configure``), never a cluster job, and a
+file is touched only when its content changes: an unchanged plan plans no work. Imports no torch.
 """
 
 from __future__ import annotations
@@ -29,7 +29,13 @@ def cells(config: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Every combination that the grid names, once, in the order of the grid."""
     seen: set[tuple[Any, ...]] = set()
     for block in config["grid"]:
-        axes = (block["datasets"], block["methods"], block["augmentations"], block.get("variants", ["base"]), block["seeds"])
+        axes = (
+            block["datasets"],
+            block["methods"],
+            block["augmentations"],
+            block.get("variants", ["base"]),
+            block["seeds"],
+        )
         for values in itertools.product(*axes):
             if values not in seen:
                 seen.add(values)
@@ -74,7 +80,10 @@ def make(config: Mapping[str, Any], files: list[str]) -> tuple[dict[str, Any], l
         "configfiles": [configuration.short(file) for file in files],
         "protocol": config["evaluation"],
         "datasets": {
-            name: {"title": config["datasets"][name].get("title", name), "note": config["datasets"][name].get("note", "")}
+            name: {
+                "title": config["datasets"][name].get("title", name),
+                "note": config["datasets"][name].get("note", ""),
+            }
             for name in used["dataset"]
         },
         "methods": {name: describe_method(config, name) for name in used["method"]},

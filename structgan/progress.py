@@ -61,7 +61,9 @@ class Progress:
     def _note(self, values: dict[str, float | str]) -> str:
         rate = (self.done - self._first) / max(time.monotonic() - self._begin, 1e-9)
         shown = [f"{rate:.3g} {self.unit}/s"]
-        shown += [f"{key} {value:.3g}" if isinstance(value, float) else f"{key} {value}" for key, value in values.items()]
+        shown += [
+            f"{key} {value:.3g}" if isinstance(value, float) else f"{key} {value}" for key, value in values.items()
+        ]
         return "  ".join(shown)
 
     def _print(self, values: dict[str, float | str]) -> None:

@@ -1,8 +1,8 @@
 """Which source files a run depends on, read without importing them: discovery of methods and the digest of a run.
 
 The digest covers the syntax trees, without comments and docstrings, of every module of this repository that a run can
-reach by imports: a comment never retrains, an edit of the logic always shows, an edited loss marks exactly the runs that
-use it. This module imports no torch, so that planning stays fast.
+reach by imports: a comment never retrains, an edit of the logic always shows, an edited loss marks exactly the runs
+that use it. This module imports no torch, so that planning stays fast.
 """
 
 from __future__ import annotations

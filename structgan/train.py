@@ -1,7 +1,8 @@
 """The training loop, the only one; it knows no method by name.
 
-The whole data set lies on the device as uint8; a batch is an index, an augmentation of the whole batch at once and one call
-of the method's ``step``. All randomness comes from generators that the state holds, so that a resumed run goes on exactly.
+The whole data set lies on the device as uint8; a batch is an index, an augmentation of the whole batch at once and one
+call of the method's ``step``. All randomness comes from generators that the state holds, so that a resumed run goes on
+exactly.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class Batches:
         self.images, self.labels = dataset.training_images, dataset.training_labels
         if batch_size > len(self.images):
             raise UserError(
-                f"training.batch_size = {batch_size}: larger than data set '{dataset.name}' with {len(self.images)} images"
+                f"training.batch_size = {batch_size}: larger than the {len(self.images)} images of '{dataset.name}'"
             )
         self.batch_size, self.transform, self.views, self.rng = batch_size, transform, views, rng
         self.order = torch.empty(0, dtype=torch.long)
@@ -67,12 +68,12 @@ class Run:
         self.settings = self.config["settings"]
         self.training = self.settings["training"]
         if self.config["sources"] != sources.run_digest(self.config["method"]):
-            raise UserError(f"{folder}/config.json: planned for other sources than these; plan again (structgan configure)")
+            raise UserError(f"{folder}/config.json: planned for other sources than these; plan again")
         torch.manual_seed(self.config["seed"])
         self.dataset = load(data, device)
         self.method = method.build(self.config, len(self.dataset.classes)).to(device)
         if self.method.uses_labels and self.dataset.training_labels is None:
-            raise UserError(f"methods.{self.config['method']}: uses labels, but data set '{self.dataset.name}' has none")
+            raise UserError(f"methods.{self.config['method']}: uses labels, which '{self.dataset.name}' has none of")
         self.method.rng = torch.Generator(device).manual_seed(self.config["seed"])
         order = torch.Generator().manual_seed(self.config["seed"])
         transform = augment.build(self.settings["augmentation"], self.dataset.image_size)
@@ -136,7 +137,7 @@ class Run:
                 self.check_collapse(probe_images)
                 images = self.step * self.training["batch_size"]
                 self.records.append({"step": self.step, "images": images, "seconds": self.seconds, "losses": losses})
-                progress.advance(**losses)
+                progress.advance(1, **losses)
                 if self.step % self.training["save_every"] < every or self.step == steps:
                     self.save()
 
@@ -201,7 +202,7 @@ class Run:
 def run(folder: Path, data: Path, device: str = "cpu") -> None:
     """Train the run of a folder to its end, going on where it stopped.
 
-    The final state stays: a run that is triggered again under the same identity publishes its outputs from it in seconds.
+    The final state stays: a run that is triggered again under the same identity publishes from it in seconds.
 
     Raises:
         UserError: bad settings, bad data, a loss that is not finite, collapsed features, or a full disk.

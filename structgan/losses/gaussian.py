@@ -1,8 +1,8 @@
 """Coarse scale: how far apart two batches of embeddings are, each read as one Gaussian.
 
 Notation of Zhang & Maire 2023 (arXiv 2310.00357): Z holds embeddings on the unit sphere, mu is their mean scaled to
-unit length, Sigma = (Z - mu)^T (Z - mu) / N, alpha = C / epsilon, R(Sigma) = log det(I + alpha Sigma). The discriminator
-maximises the distance, the generator minimises it.
+unit length, Sigma = (Z - mu)^T (Z - mu) / N, alpha = C / epsilon, R(Sigma) = log det(I + alpha Sigma). The
+discriminator maximises the distance, the generator minimises it.
 
 R is, up to a constant, the log-determinant of the covariance blurred by I / alpha. The paper leaves open how the
 inverse in the Bhattacharyya mean term and the square roots of Wasserstein-2 are kept finite when N < C; here both take
@@ -39,7 +39,8 @@ def regularised(covariance: Tensor, epsilon: float) -> Tensor:
 def coding_rate(covariance: Tensor, epsilon: float) -> Tensor:
     """R(Sigma) = log det(I + alpha Sigma), in nats, by Cholesky. Scalar, at least 0."""
     factor = torch.linalg.cholesky(regularised(covariance, epsilon))
-    return 2 * factor.diagonal().log().sum()
+    rate: Tensor = 2 * factor.diagonal().log().sum()
+    return rate
 
 
 def jsd(real: Tensor, fake: Tensor, epsilon: float = 0.5) -> Tensor:
@@ -67,15 +68,16 @@ def bhattacharyya(real: Tensor, fake: Tensor, epsilon: float = 0.5) -> Tensor:
     rate = 2 * factor.diagonal().log().sum()
     covariance_term = 0.5 * (rate - 0.5 * (coding_rate(cov_real, epsilon) + coding_rate(cov_fake, epsilon)))
     whitened = torch.linalg.solve_triangular(factor, (mean_real - mean_fake)[:, None], upper=False)
-    return covariance_term + (dim / epsilon) / 8 * whitened.square().sum()
+    distance: Tensor = covariance_term + (dim / epsilon) / 8 * whitened.square().sum()
+    return distance
 
 
 def wasserstein(real: Tensor, fake: Tensor, epsilon: float = 0.5) -> Tensor:
     """Squared Wasserstein-2 distance of the two blurred Gaussians.
 
-    |mu_r - mu_g|^2 + tr(A + B) - 2 tr((A^1/2 B A^1/2)^1/2) with A = Sigma_real + I/alpha, B = Sigma_fake + I/alpha. With
-    Cholesky factors A = K K^T, B = L L^T the last trace is the nuclear norm of K^T L, whose gradient stays finite where
-    eigenvalues coincide. Shape: real (N, C), fake (M, C); the result is a scalar, at least 0 up to rounding.
+    |mu_r - mu_g|^2 + tr(A + B) - 2 tr((A^1/2 B A^1/2)^1/2) with A = Sigma_real + I/alpha, B = Sigma_fake + I/alpha.
+    With Cholesky factors A = K K^T, B = L L^T the last trace is the nuclear norm of K^T L, whose gradient stays finite
+    where eigenvalues coincide. Shape: real (N, C), fake (M, C); the result is a scalar, at least 0 up to rounding.
     """
     mean_real, cov_real = statistics(real)
     mean_fake, cov_fake = statistics(fake)
@@ -83,7 +85,9 @@ def wasserstein(real: Tensor, fake: Tensor, epsilon: float = 0.5) -> Tensor:
     blurred = [regularised(covariance, epsilon) / alpha for covariance in (cov_real, cov_fake)]
     factors = [torch.linalg.cholesky(matrix) for matrix in blurred]
     overlap = torch.linalg.svdvals(factors[0].T @ factors[1]).sum()
-    return (mean_real - mean_fake).square().sum() + blurred[0].trace() + blurred[1].trace() - 2 * overlap
+    traces = blurred[0].trace() + blurred[1].trace()
+    distance: Tensor = (mean_real - mean_fake).square().sum() + traces - 2 * overlap
+    return distance
 
 
 FORMS = {"jsd": jsd, "bhattacharyya": bhattacharyya, "wasserstein": wasserstein}

@@ -1,8 +1,8 @@
 """Smoothness: the spectral norm of the embedding's Jacobian in the image is held near 1.
 
 sigma(x) = |J v| with v = J^T u / |J^T u| from a random u (one power iteration; more repeat the pair). v is a constant,
-so that d sigma / d theta = (J v / |J v|)^T (dJ/d theta) v: one Jacobian-vector product of the whole batch gives the number
-and the gradient that a per-sample form gives, because samples do not interact.
+so that d sigma / d theta = (J v / |J v|)^T (dJ/d theta) v: one Jacobian-vector product of the whole batch gives the
+number and the gradient that a per-sample form gives, because samples do not interact.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ def right_vector(embeddings: Tensor, images: Tensor, left: Tensor) -> Tensor:
     Returns:
         Unit vectors in image space. Shape: (N, 3, H, W).
     """
-    (vector,) = torch.autograd.grad(embeddings, images, left, retain_graph=True)
+    vector: Tensor = torch.autograd.grad(embeddings, images, left, retain_graph=True)[0]
     norm = vector.flatten(1).norm(dim=1).clamp_min(torch.finfo(vector.dtype).tiny)
-    return (vector / norm.view(-1, 1, 1, 1)).detach()
+    direction: Tensor = (vector / norm.view(-1, 1, 1, 1)).detach()
+    return direction
 
 
 def penalty(tangents: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,7 +1,7 @@
 """Structural adversarial objectives (Zhang & Maire 2023, arXiv 2310.00357).
 
-A GAN without a real/fake head: the discriminator embeds images on a sphere and the two networks play for the distance of
-Gaussian statistics (coarse scale), for closeness to real neighbours (fine scale), under a bound on the embedding's
+A GAN without a real/fake head: the discriminator embeds images on a sphere and the two networks play for the distance
+of Gaussian statistics (coarse scale), for closeness to real neighbours (fine scale), under a bound on the embedding's
 Jacobian (smoothness). The representation is the pooled feature of the discriminator's moving average.
 
 Left open by the paper, chosen here: the generator's update reuses the batch of generated images that the discriminator
@@ -38,7 +38,9 @@ class Structural(Method):
         self.encoder = self.average_discriminator.backbone
         self.cluster = settings["cluster"]
         if 0 < self.cluster["bank"] < self.cluster["k"]:
-            raise ValueError(f"cluster.bank = {self.cluster['bank']} must be 0 or at least cluster.k = {self.cluster['k']}")
+            raise ValueError(
+                f"cluster.bank = {self.cluster['bank']} must be 0 or at least cluster.k = {self.cluster['k']}"
+            )
         self.bank = MemoryBank(self.cluster["bank"], self.encoder.features, net["embedding"])
         self.distance = gaussian.FORMS[settings["gaussian"]["form"]]
         optimiser = settings["optimiser"]
@@ -116,10 +118,10 @@ class Structural(Method):
         images = images.detach().requires_grad_(True)
         left = self.noise(len(images), self.settings["discriminator"]["embedding"])
         embeddings = self.discriminator(images)[1]
-        for iteration in range(self.settings["smoothness"]["power_iterations"]):
-            if iteration:
-                with torch.no_grad():
-                    left = self.discriminator.embed_pair(images, right).tangent
+        right = smoothness.right_vector(embeddings, images, left)
+        for _ in range(1, self.settings["smoothness"]["power_iterations"]):
+            with torch.no_grad():
+                left = self.discriminator.embed_pair(images, right).tangent
             right = smoothness.right_vector(embeddings, images, left)
         self.discriminator.requires_grad_(True)
         return right

@@ -45,8 +45,9 @@ class ResidualBlock(nn.Module):
 class Backbone(nn.Module):
     """E: images to pooled features h.
 
-    Stage i has ``width * 2**i`` channels and ``blocks[i]`` blocks; every stage but the first halves the resolution. Above
-    32 pixels the stem's map is pooled by 2 (64 and 96 pixels) or 4 (128), so that the first stage sees 32 to 48 pixels.
+    Stage i has ``width * 2**i`` channels and ``blocks[i]`` blocks; every stage but the first halves the resolution.
+    Above 32 pixels the stem's map is pooled by 2 (64 and 96 pixels) or 4 (128), so that the first stage sees 32 to 48
+    pixels.
 
     Shape: (N, 3, H, W) with values in [-1, 1] to (N, ``features``), for a tensor or a pair.
     """
@@ -99,9 +100,7 @@ class Discriminator(nn.Module):
     ) -> None:
         super().__init__()
         self.backbone = Backbone(image_size, width, blocks, channels_per_group)
-        self.projection = nn.Sequential(
-            Linear(self.backbone.features, hidden), ELU(), Linear(hidden, embedding)
-        )
+        self.projection = nn.Sequential(Linear(self.backbone.features, hidden), ELU(), Linear(hidden, embedding))
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         features = self.backbone(images)

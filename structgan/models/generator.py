@@ -73,9 +73,7 @@ class Generator(nn.Module):
     Shape: (N, latent) to (N, 3, image_size, image_size), values in [-1, 1].
     """
 
-    def __init__(
-        self, image_size: int, latent: int, condition: int, channels: int, hidden: int, blocks: int
-    ) -> None:
+    def __init__(self, image_size: int, latent: int, condition: int, channels: int, hidden: int, blocks: int) -> None:
         super().__init__()
         doublings, start = 0, image_size
         while start >= 8:

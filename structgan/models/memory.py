@@ -13,9 +13,9 @@ M = TypeVar("M", bound=nn.Module)
 
 
 class MemoryBank(nn.Module):
-    """The last ``size`` pairs (EMA feature, embedding) of real samples, first in first out; starts as random unit vectors.
+    """The last ``size`` pairs (EMA feature, embedding) of real samples, first in first out.
 
-    Shape: features (size, D) and embeddings (size, C), unit vectors.
+    It starts as random unit vectors. Shape: features (size, D) and embeddings (size, C), unit vectors.
     """
 
     features: Tensor
@@ -49,7 +49,7 @@ def frozen_copy(module: M) -> M:
 @torch.no_grad()
 def follow(average: nn.Module, module: nn.Module, decay: float) -> None:
     """average = decay * average + (1 - decay) * module for parameters; buffers (batch-norm statistics) are copied."""
-    own, other = list(average.parameters()), [p.detach() for p in module.parameters()]
-    torch._foreach_lerp_(own, other, 1 - decay)
+    own: list[Tensor] = list(average.parameters())
+    torch._foreach_lerp_(own, list(module.parameters()), 1 - decay)
     for mine, theirs in zip(average.buffers(), module.buffers(), strict=True):
         mine.copy_(theirs)

@@ -4,15 +4,17 @@ rule table:
         plan=f"{ROOT}/plan.json",
         results=result_files(),
     output:
-        tables(),
+        tables=tables(),
     log:
         f"{LOGS}/table.log",
-    params:
-        out=f"results/tables/{SUITE}",
+    conda:
+        "../envs/structgan.yaml"
     threads: asked("report", "threads")
     resources:
         mem_mb=asked("report", "mem_mb"),
         runtime=asked("report", "runtime_min"),
+    params:
+        out=folder("tables"),
     shell:
         "python -m structgan table --plan {input.plan:q} --out {params.out:q} > {log:q} 2>&1"
 
@@ -22,15 +24,17 @@ rule plot:
         plan=f"{ROOT}/plan.json",
         results=result_files(),
     output:
-        figures(),
+        figures=figures(),
     log:
         f"{LOGS}/plot.log",
-    params:
-        out=f"results/figures/{SUITE}",
+    conda:
+        "../envs/structgan.yaml"
     threads: asked("report", "threads")
     resources:
         mem_mb=asked("report", "mem_mb"),
         runtime=asked("report", "runtime_min"),
+    params:
+        out=folder("figures"),
     shell:
         "python -m structgan plot --plan {input.plan:q} --out {params.out:q} > {log:q} 2>&1"
 
@@ -44,13 +48,15 @@ rule report:
         page=f"results/report/{SUITE}.html",
     log:
         f"{LOGS}/report.log",
-    params:
-        tables=f"results/tables/{SUITE}",
-        figures=f"results/figures/{SUITE}",
+    conda:
+        "../envs/structgan.yaml"
     threads: asked("report", "threads")
     resources:
         mem_mb=asked("report", "mem_mb"),
         runtime=asked("report", "runtime_min"),
+    params:
+        tables=folder("tables"),
+        figures=folder("figures"),
     shell:
         "python -m structgan report --plan {input.plan:q} --tables {params.tables:q} --figures {params.figures:q}"
         " --out {output.page:q} > {log:q} 2>&1"

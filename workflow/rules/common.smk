@@ -2,6 +2,10 @@
 import sys
 from pathlib import Path
 
+sys.path.insert(
+    0, str(workflow.basedir)
+)  # plan with the sources beside this file, installed or not
+
 from structgan import config as configuration
 from structgan import plan as planning
 from structgan import sources
@@ -24,11 +28,20 @@ def make_plan():
 PLAN = make_plan()
 SUITE = PLAN["suite"]
 ROOT = f"results/runs/{SUITE}"
-RUN = ROOT + "/{dataset}/{method}/{augmentation}/{variant}/seed={seed}"
+RUN = f"{ROOT}/{{dataset}}/{{method}}/{{augmentation}}/{{variant}}/seed={{seed}}"
 LOGS = f"results/logs/{SUITE}"
 SAMPLING = [name for name, method in PLAN["methods"].items() if method["samples"]]
 EMBEDDED = PLAN["protocol"]["fidelity"]["extractor"] == "embedded"
-TABLES = ["representation", "few_labels", "generation", "generation_more", "augmentation", "ablation"]
+DEVICE = config["resources"]["device"]
+TABLES = [
+    "representation",
+    "few_labels",
+    "generation",
+    "generation_more",
+    "augmentation",
+    "ablation",
+]
+FIGURES = ["augmentation", "ablation", "training", "samples", "features"]
 
 
 def alternatives(names):
@@ -47,6 +60,16 @@ wildcard_constraints:
 def asked(kind, key):
     """A resource of one kind of job, from the configuration."""
     return config["resources"][kind][key]
+
+
+def folder(of):
+    """The folder of a job's named file, as a parameter."""
+
+    def find(wildcards, input, output):
+        found = input.get(of) or output.get(of)
+        return str(Path(found if isinstance(found, str) else found[0]).parent)
+
+    return find
 
 
 def data_files():
@@ -68,11 +91,19 @@ def result_files():
 
 
 def tables():
-    return [f"results/tables/{SUITE}/{name}.{kind}" for name in TABLES for kind in ("csv", "md", "tex")]
+    return [
+        f"results/tables/{SUITE}/{name}.{kind}"
+        for name in TABLES
+        for kind in ("csv", "md", "tex")
+    ]
 
 
 def figures():
-    return [f"results/figures/{SUITE}/index.json"]
+    return [
+        f"results/figures/{SUITE}/{name}.{kind}"
+        for name in FIGURES
+        for kind in ("svg", "png")
+    ]
 
 
 def extra_rules():

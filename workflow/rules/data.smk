@@ -6,6 +6,8 @@ rule prepare:
         data="data/prepared/{dataset}.safetensors",
     log:
         f"{LOGS}/prepare/{{dataset}}.log",
+    conda:
+        "../envs/structgan.yaml"
     threads: asked("prepare", "threads")
     resources:
         mem_mb=asked("prepare", "mem_mb"),
@@ -22,11 +24,15 @@ rule extractor:
         extractor=f"{ROOT}/{{dataset}}/extractor.safetensors",
     log:
         f"{LOGS}/extractor/{{dataset}}.log",
+    conda:
+        "../envs/structgan.yaml"
     threads: asked("evaluate", "threads")
     resources:
         mem_mb=asked("evaluate", "mem_mb"),
         runtime=asked("evaluate", "runtime_min"),
         gpu=asked("evaluate", "gpu"),
+    params:
+        device=DEVICE,
     shell:
-        "python -m structgan extractor --data {input.data:q} --protocol {input.protocol:q}"
+        "python -m structgan extractor --data {input.data:q} --protocol {input.protocol:q} --device {params.device:q}"
         " --out {output.extractor:q} > {log:q} 2>&1"

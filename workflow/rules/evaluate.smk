@@ -8,15 +8,18 @@ rule probe:
         probe=f"{RUN}/probe.json",
     log:
         f"{LOGS}/probe/{{dataset}}/{{method}}/{{augmentation}}/{{variant}}/seed={{seed}}.log",
-    params:
-        run=RUN,
+    conda:
+        "../envs/structgan.yaml"
     threads: asked("evaluate", "threads")
     resources:
         mem_mb=asked("evaluate", "mem_mb"),
         runtime=asked("evaluate", "runtime_min"),
         gpu=asked("evaluate", "gpu"),
+    params:
+        run=folder("encoder"),
+        device=DEVICE,
     shell:
-        "python -m structgan probe --run {params.run:q} --data {input.data:q} --protocol {input.protocol:q} > {log:q} 2>&1"
+        "python -m structgan probe --run {params.run:q} --data {input.data:q} --protocol {input.protocol:q} --device {params.device:q} > {log:q} 2>&1"
 
 
 rule fidelity:
@@ -31,14 +34,19 @@ rule fidelity:
         samples=f"{RUN}/samples.png",
     log:
         f"{LOGS}/fidelity/{{dataset}}/{{method}}/{{augmentation}}/{{variant}}/seed={{seed}}.log",
-    params:
-        run=RUN,
-        extractor=lambda wildcards, input: ["--extractor", *input.extractor] if EMBEDDED else [],
+    conda:
+        "../envs/structgan.yaml"
     threads: asked("evaluate", "threads")
     resources:
         mem_mb=asked("evaluate", "mem_mb"),
         runtime=asked("evaluate", "runtime_min"),
         gpu=asked("evaluate", "gpu"),
+    params:
+        run=folder("encoder"),
+        device=DEVICE,
+        extractor=lambda wildcards, input: (
+            ["--extractor", input.extractor] if EMBEDDED else []
+        ),
     shell:
-        "python -m structgan fidelity --run {params.run:q} --data {input.data:q} --protocol {input.protocol:q}"
+        "python -m structgan fidelity --run {params.run:q} --data {input.data:q} --protocol {input.protocol:q} --device {params.device:q}"
         " {params.extractor:q} > {log:q} 2>&1"

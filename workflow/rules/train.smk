@@ -9,14 +9,16 @@ rule train:
         env=f"{RUN}/env.json",
     log:
         f"{RUN}/train.log",
-    params:
-        run=RUN,
-        device=config["resources"]["device"],
+    conda:
+        "../envs/structgan.yaml"
     threads: asked("train", "threads")
     resources:
         mem_mb=asked("train", "mem_mb"),
         runtime=asked("train", "runtime_min"),
         gpu=asked("train", "gpu"),
+    params:
+        run=folder("encoder"),
+        device=DEVICE,
     shell:
         "python -m structgan train --run {params.run:q} --data {input.data:q} --device {params.device:q} > {log:q} 2>&1"
 

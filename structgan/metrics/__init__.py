@@ -1,0 +1,1 @@
+"""Metrics as pure functions: features → statistics → number. Each number is returned with its protocol."""

@@ -1,0 +1,149 @@
+"""The probes of frozen features: each returns its numbers and the protocol that they were taken under."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from torch import Tensor
+
+from structgan.errors import UserError
+from structgan.metrics import cluster, features, few_labels, linear, neighbours
+
+SOLVER = "L-BFGS on exact gradients, preconditioned by the Cholesky factor of the approximate Hessian"
+Scored = tuple[dict[str, Any], dict[str, Any]]
+"""(metrics, protocol) of one probe."""
+
+
+class Probes:
+    """All probes on one pair of splits.
+
+    Args:
+        train: Shape: (N, D), float32. train_labels: Shape: (N,), int64 in [0, classes). test, test_labels: likewise.
+        protocol: the blocks linear, svm, kmeans, knn and few_labels of protocol.json.
+        seed: draws the starts of k-means and the subsets of the few-label probes; part of the protocol, not of the run.
+    """
+
+    def __init__(
+        self,
+        train: Tensor,
+        train_labels: Tensor,
+        test: Tensor,
+        test_labels: Tensor,
+        protocol: Mapping[str, Any],
+        seed: int,
+    ) -> None:
+        self.train, self.test = features.finite(train, "train features"), features.finite(test, "test features")
+        self.train_labels, self.test_labels = train_labels, test_labels
+        self.settings, self.seed = protocol, seed
+        self.classes = int(max(train_labels.max(), test_labels.max())) + 1
+        self.standard = features.standardise(self.train, self.test)
+        self.sizes = {"split": "train→test", "n_train": len(train), "n_test": len(test)}
+
+    def classifier(self, loss: linear.Loss, block: str, kept: Tensor | None = None) -> Scored:
+        """A linear classifier on standardised features, fitted on the training samples ``kept`` (all by default)."""
+        settings = {"C": 1.0, "max_iter": 2000, "tol": 1e-4, **self.settings.get(block, {})}
+        train, test = self.standard
+        labels = self.train_labels
+        if kept is not None:
+            train, labels = train[kept], labels[kept]
+        model = linear.fit(train, labels, self.classes, loss, settings["C"], settings["max_iter"], settings["tol"])
+        metrics = {
+            "top1": features.accuracy(model.predict(test), self.test_labels),
+            "top1_train": features.accuracy(model.predict(train), labels),
+            "converged": model.converged,
+            "iterations": model.iterations,
+            "relative_gradient": model.gradient,
+        }
+        protocol = {
+            **self.sizes,
+            "n_train": len(labels),
+            "normalisation": "standardised on train",
+            "solver": SOLVER,
+            **{key: settings[key] for key in ("C", "max_iter", "tol")},
+        }
+        return metrics, protocol
+
+    def linear(self) -> Scored:
+        """Multinomial logistic regression with L2 penalty."""
+        metrics, protocol = self.classifier("softmax", "linear")
+        return metrics, {"classifier": "multinomial logistic regression, L2", **protocol}
+
+    def svm(self) -> Scored:
+        """One-vs-rest linear SVM with squared hinge loss, the objective of sklearn's LinearSVC."""
+        metrics, protocol = self.classifier("squared_hinge", "svm")
+        return metrics, {"classifier": "one-vs-rest linear SVM, squared hinge, L2, intercept penalised", **protocol}
+
+    def few_labels(self, fraction: float) -> Scored:
+        """The logistic regression, with its C, on a fraction of the labels; nothing is chosen on test."""
+        kept = few_labels.subset(self.train_labels, fraction, self.seed)
+        metrics, protocol = self.classifier("softmax", "linear", kept)
+        extra = {"fraction": fraction, "subset": "stratified, at least one a class", "seed": self.seed}
+        protocol["normalisation"] = "standardised on all of train, without labels"
+        return {**metrics, "labels": len(kept)}, {
+            "classifier": "multinomial logistic regression, L2",
+            **protocol,
+            **extra,
+        }
+
+    def kmeans(self) -> Scored:
+        """K-means with as many clusters as classes; clustering accuracy and mutual information on test."""
+        settings = {"n_init": 10, "max_iter": 300, "tol": 1e-4, **self.settings.get("kmeans", {})}
+        train, test, k = features.normalise(self.train), features.normalise(self.test), self.classes
+        found = cluster.kmeans(train, k, settings["n_init"], self.seed, settings["max_iter"], settings["tol"])
+        tables = [
+            cluster.contingency(cluster.assign(part, found.centres[None])[0][:, 0], labels, k)
+            for part, labels in ((train, self.train_labels), (test, self.test_labels))
+        ]
+        by_train, by_test = (
+            float(tables[1].gather(1, cluster.match(table)[:, None]).sum()) / len(test) for table in tables
+        )
+        metrics = {
+            "accuracy": by_test,
+            "accuracy_matched_on_train": by_train,
+            "nmi": cluster.mutual_information(tables[1]),
+            "inertia": found.inertia,
+            "converged": found.converged,
+            "iterations": found.iterations,
+        }
+        protocol = {
+            **self.sizes,
+            "split": "fitted on train, scored on test",
+            "normalisation": "unit length",
+            "clusters": k,
+            "solver": "Lloyd, k-means++ starts, least inertia on train",
+            "matching": "Hungarian, on test (clustering accuracy); accuracy_matched_on_train: on train",
+            "seed": self.seed,
+            **{key: settings[key] for key in ("n_init", "max_iter", "tol")},
+        }
+        return metrics, protocol
+
+    def knn(self) -> Scored:
+        """Weighted nearest neighbours by cosine."""
+        settings = {"k": 20, "temperature": 0.07, **self.settings.get("knn", {})}
+        k, temperature = settings["k"], settings["temperature"]
+        if k > len(self.train):
+            raise UserError(f"knn.k is {k}, but there are only {len(self.train)} training samples (allowed: 1 to that)")
+        predicted = neighbours.predict(self.train, self.train_labels, self.test, self.classes, k, temperature)
+        metrics = {"top1": features.accuracy(predicted, self.test_labels)}
+        weights = "exp(cosine / temperature)"
+        return metrics, {
+            **self.sizes,
+            "normalisation": "unit length",
+            "weights": weights,
+            "k": k,
+            "temperature": temperature,
+        }
+
+    def all(self) -> dict[str, Callable[[], Scored]]:
+        """Every probe by its name in probe.json; each returns (metrics, protocol)."""
+        probes: dict[str, Callable[[], Scored]] = {
+            "linear": self.linear,
+            "svm": self.svm,
+            "kmeans": self.kmeans,
+            "knn": self.knn,
+        }
+        for fraction in self.settings.get("few_labels", {}).get("fractions", []):
+            probes[f"linear_{100 * fraction:g}pct"] = partial(self.few_labels, fraction)
+        return probes

@@ -1,0 +1,177 @@
+"""The embedded feature extractor: a small classifier of a data set's own labels, for metrics without a download.
+
+Distances in its feature space compare methods on one data set and nothing else: its hash stands with every number.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from structgan import files
+from structgan.errors import UserError, unknown
+from structgan.metrics.features import accuracy, module_hash
+from structgan.models.classifier import Classifier
+from structgan.progress import Progress
+
+FORMAT = "structgan-extractor-1"
+DEFAULTS: dict[str, Any] = {"width": 32, "epochs": 10, "batch_size": 128, "lr": 5e-3, "seed": 0, "shift": 2}
+"""width: channels; epochs over the train split; batch_size: images; lr: peak of AdamW's one-cycle schedule; shift:
+largest random translation in pixels (the only augmentation)."""
+
+
+@dataclass(frozen=True)
+class Extractor:
+    """A trained classifier in evaluation mode.
+
+    Attributes:
+        network: returns (features, logits) of images in [-1, 1].
+        sha256: hash of its weights and buffers.
+        test_accuracy: on the data set's test split, in [0, 1].
+        image_size, classes: what it takes and tells apart.
+        dataset, content_hash: the data that it was trained on.
+        settings: as given to ``train``.
+    """
+
+    network: Classifier
+    sha256: str
+    test_accuracy: float
+    image_size: int
+    classes: int
+    dataset: str
+    content_hash: str
+    settings: Mapping[str, Any]
+
+
+def resolve(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with the defaults filled in.
+
+    Raises:
+        UserError: an unknown key, or a value out of range.
+    """
+    for key, value in settings.items():
+        if key not in DEFAULTS:
+            raise unknown("key", key, DEFAULTS, "extractor")
+        least = 0 if key in ("seed", "shift") else 1
+        whole = isinstance(value, int) and not isinstance(value, bool) and value >= least
+        if key != "lr" and not whole:
+            raise UserError(f"extractor.{key}: {value!r} is not a whole number of at least {least}")
+        if key == "lr" and not (isinstance(value, int | float) and value > 0):
+            raise UserError(f"extractor.lr: {value!r} is not a positive number")
+    return {**DEFAULTS, **settings}
+
+
+def train(
+    data_file: str | Path, settings: Mapping[str, Any], out: str | Path, device: str | None = None
+) -> dict[str, Any]:
+    """Train a classifier on the train split and write it to ``out`` with its metadata; returns the metadata.
+
+    ``device`` is the best one by default. The number of epochs is fixed: test labels only measure the final accuracy.
+
+    Raises:
+        UserError: a setting is wrong, the data file is damaged, or the loss is not finite.
+    """
+    from structgan import datasets, environment
+
+    resolved = resolve(settings)
+    device = device or environment.best_device()
+    dataset = datasets.load(data_file, device)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(resolved["seed"])
+        network = Classifier(dataset.image_size, len(dataset.classes), resolved["width"])
+    network.to(device)
+    _fit(network, dataset.train.images, dataset.train.labels, resolved)
+    network.eval().requires_grad_(False)
+    metadata = {
+        "format": FORMAT,
+        "sha256": module_hash(network),
+        "test_accuracy": repr(accuracy(classify(network, dataset.test.images), dataset.test.labels)),
+        "image_size": str(dataset.image_size),
+        "classes": str(len(dataset.classes)),
+        "dataset": dataset.name,
+        "content_hash": dataset.content_hash,
+        "settings": json.dumps(resolved, sort_keys=True),
+    }
+    files.save_tensors(out, network.state_dict(), metadata)
+    return metadata
+
+
+def _fit(network: Classifier, images: Tensor, labels: Tensor, settings: Mapping[str, Any]) -> None:
+    """AdamW on a one-cycle schedule, label smoothing 0.1, random translations."""
+    n, batch_size = len(images), min(settings["batch_size"], len(images))
+    steps = n // batch_size
+    optimiser = torch.optim.AdamW(network.parameters(), lr=settings["lr"], weight_decay=0.05)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, settings["lr"], total_steps=settings["epochs"] * steps)
+    generator = torch.Generator().manual_seed(settings["seed"])
+    network.train()
+    with Progress("extractor", settings["epochs"] * steps) as progress:
+        for _ in range(settings["epochs"]):
+            order = torch.randperm(n, generator=generator).to(images.device)
+            for batch in torch.split(order, batch_size)[:steps]:
+                views = shifted(images[batch], settings["shift"], generator).float() / 127.5 - 1
+                _, logits = network(views.contiguous(memory_format=torch.channels_last))
+                loss = F.cross_entropy(logits, labels[batch], label_smoothing=0.1)
+                if not torch.isfinite(loss):
+                    raise UserError(f"extractor: the loss is {loss.item()} at step {progress.done}; lower extractor.lr")
+                optimiser.zero_grad(set_to_none=True)
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimiser.step()
+                schedule.step()
+                progress.advance(1, loss=loss.item())
+
+
+def shifted(images: Tensor, most: int, generator: torch.Generator) -> Tensor:
+    """Each image moved by its own random whole pixels, at most ``most`` each way; borders are repeated.
+
+    Shape: (N, 3, H, W), any dtype.
+    """
+    if most == 0:
+        return images
+    n, _, height, width = images.shape
+    move = torch.randint(-most, most + 1, (2, n, 1), generator=generator).to(images.device)
+    rows = (torch.arange(height, device=images.device) + move[0]).clamp_(0, height - 1)  # (N, H)
+    columns = (torch.arange(width, device=images.device) + move[1]).clamp_(0, width - 1)  # (N, W)
+    sample = torch.arange(n, device=images.device)[:, None, None]
+    return images.permute(0, 2, 3, 1)[sample, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+@torch.no_grad()
+def classify(network: Classifier, images: Tensor, batch_size: int = 500) -> Tensor:
+    """Predicted classes of uint8 images. Shape: (N, 3, H, W) → (N,)."""
+    parts = [network(batch.float() / 127.5 - 1)[1].argmax(dim=1) for batch in torch.split(images, batch_size)]
+    return torch.cat(parts)
+
+
+def load(path: str | Path) -> Extractor:
+    """Load what ``train`` wrote, on the CPU, and check its hash.
+
+    Raises:
+        UserError: the file is missing, damaged, or not an extractor.
+    """
+    tensors, metadata = files.load_tensors(path)
+    if metadata.get("format") != FORMAT:
+        raise UserError(f"{path}: not an extractor (format '{metadata.get('format')}' instead of '{FORMAT}')")
+    settings = json.loads(metadata["settings"])
+    image_size, classes = int(metadata["image_size"]), int(metadata["classes"])
+    network = Classifier(image_size, classes, settings["width"])
+    network.load_state_dict(tensors)
+    network.eval().requires_grad_(False)
+    if module_hash(network) != metadata["sha256"]:
+        raise UserError(f"{path}: damaged, its weights do not have the hash that was written with them")
+    return Extractor(
+        network=network,
+        sha256=metadata["sha256"],
+        test_accuracy=float(metadata["test_accuracy"]),
+        image_size=image_size,
+        classes=classes,
+        dataset=metadata["dataset"],
+        content_hash=metadata["content_hash"],
+        settings=settings,
+    )

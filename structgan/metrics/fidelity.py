@@ -1,0 +1,177 @@
+"""Generation metrics of one run through torch-fidelity: FID, Inception Score, KID, precision and recall."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from structgan import files
+from structgan.errors import UserError, unknown
+from structgan.metrics import backend, extractor, inception, samples
+from structgan.metrics.probe import dataset_record
+
+DEFAULTS: dict[str, Any] = {
+    "extractor": "embedded",
+    "weights": None,
+    "n_generated": 10000,
+    "n_reference": None,
+    "batch_size": 500,
+    "reference": "train",
+    "kid_subset_size": 1000,
+    "kid_subsets": 100,
+    "is_splits": 10,
+    "precision_recall_k": 3,
+    "metrics": ["fid", "is", "kid", "prc"],
+    "seed": 0,
+}
+CHOICES = {"extractor": ("embedded", "inception"), "reference": ("train", "test")}
+
+
+def resolve(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The block "fidelity" of protocol.json with defaults filled in.
+
+    Raises:
+        UserError: an unknown key, choice or metric, or a count that is not positive.
+    """
+    for key in settings:
+        if key not in DEFAULTS:
+            raise unknown("key", key, DEFAULTS, "fidelity")
+    resolved = {**DEFAULTS, **settings}
+    for key, allowed in CHOICES.items():
+        if resolved[key] not in allowed:
+            raise unknown(key, str(resolved[key]), allowed, f"fidelity.{key}")
+    for metric in resolved["metrics"]:
+        if metric not in backend.METRICS:
+            raise unknown("metric", str(metric), backend.METRICS, "fidelity.metrics")
+    if not resolved["metrics"]:
+        raise UserError(f"fidelity.metrics: is empty (allowed: {', '.join(backend.METRICS)})")
+    counts = ("n_generated", "batch_size", "kid_subset_size", "kid_subsets", "is_splits", "precision_recall_k")
+    for key in (*counts, *(("n_reference",) if resolved["n_reference"] is not None else ())):
+        if isinstance(resolved[key], bool) or not isinstance(resolved[key], int) or resolved[key] < 1:
+            raise UserError(f"fidelity.{key}: {resolved[key]!r} is not a positive whole number")
+    return resolved
+
+
+def check_sizes(settings: Mapping[str, Any], n_reference: int) -> None:
+    """That there are enough images for each metric asked for.
+
+    Raises:
+        UserError: names the setting, its value and the largest allowed one.
+    """
+    n_generated, metrics = settings["n_generated"], settings["metrics"]
+    fewest = min(n_generated, n_reference)
+    have = f"{n_generated} generated and {n_reference} reference images"
+    if settings["n_reference"] is not None and settings["n_reference"] > n_reference:
+        raise UserError(
+            f"fidelity.n_reference: {settings['n_reference']} is more than the split has (at most {n_reference})"
+        )
+    if "kid" in metrics and settings["kid_subset_size"] > fewest:
+        raise UserError(
+            f"fidelity.kid_subset_size: {settings['kid_subset_size']} is too large for {have} (at most {fewest})"
+        )
+    if "kid" in metrics and settings["kid_subset_size"] < 2:
+        raise UserError("fidelity.kid_subset_size: 1 is too small (at least 2)")
+    if "is" in metrics and settings["is_splits"] > n_generated:
+        raise UserError(f"fidelity.is_splits: {settings['is_splits']} is too large for {have} (at most {n_generated})")
+    if "prc" in metrics and settings["precision_recall_k"] >= fewest:
+        k = settings["precision_recall_k"]
+        raise UserError(f"fidelity.precision_recall_k: {k} is too large for {have} (at most {fewest - 1})")
+    if "fid" in metrics and fewest < 2:
+        raise UserError(f"fidelity.n_generated: {have} are too few for FID (at least 2 of each)")
+
+
+def pick_reference(dataset: Any, settings: Mapping[str, Any]) -> tuple[str, Tensor]:
+    """Name and images of the reference split, a fixed random subset where ``n_reference`` is set.
+
+    "train" is what methods learn from: the unlabelled part of a data set that has one. Shape: (M, 3, H, W), uint8.
+    """
+    if settings["reference"] == "test":
+        name, images = "test", dataset.test.images
+    else:
+        name = "train" if dataset.unlabelled is None else "unlabelled"
+        images = dataset.training_images
+    check_sizes(settings, len(images))
+    count = settings["n_reference"]
+    if count is not None and count < len(images):
+        order = torch.randperm(len(images), generator=torch.Generator().manual_seed(settings["seed"]))
+        images = images[order[:count].sort().values]
+    return name, images
+
+
+def pick_weights(
+    settings: Mapping[str, Any], extractor_file: str | Path | None, dataset: Any
+) -> tuple[Path, dict[str, Any]]:
+    """File of the extractor's weights, and what the protocol says of it.
+
+    Raises:
+        UserError: the file is missing or damaged, or was trained on another data set.
+    """
+    if settings["extractor"] == "inception":
+        path = inception.weights(settings["weights"])
+        return path, {"extractor_sha256": files.sha256(path), "resizer": "bilinear to 299×299 as in TensorFlow 1"}
+    if extractor_file is None:
+        raise UserError("fidelity.extractor: 'embedded' needs a trained extractor file")
+    trained = extractor.load(extractor_file)
+    if trained.content_hash != dataset.content_hash:
+        raise UserError(
+            f"{extractor_file}: was trained on another '{trained.dataset}' than this data file; train it again"
+        )
+    about = {"extractor_test_accuracy": trained.test_accuracy, "resizer": "none"}
+    return Path(extractor_file), {"extractor_sha256": trained.sha256, **about}
+
+
+def run(
+    run_dir: str | Path,
+    data_file: str | Path,
+    protocol_file: str | Path,
+    extractor_file: str | Path | None = None,
+    device: str | None = None,
+) -> None:
+    """Draw samples of a finished run, measure them, and write its fidelity.json and samples.png.
+
+    ``device`` is the best one by default.
+
+    Raises:
+        UserError: the method does not generate, a file is missing or damaged, or a setting does not fit the data.
+    """
+    from structgan import datasets, environment
+    from structgan.method import load_run
+
+    begin = time.monotonic()
+    folder, settings = Path(run_dir), resolve(files.read_json(protocol_file).get("fidelity", {}))
+    dataset = datasets.load(data_file)
+    weights, about = pick_weights(settings, extractor_file, dataset)
+    split, reference = pick_reference(dataset, settings)
+    device = device or environment.best_device()
+    method: Any = load_run(folder, device)
+    if not hasattr(method, "sample"):
+        raise UserError(f"{folder}: this method has no sample(): there is nothing to measure")
+    generated = samples.draw(method, settings["n_generated"], settings["seed"], settings["batch_size"], device)
+    metrics = backend.measure(generated, reference, settings, weights, device)
+    grid = samples.draw(method, samples.GRID**2, settings["seed"], samples.GRID**2, device)
+    samples.write_grid(grid, folder / "samples.png")
+    record = {
+        "identity": files.read_json(folder / "config.json")["identity"],
+        "metrics": metrics,
+        "protocol": {
+            "extractor": settings["extractor"],
+            **about,
+            "n_generated": len(generated),
+            "n_reference": len(reference),
+            "reference": split,
+            "backend": backend.VERSION,
+            "dtype": "uint8",
+            **{
+                key: settings[key]
+                for key in ("is_splits", "kid_subset_size", "kid_subsets", "precision_recall_k", "seed")
+            },
+        },
+        "dataset": dataset_record(dataset),
+        "seconds": round(time.monotonic() - begin, 3),
+    }
+    files.write_json(folder / "fidelity.json", record)

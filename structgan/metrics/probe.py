@@ -1,0 +1,112 @@
+"""The representation probes of one run: frozen features in, probe.json out, each number with its protocol."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from structgan import files
+from structgan.errors import unknown
+from structgan.metrics import features, projection
+from structgan.metrics.battery import Probes
+from structgan.progress import Progress
+
+MAPS: dict[str, Callable[[Tensor], Tensor]] = {
+    "tsne": projection.tsne,
+    "pca": lambda points: projection.principal_components(points, 2).float(),
+}
+
+
+def evaluate(
+    train: Tensor,
+    train_labels: Tensor,
+    test: Tensor,
+    test_labels: Tensor,
+    protocol: Mapping[str, Any],
+    seed: int = 0,
+) -> dict[str, Any]:
+    """The parts "metrics" and "protocol" of probe.json. Arguments as in ``Probes``.
+
+    Raises:
+        UserError: features that are not finite, or a k that the data set is too small for.
+    """
+    probes = Probes(train, train_labels, test, test_labels, protocol, seed).all()
+    result: dict[str, Any] = {"metrics": {}, "protocol": {}}
+    with Progress("probe", len(probes), "probe") as progress:
+        for name, measure in probes.items():
+            result["metrics"][name], result["protocol"][name] = measure()
+            scores = result["metrics"][name]
+            progress.advance(1, **{name: scores.get("top1", scores.get("accuracy"))})
+    return result
+
+
+def feature_map(
+    test: Tensor, labels: Tensor, classes: tuple[str, ...], protocol: Mapping[str, Any], seed: int = 0
+) -> dict[str, Any]:
+    """The part "map" of probe.json: 2-D positions of a fixed random subset of the test features, unit length each.
+
+    Args:
+        test: Shape: (N, D). labels: Shape: (N,). protocol: the block "map": kind ("tsne" or "pca") and points.
+
+    Raises:
+        UserError: an unknown kind.
+    """
+    kind = protocol.get("kind", "tsne")
+    if kind not in MAPS:
+        raise unknown("map", kind, MAPS, "protocol.map.kind")
+    order = torch.randperm(len(test), generator=torch.Generator().manual_seed(seed))
+    kept = order[: protocol.get("points", 1000)].sort().values.to(test.device)
+    points = MAPS[kind](features.normalise(test[kept])).cpu()
+    return {
+        "kind": kind,
+        "split": "test",
+        "points": [[round(value, 3) for value in point] for point in points.tolist()],
+        "labels": labels[kept].tolist(),
+        "classes": list(classes),
+    }
+
+
+def run(run_dir: str | Path, data_file: str | Path, protocol_file: str | Path, device: str | None = None) -> None:
+    """Probe a finished run and write its probe.json.
+
+    The encoder is frozen: its hash is taken before and after the features are read; ``device`` is the best by default.
+
+    Raises:
+        UserError: a file is missing or damaged, the encoder changed, or its features are not finite.
+    """
+    from structgan import datasets, environment
+    from structgan.method import load_run
+
+    begin = time.monotonic()
+    device = device or environment.best_device()
+    folder, protocol = Path(run_dir), files.read_json(protocol_file)
+    seed = protocol.get("seed", 0)
+    dataset = datasets.load(data_file, device)
+    method = load_run(folder, device)
+    with features.frozen(method.encoder, f"{folder}: encoder") as digest:
+        train, test = (features.extract(method.encode, split.images) for split in (dataset.train, dataset.test))
+    result = evaluate(train, dataset.train.labels, test, dataset.test.labels, protocol, seed)
+    record = {
+        "identity": files.read_json(folder / "config.json")["identity"],
+        "encoder": {"sha256": digest, "features": "backbone, global average pool", "dim": train.shape[1]},
+        "dataset": dataset_record(dataset),
+        **result,
+        "map": feature_map(test, dataset.test.labels, dataset.classes, protocol.get("map", {}), seed),
+        "seconds": round(time.monotonic() - begin, 3),
+    }
+    files.write_json(folder / "probe.json", record)
+
+
+def dataset_record(dataset: Any) -> dict[str, Any]:
+    """What a metric file says of its data set."""
+    return {
+        "name": dataset.name,
+        "content_hash": dataset.content_hash,
+        "classes": len(dataset.classes),
+        "note": dataset.note,
+    }

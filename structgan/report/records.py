@@ -1,0 +1,192 @@
+"""Reads a suite: plan.json names the runs, each run's probe.json and fidelity.json hold its numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from structgan.errors import UserError
+from structgan.files import read_json
+
+ACCURACIES = {"linear": "top1", "svm": "top1", "kmeans": "accuracy", "knn": "top1"}
+GENERATION = ("fid", "is", "kid", "precision", "recall")
+SECTIONS = {"dataset": "datasets", "method": "methods", "augmentation": "augmentations", "variant": "variants"}
+KEYS = ("suite", "datasets", "methods", "augmentations", "variants", "cells")
+
+
+class Group(NamedTuple):
+    """What a row of a table stands for: the same configuration under every seed."""
+
+    dataset: str
+    method: str
+    augmentation: str
+    variant: str
+
+
+@dataclass(frozen=True)
+class Suite:
+    """One suite as it stands on the disk.
+
+    Attributes:
+        file: the plan.json that was read.
+        plan: its content.
+        frame: one row per planned run: dataset, method, augmentation, variant, seed, run (as the plan names it), folder,
+            identity, probe and fidelity (``finished``, ``stale``, ``missing``, or ``none`` for a method that cannot
+            sample), converged, and one float column per metric (accuracies in [0, 1]; NaN where there is no number).
+        probes: probe.json without its map, by row of ``frame``, of the runs whose numbers count.
+        fidelities: fidelity.json, likewise.
+        few_labels: names of the probes with a fraction of the labels, smallest fraction first.
+        include_stale: whether numbers of another identity count.
+    """
+
+    file: Path
+    plan: dict[str, Any]
+    frame: pd.DataFrame
+    probes: dict[int, dict[str, Any]]
+    fidelities: dict[int, dict[str, Any]]
+    few_labels: tuple[str, ...]
+    include_stale: bool
+    groups: dict[Group, list[int]] = field(default_factory=dict)
+    not_applicable: dict[Group, str] = field(default_factory=dict)
+
+    def title(self, kind: str, key: str) -> str:
+        """The words for a key; ``kind`` is dataset, method, augmentation or variant."""
+        return str(self.plan[SECTIONS[kind]].get(key, {}).get("title") or key)
+
+    def method(self, key: str) -> Mapping[str, Any]:
+        """The plan's entry of a method: title, kind, uses_labels, samples."""
+        entry: Mapping[str, Any] = self.plan["methods"].get(key, {})
+        return entry
+
+    def samples(self, method: str) -> bool:
+        """Whether a method can sample."""
+        return bool(self.method(method).get("samples"))
+
+    def main_variant(self, method: str) -> str:
+        """The variant that stands for a method: ``full``, or the first that the plan runs."""
+        used = {group.variant for group in [*self.groups, *self.not_applicable] if group.method == method}
+        ordered = sorted(used, key=lambda key: rank(self.plan, "variant", key))
+        return "full" if "full" in used or not ordered else ordered[0]
+
+    def chance(self, dataset: str) -> float | None:
+        """Accuracy of guessing, 1 / classes; None where the number of classes is not known."""
+        rows = self.frame.index[self.frame["dataset"] == dataset]
+        found = [self.probes[row].get("dataset", {}).get("classes") for row in rows if row in self.probes]
+        classes = self.plan["datasets"].get(dataset, {}).get("classes") or next(
+            (entry for entry in found if entry), None
+        )
+        count = len(classes) if isinstance(classes, list | tuple) else classes
+        return 1.0 / count if isinstance(count, int) and count > 0 else None
+
+
+def rank(plan: Mapping[str, Any], kind: str, key: str) -> int:
+    """Place of a key in the plan's own order; unknown keys come last."""
+    order = list(plan[SECTIONS[kind]])
+    return order.index(key) if key in order else len(order)
+
+
+def base_folder(plan_file: Path, run: str) -> Path:
+    """The folder that the plan's run paths are relative to.
+
+    ``results/runs/demo/plan.json`` names runs as ``results/runs/demo/…``: what the two paths share is cut off, so that
+    the answer does not hang on the working directory. Paths that share nothing are relative to the working directory.
+    """
+    parent, parts = plan_file.absolute().parent, Path(run).parts
+    for length in range(len(parts), 0, -1):
+        if parent.parts[-length:] == parts[:length]:
+            return parent.parents[length - 1]
+    return Path()
+
+
+def number(entry: Any, *keys: str) -> float:
+    """A finite number inside nested mappings, NaN where there is none."""
+    for key in keys:
+        entry = entry.get(key) if isinstance(entry, Mapping) else None
+    ok = isinstance(entry, int | float) and not isinstance(entry, bool) and math.isfinite(entry)
+    return float(entry) if ok else math.nan
+
+
+def read(plan_file: str | Path, include_stale: bool = False) -> Suite:
+    """Read a plan and every run's numbers.
+
+    Args:
+        plan_file: results/runs/<suite>/plan.json.
+        include_stale: count numbers whose identity is not the plan's; by default such a run is not finished.
+
+    Raises:
+        UserError: the plan or a run's JSON is missing a key or damaged.
+    """
+    file = Path(plan_file)
+    plan = read_json(file)
+    for key in KEYS:
+        if not isinstance(plan, dict) or key not in plan:
+            raise UserError(f"{file}: key '{key}' is missing (needed: {', '.join(KEYS)})")
+    rows: list[dict[str, Any]] = []
+    probes: dict[int, dict[str, Any]] = {}
+    fidelities: dict[int, dict[str, Any]] = {}
+    for cell in sorted(plan["cells"], key=lambda cell: _order(plan, file, cell)):
+        folder = base_folder(file, cell["run"]) / cell["run"]
+        row = {key: cell[key] for key in (*SECTIONS, "seed", "run", "identity")} | {"folder": str(folder)}
+        row["probe"], probe = _result(folder / "probe.json", cell["identity"], include_stale)
+        can_sample = bool(plan["methods"].get(cell["method"], {}).get("samples"))
+        row["fidelity"], fidelity = "none", None
+        if can_sample:
+            row["fidelity"], fidelity = _result(folder / "fidelity.json", cell["identity"], include_stale)
+        row["converged"] = True
+        if probe is not None:
+            probe.pop("map", None)
+            probes[len(rows)] = probe
+            for name, entry in probe.get("metrics", {}).items():
+                row[name] = number(entry, ACCURACIES.get(name, "top1"))
+                row["converged"] &= entry.get("converged") is not False
+        if fidelity is not None:
+            fidelities[len(rows)] = fidelity
+            row |= {name: number(fidelity.get("metrics"), name) for name in GENERATION}
+        rows.append(row)
+    few = _few_labels(plan, rows)
+    names = [*SECTIONS, "seed", "run", "identity", "folder", "probe", "fidelity", "converged"]
+    frame = pd.DataFrame(rows, columns=[*names, *ACCURACIES, *few, *GENERATION])
+    frame = frame.astype({name: float for name in [*ACCURACIES, *few, *GENERATION]})
+    suite = Suite(file, plan, frame, probes, fidelities, few, include_stale)
+    for index, row in enumerate(rows):
+        suite.groups.setdefault(Group(*(row[key] for key in SECTIONS)), []).append(index)
+    for entry in plan.get("not_applicable", []):
+        suite.not_applicable[Group(*(str(entry.get(key, "")) for key in SECTIONS))] = str(entry.get("reason", ""))
+    return suite
+
+
+def ordered_groups(suite: Suite) -> list[Group]:
+    """Every group, planned or declared not applicable, in the plan's order."""
+    groups = {**suite.groups, **{group: [] for group in suite.not_applicable}}
+    return sorted(groups, key=lambda group: [rank(suite.plan, k, v) for k, v in zip(SECTIONS, group, strict=True)])
+
+
+def _order(plan: Mapping[str, Any], file: Path, cell: Mapping[str, Any]) -> tuple[Any, ...]:
+    for key in (*SECTIONS, "seed", "run", "identity"):
+        if key not in cell:
+            raise UserError(f"{file}: a cell has no key '{key}': {dict(cell)}")
+    return (*(rank(plan, kind, cell[kind]) for kind in SECTIONS), int(cell["seed"]))
+
+
+def _result(path: Path, identity: str, include_stale: bool) -> tuple[str, dict[str, Any] | None]:
+    if not path.exists():
+        return "missing", None
+    result = read_json(path)
+    if not isinstance(result, dict):
+        raise UserError(f"{path}: not a JSON object")
+    if result.get("identity") == identity:
+        return "finished", result
+    return "stale", result if include_stale else None
+
+
+def _few_labels(plan: Mapping[str, Any], rows: list[dict[str, Any]]) -> tuple[str, ...]:
+    """Names such as ``linear_1pct``: the protocol's fractions and whatever the runs hold."""
+    fractions = plan.get("protocol", {}).get("few_labels", {}).get("fractions", [])
+    names = {f"linear_{100 * fraction:g}pct" for fraction in fractions}
+    names |= {name for row in rows for name in row if name.startswith("linear_") and name.endswith("pct")}
+    return tuple(sorted(names, key=lambda name: (len(name), name)))

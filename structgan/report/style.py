@@ -1,0 +1,102 @@
+"""How figures look: colours that the colour-blind can tell apart, one per method, and files that regenerate byte for byte.
+
+Every colour of text, grid and method is a constant that the page replaces by a CSS variable, so that a drawing follows
+the reader's light or dark scheme.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from structgan.files import replacing
+from structgan.report.records import Suite
+
+INK, MUTED, GRID, PAPER, HALO = "#23272f", "#5f6672", "#dde1e7", "#ffffff", "#fefefe"
+# Okabe and Ito's palette (jfly.uni-koeln.de/color), reordered: the first colour is the suite's own method.
+COLOURS = ("#d55e00", "#0072b2", "#009e73", "#aa4499", "#b8860b", "#3a9fd8", "#7a5230", "#e0559a")
+DARK_COLOURS = ("#ff8a3d", "#5db4f0", "#3ccf9f", "#dd84cf", "#e6b94d", "#8fd0f7", "#c79a6f", "#ff8fc0")
+GREYS = ("#7b828e", "#454c59", "#9aa1ac")
+DARK_GREYS = ("#9aa3b2", "#d3d9e3", "#727b89")
+MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*")
+SETTINGS: dict[str, Any] = {
+    "svg.hashsalt": "structgan",
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 9.5,
+    "axes.titlesize": 10.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelsize": 9.5,
+    "axes.labelcolor": MUTED,
+    "axes.edgecolor": GRID,
+    "axes.facecolor": PAPER,
+    "figure.facecolor": PAPER,
+    "savefig.facecolor": PAPER,
+    "text.color": INK,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "grid.color": GRID,
+    "grid.linewidth": 0.8,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "xtick.bottom": False,
+    "ytick.left": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.spines.left": False,
+    "legend.frameon": False,
+    "lines.linewidth": 2.0,
+    "patch.linewidth": 0.0,
+    "axes.unicode_minus": True,
+}
+
+
+@contextmanager
+def drawing() -> Iterator[None]:
+    """Matplotlib on the Agg backend with the suite's look, for the time of the block."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    with matplotlib.rc_context({**matplotlib.rcParamsDefault, "backend": "agg", **SETTINGS}):
+        yield
+
+
+def save(figure: Any, out_dir: Path, name: str, dpi: int = 144) -> list[Path]:
+    """Write a figure as svg and png without dates and versions, close it, and return both paths."""
+    import matplotlib.pyplot as plt
+
+    paths = [out_dir / f"{name}.svg", out_dir / f"{name}.png"]
+    with replacing(paths[0]) as temporary:
+        figure.savefig(temporary, format="svg", dpi=dpi, metadata={"Date": None, "Creator": None})
+    with replacing(paths[1]) as temporary:
+        figure.savefig(temporary, format="png", dpi=dpi, metadata={"Software": None})
+    plt.close(figure)
+    return paths
+
+
+def empty(message: str) -> Any:
+    """A figure that says why there is nothing to draw yet."""
+    import matplotlib.pyplot as plt
+
+    figure = plt.figure(figsize=(6, 1.6))
+    figure.text(0.5, 0.5, message, ha="center", va="center", color=MUTED)
+    return figure
+
+
+def colours(suite: Suite, dark: bool = False) -> dict[str, str]:
+    """One colour per method, the same in every figure: hues for methods and baselines, greys for reference rows."""
+    hues, greys = (DARK_COLOURS, DARK_GREYS) if dark else (COLOURS, GREYS)
+    own = [key for key, entry in suite.plan["methods"].items() if entry.get("kind") == "method"]
+    references = [key for key, entry in suite.plan["methods"].items() if entry.get("kind") == "reference"]
+    others = [key for key in suite.plan["methods"] if key not in own and key not in references]
+    found = {key: hues[index % len(hues)] for index, key in enumerate([*own, *others])}
+    return found | {key: greys[index % len(greys)] for index, key in enumerate(references)}
+
+
+def markers(suite: Suite) -> dict[str, str]:
+    """One marker per method, so that colour is never the only difference."""
+    return {key: MARKERS[index % len(MARKERS)] for index, key in enumerate(suite.plan["methods"])}

@@ -1,0 +1,113 @@
+"""Shared fixtures: tiny real data, run folders with a real config.json, a clone of the tree, the real command line."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: bit-identical sums, and no fight for cores
+
+import copy
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from structgan import config, datasets
+
+ROOT = Path(__file__).resolve().parent.parent
+SMALL = {"width": 8, "channels_per_group": 4, "blocks": [1, 1], "bank": 48, "hidden": 32, "embedding": 16}
+
+
+def shrink(value, key=""):
+    """The same settings with every known size at a test's size, whichever method they belong to."""
+    if isinstance(value, dict):
+        return {name: shrink(item, name) for name, item in value.items()}
+    if key in SMALL:
+        return 1 if key == "blocks" and isinstance(value, int) else copy.deepcopy(SMALL[key])
+    return min(value, 16) if key in ("channels", "latent", "condition", "head_hidden", "head_output") else value
+
+
+@pytest.fixture(scope="session")
+def demo():
+    """The demo's configuration, checked, with the methods' settings shrunk and a data set of 200 images."""
+    tiny = config.load([ROOT / "workflow/config/demo.yaml"])
+    for block in tiny["methods"].values():
+        block["settings"] = shrink(block["settings"])
+        block.get("training", {}).pop("batch_size", None)
+    tiny["datasets"]["digits"] |= {"train_size": 200, "test_size": 40}
+    tiny["training"] |= {"batch_size": 16, "steps": 6, "log_every": 2, "save_every": 2}
+    config.check(tiny, [])
+    return tiny
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory, demo):
+    """A prepared data set of 200 training and 40 test images of 16×16 pixels."""
+    out = tmp_path_factory.mktemp("data") / "digits.safetensors"
+    datasets.prepare({"name": "digits", **demo["datasets"]["digits"]}, out, out.parent)
+    return out
+
+
+@pytest.fixture
+def make_run(demo, tmp_path):
+    """Writes the folder of one run with its real config.json; keywords change its settings or its training."""
+
+    def make(method, variant="base", augmentation="none", settings=None, folder="run", seed=3, **training):
+        changed = copy.deepcopy(demo)
+        block = changed["methods"].setdefault(method, {"settings": {}})
+        block["settings"] = config.merge(block["settings"], settings or {})
+        block["training"] = {**block.get("training", {}), **training}
+        names = {"dataset": "digits", "method": method, "augmentation": augmentation, "variant": variant, "seed": seed}
+        path = tmp_path / folder
+        path.mkdir(parents=True, exist_ok=True)
+        (path / "config.json").write_text(json.dumps(config.run_config(changed, names)))
+        return path
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def copy_tree():
+    """Copies the sources and the configuration to a folder, so that a test may add to them or edit them."""
+
+    def make(to):
+        skip = shutil.ignore_patterns("__pycache__")
+        for name in ("structgan", "baselines", "workflow"):
+            shutil.copytree(ROOT / name, to / name, ignore=skip)
+        return to
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def command():
+    """Runs Python as a user would, on the tree at ``root`` and in the folder ``cwd``; the result is not checked."""
+
+    def run(*arguments, cwd, root=ROOT, before=(), timeout=120):
+        return subprocess.run(
+            [*before, sys.executable, *map(str, arguments)],
+            cwd=cwd,
+            env={**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"},
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def refusal():
+    """The one line of a command that was refused: exit code 2, no traceback; other lines are the log's."""
+
+    def line(done):
+        assert done.returncode == 2, (done.returncode, done.stderr)
+        assert "Traceback" not in done.stderr
+        last = done.stderr.splitlines()[-1]
+        assert last.startswith("structgan: ") and done.stderr.count("structgan: ") == 1, done.stderr
+        return last
+
+    return line
