@@ -34,7 +34,7 @@ rule data:
 
 rule runs:
     input:
-        run_files(),
+        result_files(),
 
 
 rule tables:

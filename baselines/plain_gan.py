@@ -49,6 +49,8 @@ class PlainGAN(Method):
 
     def step(self, views: list[Tensor], labels: Tensor | None) -> dict[str, Tensor]:
         (real,) = views
+        for name, optimiser in self.optimisers().items():
+            optim.schedule(optimiser, self.settings["optimiser"][name], self.step_index, self.steps)
         fake = self.gan_generator(self.noise(len(real), self.settings["generator"]["latent"]))
         form = self.settings["loss"]
 

@@ -25,9 +25,9 @@ def build(parameters: Iterable[nn.Parameter], settings: Mapping[str, Any]) -> to
         UserError: the name is unknown.
     """
     params = list(parameters)
-    name, lr, decay = settings["name"], settings["lr"], settings.get("weight_decay", 0.0)
+    name, lr, decay = settings["name"], settings["lr"], settings["weight_decay"]
     if name == "sgd":
-        return torch.optim.SGD(params, lr=lr, momentum=settings.get("momentum", 0.9), weight_decay=decay, fused=True)
+        return torch.optim.SGD(params, lr=lr, momentum=settings["momentum"], weight_decay=decay, fused=True)
     if name not in OPTIMISERS:
         raise unknown("optimiser", name, OPTIMISERS, "methods.*.settings.optimiser.name")
     kind = torch.optim.AdamW if name == "adamw" else torch.optim.Adam
@@ -39,9 +39,9 @@ def schedule(optimiser: torch.optim.Optimizer, settings: Mapping[str, Any], step
 
     A pure function of the step, so that a resumed run needs no scheduler state.
     """
-    warmup = settings.get("warmup_fraction", 0.0) * steps
+    warmup = settings["warmup_fraction"] * steps
     factor = min(1.0, (step + 1) / warmup) if warmup else 1.0
-    if settings.get("schedule", "constant") == "cosine":
+    if settings["schedule"] == "cosine":
         factor *= 0.5 * (1 + math.cos(math.pi * max(0.0, (step - warmup) / max(1.0, steps - warmup))))
     for group in optimiser.param_groups:
         group["lr"] = settings["lr"] * factor

@@ -53,12 +53,14 @@ class Tree:
             "augmentations": {"none": {"title": "none"}, "crop": {"title": "crop"}},
             "variants": {key: {"title": title} for key, title in variants.items()}, "cells": [],
             "not_applicable": [
-                {"dataset": "digits", "method": "random", "augmentation": "crop", "variant": "base", "reason": "sees none"}
+                {"dataset": "digits", "method": "random", "augmentation": "crop", "variant": "base",
+                 "reason": "sees none"},
             ],
             "references": [
                 {"dataset": "cifar10", "method": "SimCLR", "metric": "linear", "value": 0.9074, "protocol": "online",
                  "source": "solo-learn README"},
-                {"dataset": "cifar10", "method": "SNGAN", "metric": "fid", "value": 16.77, "protocol": "50k", "source": "mimicry"},
+                {"dataset": "cifar10", "method": "SNGAN", "metric": "fid", "value": 16.77, "protocol": "50k",
+                 "source": "mimicry"},
             ],
         }  # fmt: skip
         for (method, augmentation, variant), values in scores.items():
@@ -92,7 +94,8 @@ class Tree:
         }  # fmt: skip
         points = [[math.cos(i) + seed, math.sin(3 * i)] for i in range(40)]
         probe = {
-            "identity": f"id-{run}", "encoder": {"sha256": "ee" * 32, "features": "backbone", "dim": 64}, "dataset": data,
+            "identity": f"id-{run}", "encoder": {"sha256": "ee" * 32, "features": "backbone", "dim": 64},
+            "dataset": data,
             "metrics": metrics, "protocol": {"linear": {"split": "train→test", "C": 1.0, "n_train": 600}, "seed": seed},
             "map": {"kind": "tsne", "split": "test", "points": points, "labels": [i % 10 for i in range(40)],
                     "classes": [str(i) for i in range(10)]},
@@ -457,7 +460,8 @@ def test_sorting_and_filter_in_a_browser(whole: Tree, tmp_path: Path) -> None:
       const table = document.querySelector('table[data-name=generation]');
       const column = [...table.tHead.rows[0].cells].findIndex(h => h.dataset.key === 'fid');
       const head = table.tHead.rows[0].cells[column], button = head.querySelector('button');
-      const read = () => head.getAttribute('aria-sort') + ':' + [...table.tBodies[0].rows].map(r => r.cells[column].dataset.v).join(',');
+      const values = () => [...table.tBodies[0].rows].map(r => r.cells[column].dataset.v).join(',');
+      const read = () => head.getAttribute('aria-sort') + ':' + values();
       const told = [read()];
       for (let click = 0; click < 3; click++) { button.click(); told.push(read()); }
       button.focus(); told.push(document.activeElement === button ? 'focus' : 'no focus');
@@ -465,7 +469,8 @@ def test_sorting_and_filter_in_a_browser(whole: Tree, tmp_path: Path) -> None:
       const rows = [...document.querySelector('table[data-name=representation]').tBodies[0].rows];
       told.push(rows.map(r => r.querySelector('.mean').textContent).join(','));
       document.querySelector('.card').click();
-      told.push(document.getElementById('drawer').open ? document.getElementById('drawer').textContent.includes('Reproduce') : 'shut');
+      const opened = document.querySelector('#drawer');
+      told.push(opened.open ? opened.textContent.includes('Reproduce') : 'shut');
       document.body.dataset.told = JSON.stringify(told);
     """
     dom = browse(whole.html, script, tmp_path / "profile")

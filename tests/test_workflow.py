@@ -147,7 +147,7 @@ def test_a_retriggered_run_publishes_its_outputs_again_without_training(finished
     run = "results/runs/tiny/digits/structural/none/full/seed=0"
     before = {name: (tree / run / name).read_bytes() for name in ("encoder.safetensors", "history.json")}
     (tree / run / "encoder.safetensors").unlink()
-    done = snakemake(tree, f"{run}/encoder.safetensors")
+    done = snakemake(tree, "--", f"{run}/encoder.safetensors")
     assert done.returncode == 0, done.stderr
     assert "resumed at step 6" in (tree / run / "train.log").read_text()
     assert {name: (tree / run / name).read_bytes() for name in before} == before

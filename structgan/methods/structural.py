@@ -56,6 +56,8 @@ class Structural(Method):
 
     def step(self, views: list[Tensor], labels: Tensor | None) -> dict[str, Tensor]:
         (real,) = views
+        for name, optimiser in self.optimisers().items():
+            optim.schedule(optimiser, self.settings["optimiser"][name], self.step_index, self.steps)
         fake = self.gan_generator(self.noise(len(real), self.settings["generator"]["latent"]))
         nearest = self.find_neighbours(real, fake.detach()) if self.cluster["weight"] else None
         losses, embeddings = self.update_discriminator(real, fake.detach(), nearest)

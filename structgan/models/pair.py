@@ -59,7 +59,7 @@ class _ELU(torch.autograd.Function):
         x, t = stacked.chunk(2)
         out = torch.empty_like(stacked)
         y, moved = out.chunk(2)
-        y.copy_(F.elu(x))
+        torch.ops.aten.elu.out(x, out=y)
         torch.addcmul(t, t, y.clamp(max=0), out=moved)
         ctx.save_for_backward(out)
         return out

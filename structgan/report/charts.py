@@ -93,6 +93,7 @@ def _label_ends(axes: Any, ends: Sequence[tuple[float, str, str]], x: float, hei
 def ablation(suite: Suite) -> Any:
     """Bars of every variant: linear probe, k-means and FID, ± std, with the full variant's mean as a line."""
     import matplotlib.pyplot as plt
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     table = layouts.ablation(suite)
     blocks: dict[tuple[str, ...], list[Row]] = {}
@@ -103,9 +104,8 @@ def ablation(suite: Suite) -> Any:
     heights = [len(rows) * 0.34 + 1.3 for rows in blocks.values()]
     figure, grid = plt.subplots(
         len(blocks), len(table.columns), figsize=(10.4, sum(heights)), squeeze=False, sharey="row",
-        height_ratios=heights, layout="constrained",
+        height_ratios=heights, layout=ConstrainedLayoutEngine(h_pad=0.22),
     )  # fmt: skip
-    figure.get_layout_engine().set(h_pad=0.22)
     palette = colours(suite)
     for line, (key, rows) in zip(grid, blocks.items(), strict=True):
         for axes, column in zip(line, table.columns, strict=True):

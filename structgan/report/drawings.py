@@ -34,7 +34,16 @@ def inline(path: Path, name: str, words: str) -> Markup | None:
     text = re.sub(r"<metadata>.*?</metadata>|<style[^>]*>.*?</style>", "", text, flags=re.DOTALL)
     text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
     text = text.replace("xlink:href", "href")
-    text = re.sub(r'\bid="([^"]*)"', rf'id="{name}-\1"', text)
+    used, seen = set(re.findall(r'(?:href="#|url\(#)([^")]*)', text)), set[str]()
+
+    def own(match: re.Match[str]) -> str:
+        """The first mention of an id that something refers to; Matplotlib repeats equal definitions under one id."""
+        key = match.group(1)
+        fresh = key in used and key not in seen
+        seen.add(key)
+        return f' id="{name}-{key}"' if fresh else ""
+
+    text = re.sub(r'\s+id="([^"]*)"', own, text)
     text = re.sub(r'href="#', f'href="#{name}-', text)
     text = re.sub(r"url\(#", f"url(#{name}-", text)
     width = re.search(r'viewBox="0 0 ([\d.]+) ', text)
@@ -47,4 +56,4 @@ def inline(path: Path, name: str, words: str) -> Markup | None:
     text = text.replace(f"fill: {style.PAPER}", "fill: none")
     for colour in style.COLOURS + style.GREYS:
         text = text.replace(colour, f"var(--c-{colour[1:]})")
-    return Markup(text)  # noqa: S704
+    return Markup(text)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from structgan.files import read_json
-from structgan.report.markup import shown
 from structgan.report.layouts import PROBES
+from structgan.report.markup import shown
 from structgan.report.records import Group, Suite
 from structgan.report.style import HALO, INK, MUTED, colours, empty
 
@@ -19,8 +20,8 @@ CLASS_LEGEND = 20
 def finished(suite: Suite, group: Group, file: str, state: str = "probe") -> list[Path]:
     """That file of every run of a group whose numbers count, in order of the seeds."""
     counted = ("finished", "stale") if suite.include_stale else ("finished",)
-    rows = [row for row in suite.groups.get(group, []) if suite.frame.at[row, state] in counted]
-    paths = [Path(str(suite.frame.at[row, "folder"])) / file for row in rows]
+    rows = [row for row in suite.groups.get(group, []) if suite.lists[state][row] in counted]
+    paths = [Path(suite.lists["folder"][row]) / file for row in rows]
     return [path for path in paths if path.exists()]
 
 
@@ -88,7 +89,7 @@ def _curves(histories: Sequence[Any]) -> dict[str, list[tuple[list[float], list[
         panels[name.replace("_", " ")] = [_thin(line) for line in series if line]
     speeds = []
     for records in histories:
-        pairs = zip(records, records[1:], strict=False)
+        pairs = itertools.pairwise(records)
         line = [
             (after["step"], (after["images"] - before["images"]) / (after["seconds"] - before["seconds"]))
             for before, after in pairs
@@ -172,6 +173,7 @@ def features(suite: Suite) -> Any:
     import matplotlib.pyplot as plt
     import numpy as np
     import seaborn as sns
+    from matplotlib.lines import Line2D
 
     regimes = [key for key in suite.plan["augmentations"] if any(group.augmentation == key for group in suite.groups)]
     maps: dict[tuple[str, str], dict[str, tuple[Mapping[str, Any], float]]] = {}
@@ -218,7 +220,7 @@ def features(suite: Suite) -> Any:
             axes = figure.add_axes(box)
             points, labels = np.asarray(content["points"], float), np.asarray(content["labels"], int)
             shade = palette[labels % len(palette)]
-            axes.scatter(*points.T, c=shade, s=5, alpha=0.8, linewidths=0, rasterized=True)
+            axes.scatter(points[:, 0], points[:, 1], c=shade, s=5, alpha=0.8, linewidths=0, rasterized=True)
             axes.set(xticks=[], yticks=[])
             axes.spines[["top", "right", "left"]].set_visible(True)
             if isinstance(top1, int | float):
@@ -227,9 +229,7 @@ def features(suite: Suite) -> Any:
                     0.03, 0.03, f"{shown(top1, PROBES[0])} %", transform=axes.transAxes, fontsize=8, bbox=box_style
                 )
     if 0 < len(names) <= CLASS_LEGEND:
-        handles = [
-            plt.Line2D([], [], marker="o", linestyle="", color=palette[i % len(palette)]) for i in range(len(names))
-        ]
+        handles = [Line2D([], [], marker="o", linestyle="", color=palette[i % len(palette)]) for i in range(len(names))]
         figure.legend(
             handles, names, loc="lower center", ncols=min(len(names), 10), fontsize=8, handletextpad=0.1,
             columnspacing=0.9, borderaxespad=0.2,

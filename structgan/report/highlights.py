@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from structgan.report.cells import Statistic, pooled_std, summarise
 from structgan.report.layouts import FID, PROBES
 from structgan.report.markup import shown, signed
-from structgan.report.records import Group, Suite, ordered_groups
+from structgan.report.records import Group, Suite
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def headlines(suite: Suite) -> list[Headline]:
     for dataset in suite.plan["datasets"]:
         own = [
             group
-            for group in ordered_groups(suite)
+            for group in suite.ordered
             if group.dataset == dataset
             and suite.method(group.method).get("kind") == "method"
             and group.variant == suite.main_variant(group.method)
@@ -48,11 +48,11 @@ def headlines(suite: Suite) -> list[Headline]:
 
 
 def _linear(suite: Suite, group: Group) -> Statistic | None:
-    return summarise(suite.frame["linear"].iloc[suite.groups.get(group, [])])
+    return summarise(suite.values(group, "linear"))
 
 
 def _fid(suite: Suite, group: Group) -> Statistic | None:
-    return summarise(suite.frame["fid"].iloc[suite.groups.get(group, [])]) if suite.samples(group.method) else None
+    return summarise(suite.values(group, "fid")) if suite.samples(group.method) else None
 
 
 def _rivals(suite: Suite, group: Group) -> list[tuple[Group, Statistic]]:

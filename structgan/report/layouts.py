@@ -8,7 +8,7 @@ from dataclasses import replace
 from structgan.report import protocols
 from structgan.report.cells import Cell, Column, Row, Statistic, Table, mark_best, summarise, tied
 from structgan.report.notes import notes_of, protocol_notes, references_of
-from structgan.report.records import SECTIONS, Group, Suite, ordered_groups, rank
+from structgan.report.records import SECTIONS, Group, Suite, rank
 
 PROBES = (
     Column("linear", "Linear probe, top-1 %", short="Linear %"),
@@ -44,7 +44,7 @@ def build(suite: Suite) -> dict[str, Table]:
 
 def representation(suite: Suite) -> Table:
     """Probes with all labels: one row per configuration, one block per data set."""
-    rows = _rows(suite, ordered_groups(suite), PROBES)
+    rows = _rows(suite, suite.ordered, PROBES)
     caption = f"Representation quality on frozen features, test split. {MEAN} {TIES}"
     notes = (*notes_of(suite, rows), *protocol_notes(suite, "probe", tuple(column.key for column in PROBES)))
     references = references_of(suite, PROBES)
@@ -54,7 +54,7 @@ def representation(suite: Suite) -> Table:
 def few_labels(suite: Suite) -> Table:
     """Linear probes with a fraction of the training labels."""
     columns = tuple(Column(name, f"{label(name)}, top-1 %") for name in suite.few_labels)
-    rows = _rows(suite, ordered_groups(suite), columns)
+    rows = _rows(suite, suite.ordered, columns)
     caption = f"Linear probes with few labels, frozen features, test split. {MEAN} {TIES}"
     notes = (*notes_of(suite, rows), *protocol_notes(suite, "probe", (*suite.few_labels, "few_labels")))
     return Table("few_labels", "Few labels", tuple(SECTIONS), columns, tuple(rows), caption, notes)
@@ -76,7 +76,7 @@ def _generation(suite: Suite, name: str, title: str, columns: tuple[Column, ...]
         replace(row, extra={key: str(found.get(row.dataset, {}).get("fidelity", {}).get(key, "")) for key in extra})
         if suite.samples(row.keys["method"]) and row.done
         else replace(row, extra=dict.fromkeys(extra, ""))
-        for row in _rows(suite, ordered_groups(suite), columns)
+        for row in _rows(suite, suite.ordered, columns)
     ]
     caption = f"Generated images against real ones. {MEAN} {TIES} —: the method cannot sample."
     notes = (*notes_of(suite, rows), *protocol_notes(suite, "fidelity", ("",)))
@@ -86,14 +86,14 @@ def _generation(suite: Suite, name: str, title: str, columns: tuple[Column, ...]
 
 def augmentation(suite: Suite) -> Table:
     """Linear probe by augmentation regime: a row per method and variant, with the difference to the contrast."""
-    contrast = str(suite.plan.get("contrast", "simclr"))
+    contrast = suite.contrast
     present = any(group.method == contrast for group in suite.groups)
     regimes = [key for key in suite.plan["augmentations"] if any(group.augmentation == key for group in suite.groups)]
     columns = tuple(Column(key, suite.title("augmentation", key)) for key in regimes)
     rows: list[Row] = []
-    for dataset in dict.fromkeys(group.dataset for group in ordered_groups(suite)):
+    for dataset in dict.fromkeys(group.dataset for group in suite.ordered):
         block: list[Row] = []
-        pairs = {(group.method, group.variant): None for group in ordered_groups(suite) if group.dataset == dataset}
+        pairs = {(group.method, group.variant): None for group in suite.ordered if group.dataset == dataset}
         for method, variant in sorted(
             pairs, key=lambda pair: (rank(suite.plan, "method", pair[0]), rank(suite.plan, "variant", pair[1]))
         ):
@@ -122,7 +122,7 @@ def ablation(suite: Suite) -> Table:
     """Variants side by side, with the difference to ``full``: the suite's own method, and any with two variants."""
     columns = (PROBES[0], PROBES[2], FID)
     families: dict[tuple[str, str, str], list[Group]] = {}
-    for group in ordered_groups(suite):
+    for group in suite.ordered:
         families.setdefault((group.dataset, group.method, group.augmentation), []).append(group)
     several = {key for key, groups in families.items() if len(groups) > 1}
     has_several = {(dataset, method) for dataset, method, _ in several}
@@ -161,8 +161,8 @@ def _rows(suite: Suite, groups: list[Group], columns: tuple[Column, ...], mark: 
 def _row(suite: Suite, group: Group, cells: dict[str, Cell]) -> Row:
     indices = suite.groups.get(group, [])
     generating = {"fid", "kid"} & set(cells) and not {"linear"} & set(cells) and suite.samples(group.method)
-    states = suite.frame["fidelity" if generating else "probe"].iloc[indices]
-    done = int((states == "finished").sum() + (suite.include_stale and (states == "stale").sum()))
+    states = suite.values(group, "fidelity" if generating else "probe")
+    done = sum(state == "finished" or (suite.include_stale and state == "stale") for state in states)
     keys = dict(zip(SECTIONS, group, strict=True))
     words = {kind: suite.title(kind, key) for kind, key in keys.items()}
     method = suite.method(group.method)
@@ -181,10 +181,9 @@ def _cell(suite: Suite, group: Group, metric: str) -> Cell:
     generating = metric in ("fid", "is", "kid", "precision", "recall")
     if generating and not suite.samples(group.method):
         return Cell(planned=len(indices), state="no sample")
-    rows = suite.frame.iloc[indices]
-    statistic = summarise(rows[metric])
+    statistic = summarise(suite.values(group, metric))
     state = "missing" if statistic is None else "value"
-    stale = suite.include_stale and bool((rows["fidelity" if generating else "probe"] == "stale").any())
+    stale = suite.include_stale and "stale" in suite.values(group, "fidelity" if generating else "probe")
     loose = not generating and any(
         suite.probes.get(index, {}).get("metrics", {}).get(metric, {}).get("converged") is False for index in indices
     )

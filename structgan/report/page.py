@@ -8,12 +8,13 @@ from typing import Any
 
 from structgan.files import write_text
 from structgan.report import drawings, highlights, layouts, markup, protocols, provenance, records, style
-from structgan.report.cells import Cell, Column, Row, Table
+from structgan.report.cells import DASH, Cell, Column, Row, Table
 
 FIGURES = {
     "augmentation": (
         "Accuracy by augmentation regime",
-        "Linear probe on frozen features. Lines: mean over seeds; dots: seeds; band: ± one standard deviation. Dashed: references.",
+        "Linear probe on frozen features. Lines: mean over seeds; dots: seeds; band: ± one standard deviation. "
+        "Dashed: references.",
     ),
     "ablation": (
         "Ablation",
@@ -22,11 +23,11 @@ FIGURES = {
     "samples": ("Generated images", "Uncurated samples of the first finished seed, enlarged without smoothing."),
     "features": (
         "Map of the features",
-        "Test features in two dimensions, coloured by class; the number is that run's linear top-1. First finished seed.",
+        "Test features in two dimensions, coloured by class, first finished seed; the number is its linear top-1.",
     ),
     "training": (
         "Training",
-        "Losses and speed by optimiser step, running mean over a fifteenth of the run; thin lines: seeds, thick: their mean.",
+        "Losses and speed by optimiser step, running mean over a fifteenth of the run. Thin lines: seeds, thick: mean.",
     ),
 }
 PROTOCOL_ROWS = {
@@ -99,15 +100,17 @@ def slots(suite: records.Suite) -> dict[str, int]:
 def _view(suite: records.Suite, table: Table, anchors: dict[records.Group, str], folder: Path) -> dict[str, Any]:
     """A table as the template needs it; leading columns that say the same in every row are left out."""
     varying = [key for key in table.lead if key == "method" or len({row.words[key] for row in table.rows}) > 1]
+    numbered = slots(suite)
+    tops = {column.key: _top(table, column) for column in table.columns}
     rows = [
         {
             "lead": [(row.words[key], index) for index, key in enumerate(varying)],
-            "slot": slots(suite).get(row.keys["method"], 0),
+            "slot": numbered.get(row.keys["method"], 0),
             "labels": row.uses_labels,
             "seeds": markup.seeds_of(row) if table.seeds else None,
             "short": row.done < row.planned,
             "done": row.done,
-            "cells": [_cell(table, row, column, anchors) for column in table.columns],
+            "cells": [_cell(table, row, column, anchors, tops[column.key]) for column in table.columns],
             "order": order,
         }
         for order, row in enumerate(table.rows)
@@ -124,16 +127,20 @@ def _view(suite: records.Suite, table: Table, anchors: dict[records.Group, str],
     }
 
 
-def _cell(table: Table, row: Row, column: Column, anchors: dict[records.Group, str]) -> dict[str, Any]:
+def _top(table: Table, column: Column) -> float:
+    """The value whose bar fills its cell: 100 % for an accuracy, else the column's largest mean."""
+    found = [entry.mean for row in table.rows if (entry := row.cells[column.key].statistic)]
+    return 1.0 if column.scale == 100.0 else max(found, default=0.0)
+
+
+def _cell(table: Table, row: Row, column: Column, anchors: dict[records.Group, str], top: float) -> dict[str, Any]:
     """One number: words, sort value, length of its bar in per cent, marks, and where it comes from."""
     cell: Cell = row.cells[column.key]
     regime = row.keys.get("augmentation", column.key)
     group = records.Group(row.keys["dataset"], row.keys["method"], regime, row.keys["variant"])
-    values = [other.cells[column.key].statistic for other in table.rows]
-    top = 1.0 if column.scale == 100.0 else max((entry.mean for entry in values if entry), default=0.0)
     view: dict[str, Any] = {"cell": cell, "anchor": anchors.get(group), "value": "", "bar": 0, "words": "", "delta": ""}
     if cell.statistic is None:
-        view["words"] = {"missing": "missing", "no sample": markup.DASH, "not applicable": "n/a"}.get(cell.state, "")
+        view["words"] = {"missing": "missing", "no sample": DASH, "not applicable": "n/a"}.get(cell.state, "")
         return view
     mean, std = cell.statistic.mean, cell.statistic.std
     view |= {

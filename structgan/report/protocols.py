@@ -40,7 +40,7 @@ def check(suite: Suite) -> None:
     for name, results in (("probe.json", suite.probes), ("fidelity.json", suite.fidelities)):
         first: dict[str, tuple[str, dict[str, Any]]] = {}
         for row, result in results.items():
-            run, dataset = str(suite.frame.at[row, "run"]), str(suite.frame.at[row, "dataset"])
+            run, dataset = suite.lists["run"][row], suite.lists["dataset"][row]
             protocol = of_run(result)
             begun = first.setdefault(dataset, (run, protocol))
             _compare(name, begun, (run, protocol))
@@ -65,11 +65,11 @@ def _compare_data(suite: Suite) -> None:
             content = result.get("dataset", {}).get("content_hash")
             if content is None:
                 continue
-            place = f"{suite.frame.at[row, 'run']}/{name}"
-            other, expected = seen.setdefault(str(suite.frame.at[row, "dataset"]), (place, content))
+            place = suite.lists["run"][row] + f"/{name}"
+            other, expected = seen.setdefault(suite.lists["dataset"][row], (place, content))
             if content != expected:
                 raise UserError(
-                    f"{other} and {place}: protocols differ in 'dataset.content_hash' ({expected!r} against {content!r}): "
+                    f"{other} and {place}: 'dataset.content_hash' differs ({expected!r} against {content!r}): "
                     "a table never mixes two versions of a data set"
                 )
 
@@ -79,7 +79,7 @@ def by_dataset(suite: Suite) -> dict[str, dict[str, dict[str, Any]]]:
     found: dict[str, dict[str, dict[str, Any]]] = {}
     for name, results in (("probe", suite.probes), ("fidelity", suite.fidelities)):
         for row, result in results.items():
-            found.setdefault(str(suite.frame.at[row, "dataset"]), {}).setdefault(name, of_run(result))
+            found.setdefault(suite.lists["dataset"][row], {}).setdefault(name, of_run(result))
     return found
 
 

@@ -1,4 +1,4 @@
-"""Where each number comes from: its runs, seeds, identities, environments, settings, and the command that makes it again."""
+"""Where each number comes from: its runs, seeds, identities, environments, settings, and the command that trains it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from structgan.files import read_json
-from structgan.report.markup import DASH, shown
+from structgan.report.cells import DASH
 from structgan.report.layouts import GENERATION, PROBES
-from structgan.report.records import SECTIONS, Group, Suite, ordered_groups
+from structgan.report.markup import shown
+from structgan.report.records import SECTIONS, Group, Suite
 
 COLUMNS = (*PROBES, *GENERATION)
 SHARED = ("device", "precision", "threads", "versions", "hardware", "git")
@@ -25,7 +26,8 @@ class Source:
     Attributes:
         anchor: its id on the page.
         title: its configuration in words.
-        runs: per seed: seed, folder, identity, states, numbers in words, seconds, images per second, memory, environment.
+        runs: per seed: seed, folder, identity, states, numbers in words, seconds, images per second,
+            memory, environment.
         settings: the resolved settings as indented JSON; empty where there is no config.json.
         command: the line that trains it again.
     """
@@ -43,10 +45,10 @@ def gather(suite: Suite) -> tuple[list[Source], list[tuple[str, dict[str, str]]]
     """Sources in the plan's order, and the distinct environments by the letter that the runs name."""
     letters: dict[str, str] = {}
     sources = []
-    for number, group in enumerate(entry for entry in ordered_groups(suite) if entry in suite.groups):
+    for number, group in enumerate(entry for entry in suite.ordered if entry in suite.groups):
         rows = suite.groups[group]
         runs = tuple(_run(suite, row, letters) for row in rows)
-        first = suite.frame.iloc[rows[0]]
+        first = {key: suite.lists[key][rows[0]] for key in ("folder", "run")}
         config = _optional(Path(str(first["folder"])) / "config.json")
         settings = json.dumps(config["settings"], indent=2, ensure_ascii=False) if config.get("settings") else ""
         data = f"data/prepared/{group.dataset}.safetensors"
@@ -59,7 +61,7 @@ def gather(suite: Suite) -> tuple[list[Source], list[tuple[str, dict[str, str]]]
 
 
 def _run(suite: Suite, row: int, letters: dict[str, str]) -> dict[str, str]:
-    entry = suite.frame.iloc[row]
+    entry = {key: values[row] for key, values in suite.lists.items()}
     environment = _optional(Path(str(entry["folder"])) / "env.json")
     shared = {key: environment[key] for key in SHARED if key in environment}
     letter = DASH

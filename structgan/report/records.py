@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,13 +35,17 @@ class Suite:
     Attributes:
         file: the plan.json that was read.
         plan: its content.
-        frame: one row per planned run: dataset, method, augmentation, variant, seed, run (as the plan names it), folder,
-            identity, probe and fidelity (``finished``, ``stale``, ``missing``, or ``none`` for a method that cannot
-            sample), converged, and one float column per metric (accuracies in [0, 1]; NaN where there is no number).
+        frame: one row per planned run: dataset, method, augmentation, variant, seed, run (as the plan names it),
+            folder, identity, probe and fidelity (``finished``, ``stale``, ``missing``, or ``none`` where the method
+            cannot sample), converged, a float column per metric (accuracies in [0, 1]; NaN where there is no number).
         probes: probe.json without its map, by row of ``frame``, of the runs whose numbers count.
         fidelities: fidelity.json, likewise.
         few_labels: names of the probes with a fraction of the labels, smallest fraction first.
         include_stale: whether numbers of another identity count.
+        lists: the frame's columns as lists (a thousand small look-ups in a frame cost seconds).
+        groups: the frame's rows of each configuration; not_applicable: the reason of each declared one.
+        ordered: every group, planned or declared not applicable, in the plan's order.
+        main_variants: by method, ``full`` or the first variant that the plan runs.
     """
 
     file: Path
@@ -51,8 +55,11 @@ class Suite:
     fidelities: dict[int, dict[str, Any]]
     few_labels: tuple[str, ...]
     include_stale: bool
-    groups: dict[Group, list[int]] = field(default_factory=dict)
-    not_applicable: dict[Group, str] = field(default_factory=dict)
+    lists: dict[str, list[Any]]
+    groups: dict[Group, list[int]]
+    not_applicable: dict[Group, str]
+    ordered: list[Group]
+    main_variants: dict[str, str]
 
     def title(self, kind: str, key: str) -> str:
         """The words for a key; ``kind`` is dataset, method, augmentation or variant."""
@@ -67,11 +74,18 @@ class Suite:
         """Whether a method can sample."""
         return bool(self.method(method).get("samples"))
 
+    @property
+    def contrast(self) -> str:
+        """The method that augmentation dependence is told against: the plan's ``contrast``, else the paper's, SimCLR."""
+        return str(self.plan.get("contrast", "simclr"))
+
+    def values(self, group: Group, column: str) -> list[Any]:
+        """A column of the frame for every planned run of a group, in order of the seeds."""
+        return [self.lists[column][row] for row in self.groups.get(group, [])]
+
     def main_variant(self, method: str) -> str:
         """The variant that stands for a method: ``full``, or the first that the plan runs."""
-        used = {group.variant for group in [*self.groups, *self.not_applicable] if group.method == method}
-        ordered = sorted(used, key=lambda key: rank(self.plan, "variant", key))
-        return "full" if "full" in used or not ordered else ordered[0]
+        return self.main_variants.get(method, "full")
 
     def chance(self, dataset: str) -> float | None:
         """Accuracy of guessing, 1 / classes; None where the number of classes is not known."""
@@ -151,19 +165,24 @@ def read(plan_file: str | Path, include_stale: bool = False) -> Suite:
     few = _few_labels(plan, rows)
     names = [*SECTIONS, "seed", "run", "identity", "folder", "probe", "fidelity", "converged"]
     frame = pd.DataFrame(rows, columns=[*names, *ACCURACIES, *few, *GENERATION])
-    frame = frame.astype({name: float for name in [*ACCURACIES, *few, *GENERATION]})
-    suite = Suite(file, plan, frame, probes, fidelities, few, include_stale)
+    frame = frame.astype(dict.fromkeys([*ACCURACIES, *few, *GENERATION], float))
+    groups: dict[Group, list[int]] = {}
     for index, row in enumerate(rows):
-        suite.groups.setdefault(Group(*(row[key] for key in SECTIONS)), []).append(index)
-    for entry in plan.get("not_applicable", []):
-        suite.not_applicable[Group(*(str(entry.get(key, "")) for key in SECTIONS))] = str(entry.get("reason", ""))
-    return suite
-
-
-def ordered_groups(suite: Suite) -> list[Group]:
-    """Every group, planned or declared not applicable, in the plan's order."""
-    groups = {**suite.groups, **{group: [] for group in suite.not_applicable}}
-    return sorted(groups, key=lambda group: [rank(suite.plan, k, v) for k, v in zip(SECTIONS, group, strict=True)])
+        groups.setdefault(Group(*(row[key] for key in SECTIONS)), []).append(index)
+    excluded = {
+        Group(*(str(entry.get(key, "")) for key in SECTIONS)): str(entry.get("reason", ""))
+        for entry in plan.get("not_applicable", [])
+    }
+    places = {kind: {key: place for place, key in enumerate(plan[name])} for kind, name in SECTIONS.items()}
+    ordered = sorted(
+        [*groups, *(group for group in excluded if group not in groups)],
+        key=lambda group: [places[kind].get(key, len(places[kind])) for kind, key in zip(SECTIONS, group, strict=True)],
+    )
+    mains: dict[str, str] = {}
+    for group in sorted(ordered, key=lambda group: places["variant"].get(group.variant, len(places["variant"]))):
+        mains[group.method] = "full" if group.variant == "full" else mains.get(group.method, group.variant)
+    lists = {name: frame[name].tolist() for name in frame.columns}
+    return Suite(file, plan, frame, probes, fidelities, few, include_stale, lists, groups, excluded, ordered, mains)
 
 
 def _order(plan: Mapping[str, Any], file: Path, cell: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -1,4 +1,4 @@
-"""How figures look: colours that the colour-blind can tell apart, one per method, and files that regenerate byte for byte.
+"""How figures look: a colour per method that the colour-blind can tell apart, files that regenerate byte for byte.
 
 Every colour of text, grid and method is a constant that the page replaces by a CSS variable, so that a drawing follows
 the reader's light or dark scheme.
@@ -61,7 +61,10 @@ def drawing() -> Iterator[None]:
     import matplotlib
 
     matplotlib.use("Agg")
-    with matplotlib.rc_context({**matplotlib.rcParamsDefault, "backend": "agg", **SETTINGS}):
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        for key, value in SETTINGS.items():
+            matplotlib.rcParams[key] = value  # type: ignore[literal-required,index,unused-ignore]
         yield
 
 
@@ -93,7 +96,9 @@ def colours(suite: Suite, dark: bool = False) -> dict[str, str]:
     own = [key for key, entry in suite.plan["methods"].items() if entry.get("kind") == "method"]
     references = [key for key, entry in suite.plan["methods"].items() if entry.get("kind") == "reference"]
     others = [key for key in suite.plan["methods"] if key not in own and key not in references]
-    found = {key: hues[index % len(hues)] for index, key in enumerate([*own, *others])}
+    # The first hue is never given twice.
+    places = [0, *range(1, len(hues))] + list(range(1, len(hues))) * (len(others) // len(hues) + 1)
+    found = {key: hues[place] for key, place in zip([*own, *others], places, strict=False)}
     return found | {key: greys[index % len(greys)] for index, key in enumerate(references)}
 
 

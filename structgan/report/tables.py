@@ -7,8 +7,9 @@ from pathlib import Path
 
 from structgan.files import read_json, write_text
 from structgan.report import layouts, markup, records
+from structgan.report.cells import DASH
 
-WIDE = 132
+WIDE = 150
 
 
 def write(plan_file: str | Path, out_dir: str | Path, include_stale: bool = False) -> list[Path]:
@@ -45,7 +46,7 @@ def warnings(suite: records.Suite) -> list[str]:
         rows = suite.frame.index[(suite.frame["probe"] == state) | (suite.frame["fidelity"] == state)]
         if len(rows):
             counted = "marked †" if state == "stale" and suite.include_stale else "not counted"
-            first = suite.frame.at[rows[0], "run"]
+            first = str(suite.frame.at[rows[0], "run"])
             lines.append(f"{suite.file}: {len(rows)} of {len(suite.frame)} runs are {told} ({counted}), first {first}")
     return lines
 
@@ -93,7 +94,7 @@ def print_summary(plan_file: str | Path, tables_dir: str | Path) -> None:
         cells = []
         for column in columns:
             mean, std = row[f"{column.key}_mean"], row[f"{column.key}_std"]
-            text = markup.DASH if pd.isna(mean) else markup.shown(mean, column)
+            text = DASH if pd.isna(mean) else markup.shown(mean, column)
             if not pd.isna(std) and (console.width >= WIDE or column.key in ("linear", "fid")):
                 text += f" ± {markup.shown(std, column)}"
             cells.append(f"[bold green]{text}[/]" if column.better * mean == best[column.key][index] else text)

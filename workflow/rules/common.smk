@@ -76,12 +76,8 @@ def data_files():
     return [f"data/prepared/{name}.safetensors" for name in PLAN["datasets"]]
 
 
-def run_files():
-    return [f"{cell['run']}/encoder.safetensors" for cell in PLAN["cells"]]
-
-
 def result_files():
-    """Every JSON that the tables and figures read."""
+    """Every JSON that the tables and figures read, and that makes a run complete."""
     files = []
     for cell in PLAN["cells"]:
         files += [f"{cell['run']}/{name}.json" for name in ("history", "env", "probe")]

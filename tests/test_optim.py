@@ -1,0 +1,55 @@
+"""Optimisers by name, and schedules as pure functions of the step."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from structgan import optim
+from structgan.errors import UserError
+
+
+@pytest.mark.parametrize(
+    ("settings", "kind"),
+    [
+        ({"name": "sgd", "lr": 0.1, "momentum": 0.8, "weight_decay": 0.01}, torch.optim.SGD),
+        ({"name": "adam", "lr": 0.1, "betas": [0.5, 0.9], "weight_decay": 0.01}, torch.optim.Adam),
+        ({"name": "adamw", "lr": 0.1, "betas": [0.5, 0.9], "weight_decay": 0.01}, torch.optim.AdamW),
+    ],
+)
+def test_settings_reach_the_optimiser(settings, kind):
+    built = optim.build(nn.Linear(2, 2).parameters(), settings)
+    group = built.param_groups[0]
+    assert type(built) is kind and (group["lr"], group["weight_decay"]) == (0.1, 0.01) and len(group["params"]) == 2
+    assert tuple(group.get("betas", (0.5, 0.9))) == (0.5, 0.9) and group.get("momentum", 0.8) == 0.8
+
+
+def test_unknown_optimiser_offers_the_nearest():
+    with pytest.raises(UserError, match="did you mean 'adamw'"):
+        optim.build(nn.Linear(2, 2).parameters(), {"name": "adamm2w", "lr": 0.1})
+
+
+def rates(steps, **settings):
+    settings = {"name": "sgd", "lr": 0.4, **settings}
+    built = optim.build(nn.Linear(2, 2).parameters(), settings)
+    found = []
+    for step in range(steps):
+        optim.schedule(built, settings, step, steps)
+        found.append(built.param_groups[0]["lr"])
+    return found
+
+
+def test_constant_and_warm_up():
+    assert rates(5, schedule="constant") == [0.4] * 5
+    assert rates(8, schedule="constant", warmup_fraction=0.5) == pytest.approx([0.1, 0.2, 0.3, 0.4, *[0.4] * 4])
+
+
+def test_cosine_falls_from_the_peak_to_zero():
+    expected = [0.4 * 0.5 * (1 + math.cos(math.pi * step / 10)) for step in range(10)]
+    assert rates(10, schedule="cosine") == pytest.approx(expected)
+    warmed = rates(100, schedule="cosine", warmup_fraction=0.1)
+    assert warmed[:10] == pytest.approx([0.04 * (step + 1) for step in range(10)])
+    assert max(warmed) == pytest.approx(0.4) and warmed[10:] == sorted(warmed[10:], reverse=True) and warmed[-1] < 1e-3
