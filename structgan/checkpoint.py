@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from structgan.errors import UserError
@@ -61,6 +62,17 @@ def save(path: Path, identity: str, method: Method, loop: dict[str, Any]) -> Non
     save_tensors(path, tensors, {"format": FORMAT, "identity": identity, "tree": json.dumps(tree)})
 
 
+def match_layout(optimiser: torch.optim.Optimizer) -> None:
+    """Give each moment the memory layout of its parameter: fused updates walk both as they lie in memory.
+
+    A file holds contiguous tensors, the weights of convolutions lie channels-last.
+    """
+    for parameter, moments in optimiser.state.items():
+        for name, moment in moments.items():
+            if isinstance(moment, Tensor) and moment.shape == parameter.shape:
+                moments[name] = torch.empty_like(parameter, dtype=moment.dtype).copy_(moment)
+
+
 def load(path: Path, identity: str, method: Method) -> dict[str, Any]:
     """Put a saved state into ``method`` and return the loop's part.
 
@@ -76,6 +88,7 @@ def load(path: Path, identity: str, method: Method) -> dict[str, Any]:
     method.load_state_dict(state["networks"])
     for name, optimiser in method.optimisers().items():
         optimiser.load_state_dict(state["optimisers"][name])
+        match_layout(optimiser)
     loop = state["loop"]
     assert isinstance(loop, dict)
     return loop

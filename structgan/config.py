@@ -11,6 +11,7 @@ import difflib
 import functools
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -38,12 +39,14 @@ def read(path: str | Path) -> dict[str, Any]:
     """One YAML file as a mapping.
 
     Raises:
-        UserError: it is missing, is not YAML or is no mapping.
+        UserError: it cannot be read, is not YAML or is no mapping.
     """
     try:
         value = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such configuration file") from error
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(value, dict):
@@ -78,6 +81,7 @@ def check(config: Mapping[str, Any], files: Iterable[str]) -> None:
         UserError: the first violation, as one line.
     """
     names = list(files)
+    finite(config, (), names)
     validate(config, SCHEMAS / "config.schema.yaml", (), names)
     for method, block in config["methods"].items():
         own = SCHEMAS / "methods" / f"{method}.yaml"
@@ -88,6 +92,15 @@ def check(config: Mapping[str, Any], files: Iterable[str]) -> None:
         for variant, change in block.get("variants", {}).items():
             changed = merge(settings, (change or {}).get("settings", {}))
             validate(changed, own, ("methods", method, "variants", variant, "settings"), names)
+
+
+def finite(value: Any, path: tuple[str, ...], files: list[str]) -> None:
+    """Refuse infinity and NaN, which YAML can write, which pass every range of a schema, and which JSON cannot hold."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UserError(f"{origin(path, files)}: {'.'.join(path)} = {value}: must be finite")
+    items = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in items:
+        finite(item, (*path, str(key)), files)
 
 
 def validate(value: Any, schema_file: Path, prefix: tuple[str, ...], files: list[str]) -> None:

@@ -7,6 +7,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -90,10 +91,10 @@ def read_json(path: str | os.PathLike[str]) -> Any:
 
 
 def save_tensors(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Save tensors as safetensors, atomically.
+    """Save tensors as safetensors, atomically; equal content gives equal bytes.
 
     Raises:
-        UserError: the disk is full.
+        UserError: the disk is full or the file cannot be written.
     """
     from safetensors import SafetensorError
     from safetensors.torch import save_file
@@ -102,10 +103,23 @@ def save_tensors(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], me
     with replacing(path) as temporary:
         try:
             save_file(flat, temporary, dict(metadata))
+            sort_metadata(temporary)
         except SafetensorError as error:
-            if "os error 28" in str(error) or "No space left" in str(error):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
-            raise
+            reason = re.search(r"os error (\d+)", str(error))
+            number = int(reason[1]) if reason else errno.EIO
+            raise OSError(number, os.strerror(number)) from error
+
+
+def sort_metadata(path: Path) -> None:
+    """Rewrite a safetensors header with sorted metadata, which the library writes in an order that changes."""
+    with open(path, "r+b") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+        header["__metadata__"] = dict(sorted(header.get("__metadata__", {}).items()))
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        if len(text) <= length:  # the header ends in spaces that align the tensors
+            file.seek(8)
+            file.write(text.ljust(length))
 
 
 def load_tensors(path: str | os.PathLike[str], device: str = "cpu") -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -62,7 +62,10 @@ def make(config: Mapping[str, Any], files: list[str]) -> tuple[dict[str, Any], l
     suite = config["suite"]
     planned, runs, excluded = [], [], []
     for cell in cells(config):
-        run = configuration.run_config(config, cell)
+        try:
+            run = configuration.run_config(config, cell)
+        except UserError as error:
+            raise UserError(f"{configuration.origin(('grid',), files)}: grid: {error}") from error
         reason = exclusion(config, cell)
         if reason:
             excluded.append({**{name: cell[name] for name in NAMES[:4]}, "reason": reason})

@@ -86,7 +86,17 @@ class Run:
         return self.folder / "state.safetensors"
 
     def save(self) -> None:
-        """Write the state file; the one before stays until the new one is whole."""
+        """Write the state file; the one before stays until the new one is whole.
+
+        Raises:
+            UserError: a network holds a number that is not finite, which no later step could mend.
+        """
+        for name, value in self.method.state_dict().items():
+            if value.is_floating_point() and not value.isfinite().all():
+                raise UserError(
+                    f"{self.folder}: the weights '{name}' are no longer finite after step {self.step}; stopped, "
+                    f"the last good state is kept in {self.state_file.name}"
+                )
         loop = {
             "step": self.step,
             "seconds": self.seconds,

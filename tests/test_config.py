@@ -66,15 +66,13 @@ def test_resolve_order_is_common_dataset_method_augmentation_variant(base):
         changed["methods"]["structural"]["variants"]["full"],
     ]
     for rank, block in enumerate(blocks):
-        block["training"] = {key: 100 * (rank + 1) for key in keys[rank:]}
+        block["training"] = dict.fromkeys(keys[rank:], 100 * (rank + 1))
     assert config.resolve(changed, CELL)["training"] == dict(zip(keys, (100, 200, 300, 400), strict=True))
     assert config.resolve(base, CELL)["training"] == base["training"]
 
 
 def test_variant_changes_only_what_it_names(base):
-    full, changed = (
-        config.resolve(base, {**CELL, "variant": variant})["method"] for variant in ("full", "no_cluster")
-    )
+    full, changed = (config.resolve(base, {**CELL, "variant": variant})["method"] for variant in ("full", "no_cluster"))
     assert full["cluster"].pop("weight") == 3.0 and changed["cluster"].pop("weight") == 0.0
     assert full == changed
 
@@ -342,7 +340,7 @@ def test_plan_survives_a_damaged_file(demo, tmp_path, monkeypatch):
 
 
 def test_plan_of_the_paper(base):
-    """3 data sets, 3 seeds: structural under 4 regimes and 5 more variants under one, 3 baselines under 4, random once."""
+    """3 data sets, 3 seeds: structural under 4 regimes, its 5 variants under one, 3 baselines under 4, random once."""
     made, runs = plan.make(base, [str(config.BASE)])
     cells = made["cells"]
     assert len(cells) == len(runs) == 3 * 3 * (4 + 5 + 3 * 4 + 1)

@@ -56,6 +56,18 @@ def test_tensors_come_back_whatever_their_layout(tmp_path):
     assert all(torch.equal(loaded[name], tensors[name]) for name in tensors)
 
 
+def test_equal_content_gives_equal_bytes(tmp_path):
+    """So that a run published again keeps its hash; the library alone writes the metadata in a changing order."""
+    metadata = {f"key {i}": 'a "quoted" é \n value' for i in range(12)}
+    written = []
+    for turn in range(4):
+        order = dict(sorted(metadata.items(), reverse=bool(turn % 2)))
+        files.save_tensors(tmp_path / "a", {"x": torch.ones(3), "b": torch.zeros(2, dtype=torch.long)}, order)
+        assert files.load_tensors(tmp_path / "a")[1] == metadata
+        written.append((tmp_path / "a").read_bytes())
+    assert len(set(written)) == 1
+
+
 @pytest.mark.parametrize("damage", [lambda raw: raw[:-5], lambda raw: raw[:6], lambda raw: b"", lambda raw: b"x" * 90])
 def test_damaged_tensors_are_named(tmp_path, damage):
     path = tmp_path / "a.safetensors"
@@ -120,7 +132,9 @@ def test_a_full_disk_keeps_the_old_files_whole(tmp_path, command):
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert len(lines) == 4 and lines[2:] == kept
-    assert all(f"limited/{name}: cannot be written: File too large" in lines[i] for i, name in ((0, "text"), (1, "tensors")))
+    assert all(
+        f"limited/{name}: cannot be written: File too large" in lines[i] for i, name in ((0, "text"), (1, "tensors"))
+    )
 
     mount = ["unshare", "-Urm", "sh", "-c", 'mount -t tmpfs -o size=100k tmpfs "$0" && exec "$@"', str(small)]
     if shutil.which("unshare") and command("-c", "", cwd=tmp_path, before=mount).returncode == 0:

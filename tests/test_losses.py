@@ -188,9 +188,7 @@ def test_similarity_and_its_gradient_in_both_arguments():
                 total += sum(z[i, c] * pool[indices[i, j], c] for c in range(4))
         return total / 10
 
-    agree(
-        lambda z, pool: cluster.similarity(z, pool, torch.tensor(indices)), literal, sphere(5, 4, 1), sphere(7, 4, 2)
-    )
+    agree(lambda z, pool: cluster.similarity(z, pool, torch.tensor(indices)), literal, sphere(5, 4, 1), sphere(7, 4, 2))
 
 
 def test_norm_hinge_pulls_short_vectors_only():

@@ -353,8 +353,6 @@ def test_unknown_method_offers_the_nearest():
 def test_a_file_without_exactly_one_method_is_named(tmp_path, copy_tree, command, source, count):
     root = copy_tree(tmp_path)
     (root / "baselines" / "mine.py").write_text(source)
-    code = (
-        "from structgan import method, errors\ntry:\n    method.find('mine')\nexcept errors.UserError as e:\n    print(e)"
-    )
+    code = "from structgan import method, errors\ntry: method.find('mine')\nexcept errors.UserError as e: print(e)"
     done = command("-c", code, cwd=tmp_path, root=root)
     assert "baselines/mine.py" in done.stdout and f"found {count}" in done.stdout, done.stderr

@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import textwrap
 import time
 
 import pytest
@@ -50,7 +49,7 @@ VARIANTS = {
     "collapse": {"what": "collapse", "at": 5, "bad": ""},
     "weights": {"what": "weights", "at": 6, "bad": ""},
 }
-STEPS = 16
+STEPS = 12
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +71,7 @@ def project(tmp_path_factory, copy_tree, command, demo, digits):
                 "methods": ["structural"],
                 "augmentations": ["crop"],
                 "variants": ["full"],
-                "seeds": [0, 1],
+                "seeds": [0],
             },
             {
                 "datasets": ["digits"],
@@ -87,7 +86,7 @@ def project(tmp_path_factory, copy_tree, command, demo, digits):
     }
     (root / "tiny.yaml").write_text(yaml.safe_dump(suite))
     done = command("-m", "structgan", "configure", "--configfile", "tiny.yaml", cwd=root, root=root)
-    assert done.returncode == 0 and done.stdout == "results/runs/tiny/plan.json: 6 runs\n", done.stderr
+    assert done.returncode == 0 and done.stdout == "results/runs/tiny/plan.json: 5 runs\n", done.stderr
     shutil.copy(digits, root / "data/prepared/digits.safetensors")
     return root
 
@@ -128,6 +127,10 @@ def second_folder(finished, tmp_path):
 PUBLISHED = ("encoder.safetensors", "generator.safetensors", "history.json", "env.json")
 
 
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
 def tensors(path):
     return files.load_tensors(path)[0]
 
@@ -150,7 +153,7 @@ def progress(folder):
 
 
 def test_a_run_publishes_what_the_next_rules_read(finished):
-    assert sorted(path.name for path in finished.iterdir()) == sorted([*PUBLISHED, "config.json", "state.safetensors"])
+    assert names(finished) == sorted([*PUBLISHED, "config.json", "state.safetensors"])
     config = files.read_json(finished / "config.json")
     for name in ("encoder", "generator"):
         metadata = files.load_tensors(finished / f"{name}.safetensors")[1]
@@ -203,74 +206,78 @@ def test_a_finished_run_is_published_again_without_training(trains, finished, se
     assert files.read_json(finished / "env.json")["seconds"] == files.read_json(second_folder / "env.json")["seconds"]
 
 
-def test_a_seed_changes_the_result(trains, finished):
-    other = finished.with_name("seed=1")
-    assert trains(other).returncode == 0
-    assert not equal(finished / "encoder.safetensors", other / "encoder.safetensors")
+def trap(project, variant):
+    return project / f"results/runs/tiny/digits/trap/none/{variant}/seed=0"
 
 
-@pytest.mark.parametrize(
-    ("variant", "words", "kept"),
-    [
-        ("nan", ["loss 'energy' is nan", "at step 5"], 4),
-        ("inf", ["loss 'energy' is -inf", "at step 6"], 4),
-        ("collapse", ["collapsed", "at step 6"], 4),
-        ("weights", ["other.weight", "finite", "after step 6"], 4),
-    ],
-)
-def test_a_run_that_goes_wrong_stops_and_keeps_the_last_good_state(project, trains, refusal, variant, words, kept):
-    folder = project / f"results/runs/tiny/digits/trap/none/{variant}/seed=0"
+def test_a_loss_that_is_nan_stops_the_command(project, trains, refusal):
+    folder = trap(project, "nan")
     line = refusal(trains(folder))
-    assert all(word in line for word in [*words, str(folder), "state.safetensors"]), line
-    assert sorted(path.name for path in folder.iterdir()) == ["config.json", "state.safetensors"]
-    assert progress(folder) == (kept, True)
-    assert "good" not in line
+    assert line.startswith(f"structgan: {folder}: loss 'energy' is nan at step 5; stopped")
+    assert line.endswith("the last good state is kept in state.safetensors")
+    assert names(folder) == ["config.json", "state.safetensors"] and progress(folder) == (4, True)
+
+
+WRONG = {
+    "inf": "loss 'energy' is -inf at step 6",
+    "collapse": "the features collapsed at step 6",
+    "weights": "the weights 'other.weight' are no longer finite after step 6",
+}
+
+
+def test_whatever_goes_wrong_is_named_and_the_last_good_state_kept(project, command):
+    """An infinite loss, features that are all alike, weights that are not finite while the loss still is."""
+    code = """if True:
+        import sys
+        from pathlib import Path
+        from structgan import errors, train
+        for folder in map(Path, sys.argv[2:]):
+            try:
+                train.run(folder, Path(sys.argv[1]))
+            except errors.UserError as error:
+                print(error)
+        """
+    folders = [trap(project, variant) for variant in WRONG]
+    done = command("-c", code, project / "data/prepared/digits.safetensors", *folders, cwd=project, root=project)
+    lines = done.stdout.splitlines()
+    assert len(lines) == len(WRONG), done.stderr
+    for folder, line, what in zip(folders, lines, WRONG.values(), strict=True):
+        assert line.startswith(f"{folder}: {what}") and "last good state is kept in state.safetensors" in line
+        assert names(folder) == ["config.json", "state.safetensors"] and progress(folder) == (4, True)
+
+
+def test_a_seed_changes_the_result_and_nothing_else_does(make_run, digits):
+    states = []
+    for folder, seed in (("a", 1), ("b", 1), ("c", 2)):
+        run = train.Run(make_run("structural", folder=folder, seed=seed, steps=2), digits, "cpu")
+        torch.manual_seed(len(states))  # the world's generator is not the run's
+        run.fit()
+        states.append(run.method.encoder.state_dict())
+    same, other = ([torch.equal(states[0][key], state[key]) for key in states[0]] for state in states[1:])
+    assert all(same) and not all(other)
 
 
 def test_a_learning_rate_that_explodes_stops_the_paper_method(make_run, digits):
     settings = {"optimiser": {"discriminator": {"lr": 10.0}, "generator": {"lr": 10.0}}, "ema": 0.0}
     folder = make_run("structural", settings=settings, steps=60)
     run = train.Run(folder, digits, "cpu")
-    with pytest.raises(UserError, match="(is nan|is inf|collapsed|no longer finite).* step [0-9]+.*stopped"):
+    with pytest.raises(UserError, match=r"(is nan|is inf|collapsed|no longer finite).* step [0-9]+.*stopped"):
         run.fit()
     assert not (folder / "encoder.safetensors").exists()
     if run.state_file.exists():
         assert progress(folder)[1]
 
 
-def test_full_disk_during_training_is_one_line(finished, trains, second_folder, refusal, tmp_path):
-    """A real limit on the size of a file: the state of step 2 cannot be written, older outputs stay as they were."""
-    shutil.copy(finished / "history.json", second_folder)
+def test_full_disk_during_training_is_one_line_and_keeps_the_last_good_state(digits, trains, second_folder, refusal):
+    """A real limit on the size of a file: the state of step 4 cannot be written, that of step 2 stays as it was."""
+    run = train.Run(second_folder, digits, "cpu")
+    run.training = {**run.training, "steps": 2}
+    run.fit()
     before = {path.name: path.read_bytes() for path in second_folder.iterdir()}
-    line = refusal(trains(second_folder, before=["sh", "-c", 'ulimit -f 32; exec "$@"', "sh"]))
-    assert "state.safetensors: cannot be written: File too large" in line
+    done = trains(second_folder, before=["sh", "-c", 'ulimit -f 32; exec "$@"', "sh"])
+    assert "resumed at step 2" in done.stderr
+    assert "state.safetensors: cannot be written: File too large" in refusal(done)
     assert {path.name: path.read_bytes() for path in second_folder.iterdir()} == before
-
-
-def test_full_disk_keeps_the_last_good_state(finished, project, trains, refusal, second_folder):
-    """The same limit above the state's size but below the disk: a real file system, where a namespace is allowed."""
-    size = (finished / "state.safetensors").stat().st_size
-    room = (size * 3 // 2) // 1024  # one state fits, its successor beside it does not
-    command = textwrap.dedent(
-        f"""
-        mount -t tmpfs -o size={room}k tmpfs "$1" || exit 77
-        cp "$0" "$1/config.json"; folder=$1; shift
-        "$@"; code=$?
-        ls -A "$folder" >&2; cat "$folder/state.safetensors" > "$folder-state"; exit $code
-        """
-    )
-    small = second_folder / "small"
-    small.mkdir()
-    before = ["unshare", "-Urm", "sh", "-c", command, str(finished / "config.json"), str(small)]
-    if not shutil.which("unshare") or subprocess.run(["unshare", "-Urm", "true"], capture_output=True).returncode:
-        pytest.fail("this system allows no user namespace (unshare -Urm), which the test of a full disk needs")
-    done = trains(small, before=before)
-    assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
-    assert "small/state.safetensors: no space left on the disk" in done.stderr
-    assert done.stderr.splitlines()[-2:] == ["config.json", "state.safetensors"]
-    kept = second_folder / "small-state"
-    shutil.move(kept, second_folder / "state.safetensors")
-    assert progress(second_folder) == (2, True)
 
 
 @pytest.mark.parametrize("kind", ["identity", "truncated"])
@@ -297,11 +304,11 @@ def test_a_state_that_is_not_this_runs_is_not_used(make_run, digits, capsys, kin
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
 
 
-def test_a_batch_larger_than_the_data_set_is_refused(make_run, digits, command, refusal, tmp_path):
+def test_a_batch_larger_than_the_data_set_is_refused(make_run, digits):
     folder = make_run("structural", batch_size=201)
-    line = refusal(command(*arguments(tmp_path, folder)[:-4], "--data", digits, cwd=tmp_path))
-    assert "training.batch_size = 201" in line and "200 images of 'digits'" in line
-    assert [path.name for path in folder.iterdir()] == ["config.json"]
+    with pytest.raises(UserError, match=r"training\.batch_size = 201: larger than the 200 images of 'digits'"):
+        train.run(folder, digits)
+    assert names(folder) == ["config.json"]
     train.Run(make_run("structural", batch_size=200), digits, "cpu")
 
 
@@ -347,13 +354,12 @@ def test_a_setting_that_is_missing_is_named(make_run, digits):
 
 
 @pytest.mark.parametrize("gone", ["config.json", "data"])
-def test_missing_input_is_one_line(make_run, digits, command, refusal, tmp_path, gone):
+def test_missing_input_is_named(make_run, digits, tmp_path, gone):
     folder = make_run("random")
     if gone == "config.json":
         (folder / gone).unlink()
-    data = digits if gone == "config.json" else tmp_path / "data"
-    line = refusal(command("-m", "structgan", "train", "--run", folder, "--data", data, cwd=tmp_path))
-    assert f"{gone}: no such file" in line
+    with pytest.raises(UserError, match=f"{gone}: no such file"):
+        train.run(folder, digits if gone == "config.json" else tmp_path / "data")
 
 
 def test_every_image_is_seen_once_an_epoch_and_views_differ(make_run, digits):

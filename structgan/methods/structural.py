@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from structgan import optim
+from structgan.errors import UserError
 from structgan.losses import adversarial, cluster, gaussian, smoothness
 from structgan.method import Method
 from structgan.models.discriminator import Discriminator
@@ -75,6 +76,11 @@ class Structural(Method):
         of_real, of_fake = features.chunk(2)
         pool = torch.cat([of_real, self.bank.features])
         k, skip = self.cluster["k"], int(self.cluster["skip_best_for_generated"])
+        if k >= len(pool):
+            raise UserError(
+                f"methods.structural.settings.cluster.k = {k}: must be less than training.batch_size + cluster.bank"
+                f" = {len(pool)}"
+            )
         own = torch.arange(len(real), device=real.device)
         return {
             "features": of_real,

@@ -50,11 +50,18 @@ class Backbone(nn.Module):
     pixels.
 
     Shape: (N, 3, H, W) with values in [-1, 1] to (N, ``features``), for a tensor or a pair.
+
+    Raises:
+        ValueError: ``width`` does not divide into groups, or the image is too small for so many stages.
     """
 
     def __init__(self, image_size: int, width: int, blocks: Sequence[int], channels_per_group: int) -> None:
         super().__init__()
+        if width % channels_per_group:
+            raise ValueError(f"width = {width} must be a multiple of channels_per_group = {channels_per_group}")
         stem_pool = {True: 1, image_size > 48: 2, image_size > 96: 4}[True]
+        if image_size // stem_pool < 2 ** (len(blocks) - 1):
+            raise ValueError(f"blocks = {list(blocks)}: {image_size} pixels cannot be halved {len(blocks) - 1} times")
         self.stem = nn.Sequential(
             Conv2d(3, width, 3, padding=1),
             ELU(),

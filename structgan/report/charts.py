@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from structgan.report import layouts
-from structgan.report.cells import Cell, Column, Row
+from structgan.report.cells import Column, Row
 from structgan.report.records import Suite
 from structgan.report.style import GRID, HALO, INK, MUTED, colours, empty, markers
+
+BAR_IN = 0.34
 
 
 def augmentation(suite: Suite) -> Any:
@@ -60,6 +62,8 @@ def augmentation(suite: Suite) -> Any:
             axes.axhline(100 * chance, color=MUTED, linewidth=1.0, linestyle=":", zorder=1)
             ends.append((100 * chance, "chance", MUTED))
         axes.set_xticks(range(len(regimes)), [suite.title("augmentation", key) for key in regimes])
+        if len(datasets) > 1:
+            axes.tick_params(axis="x", rotation=18)
         axes.set_xlim(-0.25, len(regimes) - 0.75)
         top = max(float(part["y"].max()), 100 * (chance or 0))
         axes.set_ylim(0, min(100.0, top * 1.08 + 2))
@@ -74,15 +78,14 @@ def _label_ends(axes: Any, ends: Sequence[tuple[float, str, str]], x: float, hei
     """Names at the right ends of the lines, pushed apart where they would overlap."""
     low, high = axes.get_ylim()
     gap = (high - low) * 0.2 / (height_in - 0.9)
-    placed: list[float] = []
     ordered = sorted(ends)
-    for value, _, _ in ordered:
-        placed.append(max(value, placed[-1] + gap) if placed else value)
-    for index in range(len(placed) - 2, -1, -1):
-        over = placed[-1] - high
-        if over > 0:
-            placed[-1] = high
-        placed[index] = min(placed[index], placed[index + 1] - gap)
+    placed = [value for value, _, _ in ordered]
+    for _ in range(200):
+        for index in range(1, len(placed)):
+            over = gap - (placed[index] - placed[index - 1])
+            if over > 0:
+                placed[index - 1] -= over / 2
+                placed[index] += over / 2
     for place, (_, words, colour) in zip(placed, ordered, strict=True):
         axes.annotate(
             words, (x, place), xytext=(6, 0), textcoords="offset points", va="center", color=colour,
@@ -91,52 +94,65 @@ def _label_ends(axes: Any, ends: Sequence[tuple[float, str, str]], x: float, hei
 
 
 def ablation(suite: Suite) -> Any:
-    """Bars of every variant: linear probe, k-means and FID, ± std, with the full variant's mean as a line."""
+    """Bars of every variant: linear probe, k-means and FID, ± std, with the full variant's mean as a line.
+
+    Each method is shown under the weakest regime in which it has several variants; the table holds them all.
+    """
     import matplotlib.pyplot as plt
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     table = layouts.ablation(suite)
-    blocks: dict[tuple[str, ...], list[Row]] = {}
+    regimes: dict[tuple[str, str], str] = {}
+    blocks: dict[tuple[str, str], list[Row]] = {}
     for row in table.rows:
-        blocks.setdefault((row.keys["dataset"], row.keys["method"], row.keys["augmentation"]), []).append(row)
-    if not any(cell.statistic for row in table.rows for cell in row.cells.values()):
+        key = (row.keys["dataset"], row.keys["method"])
+        if regimes.setdefault(key, row.keys["augmentation"]) == row.keys["augmentation"]:
+            blocks.setdefault(key, []).append(row)
+    if not any(cell.statistic for rows in blocks.values() for row in rows for cell in row.cells.values()):
         return empty("No finished variant yet: nothing to draw.")
-    heights = [len(rows) * 0.34 + 1.3 for rows in blocks.values()]
-    figure, grid = plt.subplots(
-        len(blocks), len(table.columns), figsize=(10.4, sum(heights)), squeeze=False, sharey="row",
-        height_ratios=heights, layout=ConstrainedLayoutEngine(h_pad=0.22),
-    )  # fmt: skip
-    palette = colours(suite)
-    for line, (key, rows) in zip(grid, blocks.items(), strict=True):
-        for axes, column in zip(line, table.columns, strict=True):
-            _bars(axes, rows, column, palette[key[1]], suite.main_variant(key[1]))
-        words = rows[0].words
-        where = f"{words['method']}, augmentation: {words['augmentation']}"
-        line[0].annotate(
-            f"{words['dataset']}: {where}", (0, 1), xytext=(0, 23), xycoords="axes fraction",
-            textcoords="offset points", fontweight="bold", fontsize=10.5, annotation_clip=False,
-        ).set_in_layout(False)  # fmt: skip
+    label = 0.3 + 0.075 * max(len(row.words["variant"]) for row in table.rows)
+    panel, gap, head, foot = 2.75, 0.32, 0.62, 0.42
+    width = label + (panel + gap) * len(table.columns)
+    height = sum(len(rows) * BAR_IN + head + foot for rows in blocks.values())
+    figure, top, palette = plt.figure(figsize=(width, height)), height, colours(suite)
+    for (_, method), rows in blocks.items():
+        tall = len(rows) * BAR_IN
+        words = f"{rows[0].words['dataset']}: {rows[0].words['method']}, augmentation: {rows[0].words['augmentation']}"
+        figure.text(label / width, (top - 0.22) / height, words, fontweight="bold", fontsize=10.5)
+        for index, column in enumerate(table.columns):
+            left, base = label + (panel + gap) * index, top - head - tall
+            axes = figure.add_axes((left / width, base / height, panel / width, tall / height))
+            _bars(axes, rows, column, palette[method], suite.main_variant(method))
+            axes.tick_params(axis="y", labelleft=index == 0)
+        top -= tall + head + foot
     return figure
 
 
 def _bars(axes: Any, rows: Sequence[Row], column: Column, colour: str, main: str) -> None:
-    for place, row in enumerate(rows):
-        cell: Cell = row.cells[column.key]
-        if cell.statistic is None:
-            word = "no sample" if cell.state == "no sample" else cell.state
-            axes.text(0, place, f"  {word}", va="center", color=MUTED, fontsize=8.5)
-            continue
-        mean, full = cell.statistic.mean * column.scale, row.keys["variant"] == main
-        axes.barh(place, mean, height=0.62, color=colour, alpha=1.0 if full else 0.45)
-        error = (cell.statistic.std or 0.0) * column.scale
-        if error:
-            axes.plot([mean - error, mean + error], [place, place], color=INK, linewidth=1.4, solid_capstyle="butt")
-        if full:
+    shown = [(place, row, cell) for place, row in enumerate(rows) if (cell := row.cells[column.key]).statistic]
+    means = [cell.statistic.mean * column.scale for _, _, cell in shown if cell.statistic]
+    errors = [(cell.statistic.std or 0.0) * column.scale for _, _, cell in shown if cell.statistic]
+    places = [place for place, _, _ in shown]
+    bars = axes.barh(places, means, height=0.62, color=colour, alpha=0.45)
+    for (_, row, _), bar, mean in zip(shown, bars, means, strict=True):
+        if row.keys["variant"] == main:
+            bar.set_alpha(1.0)
             axes.axvline(mean, color=colour, linewidth=1.0, linestyle=":", zorder=0.9)
+    lines = [(place, mean, error) for place, mean, error in zip(places, means, errors, strict=True) if error]
+    if lines:
+        at, middle, half = zip(*lines, strict=True)
+        left, right = (
+            [m - h for m, h in zip(middle, half, strict=True)],
+            [m + h for m, h in zip(middle, half, strict=True)],
+        )
+        axes.hlines(at, left, right, color=INK, linewidth=1.4, zorder=3)
+    for place, mean, error in zip(places, means, errors, strict=True):
         axes.annotate(
             f"{mean:.{column.digits}f}", (mean + error, place), xytext=(4, 0), textcoords="offset points",
             va="center", fontsize=8.5, color=INK,
         )  # fmt: skip
+    for place, row in enumerate(rows):
+        if place not in places:
+            axes.text(0, place, f"  {row.cells[column.key].state}", va="center", color=MUTED, fontsize=8.5)
     axes.set_yticks(range(len(rows)), [row.words["variant"] for row in rows])
     axes.set_ylim(len(rows) - 0.45, -0.55)
     axes.margins(x=0.16)

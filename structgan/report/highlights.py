@@ -9,6 +9,8 @@ from structgan.report.layouts import FID, PROBES
 from structgan.report.markup import shown, signed
 from structgan.report.records import Group, Suite
 
+NAMED = 4
+
 
 @dataclass(frozen=True)
 class Card:
@@ -56,7 +58,10 @@ def _fid(suite: Suite, group: Group) -> Statistic | None:
 
 
 def _rivals(suite: Suite, group: Group) -> list[tuple[Group, Statistic]]:
-    """Every other method that uses no labels, under the same regime; a reference under the only regime it has."""
+    """Every other method that uses no labels, the contrast first, then the best.
+
+    All under the same regime; a reference under the only regime it has.
+    """
     found = []
     for key in suite.plan["methods"]:
         if key == group.method or suite.method(key).get("uses_labels"):
@@ -66,7 +71,7 @@ def _rivals(suite: Suite, group: Group) -> list[tuple[Group, Statistic]]:
             other = next((one for one in suite.groups if one.dataset == group.dataset and one.method == key), other)
         if statistic := _linear(suite, other):
             found.append((other, statistic))
-    return sorted(found, key=lambda entry: -entry[1].mean)
+    return sorted(found, key=lambda entry: (entry[0].method != suite.contrast, -entry[1].mean))
 
 
 def _headline(suite: Suite, group: Group) -> Headline:
@@ -85,11 +90,13 @@ def _headline(suite: Suite, group: Group) -> Headline:
         cards.append(Card(signed(own.mean - statistic.mean, column), spread, words, other.method, other))
     if fid := _fid(suite, group):
         others = [(entry, value) for entry, _ in rivals if (value := _fid(suite, entry))]
-        words = "FID" + (", " + ", ".join(f"{suite.title('method', g.method)} {shown(v.mean, FID)}" for g, v in others))
+        words = "FID" + (
+            ", " + ", ".join(f"{suite.title('method', g.method)} {shown(v.mean, FID)}" for g, v in others[:NAMED])
+        )
         cards.append(Card(shown(fid.mean, FID), _spread(fid, FID.digits, 1.0), words.rstrip(", "), group.method, group))
-    told = "against " * bool(rivals) + ", ".join(
-        f"{suite.title('method', other.method)} {shown(value.mean, column)} %" for other, value in rivals
-    )
+    told = ", ".join(f"{suite.title('method', g.method)} {shown(v.mean, column)} %" for g, v in rivals[:NAMED])
+    told = f"against {told}" if told else ""
+    told += f" and {len(rivals) - NAMED} more" if len(rivals) > NAMED else ""
     chance = suite.chance(group.dataset)
     tail = "; ".join(
         part for part in (told, f"chance is {shown(chance, column)} %" if chance is not None else "") if part

@@ -79,7 +79,9 @@ def by_dataset(suite: Suite) -> dict[str, dict[str, dict[str, Any]]]:
     found: dict[str, dict[str, dict[str, Any]]] = {}
     for name, results in (("probe", suite.probes), ("fidelity", suite.fidelities)):
         for row, result in results.items():
-            found.setdefault(suite.lists["dataset"][row], {}).setdefault(name, of_run(result))
+            entry = found.setdefault(suite.lists["dataset"][row], {})
+            if name not in entry:
+                entry[name] = of_run(result)
     return found
 
 

@@ -76,7 +76,7 @@ class Suite:
 
     @property
     def contrast(self) -> str:
-        """The method that augmentation dependence is told against: the plan's ``contrast``, else the paper's, SimCLR."""
+        """The method that augmentation dependence is told against: the plan's ``contrast``, or the paper's."""
         return str(self.plan.get("contrast", "simclr"))
 
     def values(self, group: Group, column: str) -> list[Any]:

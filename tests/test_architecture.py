@@ -1,0 +1,250 @@
+"""Who may import whom, as the syntax trees say; what must stay light; and what must be nowhere in the tree."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+FILES = sorted([*(ROOT / "structgan").rglob("*.py"), *(ROOT / "baselines").rglob("*.py")])
+WORKFLOW = sorted([ROOT / "Snakefile", *(ROOT / "workflow").rglob("*.smk"), *(ROOT / "baselines").glob("*.smk")])
+
+
+def dotted(path):
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {dotted(path): path for path in FILES}
+
+
+def imported(nodes):
+    """Names of the modules that syntax nodes import; of this repository the module itself, elsewhere the package."""
+    found = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0 and node.module, "a relative import, which the digest of the sources does not follow"
+            inner = [f"{node.module}.{alias.name}" for alias in node.names]
+            names = [name if name in MODULES else node.module for name in inner]
+        else:
+            continue
+        found.update(name if name.split(".")[0] in ("structgan", "baselines") else name.split(".")[0] for name in names)
+    return found
+
+
+def at_start(path):
+    """What is imported when a module is: no body of a function, nothing that only a type checker reads."""
+    nodes, todo = [], list(ast.parse(path.read_text()).body)
+    while todo:
+        node = todo.pop()
+        nodes.append(node)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            todo += node.orelse
+        elif not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            todo += [child for child in ast.iter_child_nodes(node) if isinstance(child, ast.stmt)]
+    return imported(nodes)
+
+
+ANYWHERE = {name: imported(ast.walk(ast.parse(path.read_text()))) for name, path in MODULES.items()}
+AT_START = {name: at_start(path) for name, path in MODULES.items()}
+LIGHT = {"errors", "sources", "config", "plan", "files"}
+ALLOWED = {
+    "errors": set(),
+    "progress": set(),
+    "files": {"errors"},
+    "sources": {"errors"},
+    "config": {"errors", "sources"},
+    "plan": {"errors", "sources", "config", "files"},
+    "optim": {"errors"},
+    "regime": {"errors"},
+    "colour": {"errors"},
+    "resample": {"errors"},
+    "augment": {"errors", "regime", "colour", "resample"},
+    "environment": {"errors", "sources"},
+    "losses": {"losses"},
+    "models": {"models"},
+    "datasets": {"datasets", "errors", "files", "progress"},
+    "method": {"errors", "files", "sources"},
+    "methods": {"errors", "method", "optim", "losses", "models", "augment", "datasets"},
+    "checkpoint": {"errors", "files", "method"},
+    "train": {"errors", "files", "sources", "method", "augment", "datasets", "checkpoint", "environment", "progress"},
+    "metrics": {"metrics", "errors", "files", "method", "datasets", "models", "environment", "progress"},
+    "report": {"report", "errors", "files"},
+    "cli": {
+        "errors",
+        "files",
+        "sources",
+        "config",
+        "plan",
+        "environment",
+        "datasets",
+        "train",
+        "metrics",
+        "report",
+        "",
+    },
+    "__main__": {"cli"},
+    "": set(),
+}
+"""What each part of structgan may import of structgan; "" is the package itself, for its version."""
+
+
+def part(name):
+    """structgan.losses.gaussian is of the part losses, structgan.cli of the part cli."""
+    return [*name.split("."), ""][1]
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if name.split(".")[0] == "structgan"])
+def test_structgan_imports_downwards_only(name):
+    assert part(name) in ALLOWED, f"{name} is new: say in ALLOWED what it may import"
+    ours = {other for other in ANYWHERE[name] if other.split(".")[0] == "structgan"}
+    assert {part(other) for other in ours} <= ALLOWED[part(name)]
+    assert not any(other.split(".")[0] == "baselines" for other in ANYWHERE[name])
+
+
+def test_no_import_goes_in_a_circle():
+    done, path = set(), []
+
+    def visit(name):
+        assert name not in path, f"circle: {' → '.join([*path, name])}"
+        if name in done or name not in AT_START:
+            return
+        path.append(name)
+        for other in sorted(AT_START[name]):
+            if other != name:
+                visit(other)
+        done.add(path.pop())
+
+    for name in AT_START:
+        visit(name)
+    assert len(done) == len(MODULES)
+
+
+BASELINES = [name for name in MODULES if name.startswith("baselines.")]
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_a_baseline_imports_no_other_baseline(name):
+    ours = {other for other in ANYWHERE[name] if other.split(".")[0] in ("structgan", "baselines")}
+    assert all(other.startswith("structgan.") for other in ours)
+    assert {part(other) for other in ours} <= ALLOWED["methods"] | {"progress"}
+
+
+def test_the_loop_and_the_suite_name_no_method():
+    """No file stem of a method stands as a string or an imported name in the code that runs every method."""
+    stems = {name.split(".")[-1] for name in MODULES if re.match(r"(baselines|structgan\.methods)\.[a-z]", name)}
+    assert {"structural", "simclr"} <= stems
+    for name in ("method", "train", "checkpoint", "cli", "sources", "config", "plan"):
+        tree = ast.parse(MODULES[f"structgan.{name}"].read_text())
+        strings = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+        assert not strings & stems, name
+
+
+def reachable(name):
+    """All that is imported when a module is, directly or not."""
+    seen, todo = set(), [name]
+    while todo:
+        now = todo.pop()
+        if now not in seen:
+            seen.add(now)
+            parents = [".".join(now.split(".")[:i]) for i in range(1, now.count(".") + 1)]
+            todo += [other for other in [*AT_START.get(now, ()), *parents] if other not in seen]
+    return seen
+
+
+HEAVY = {"torch", "torchvision", "sklearn", "scipy", "numpy", "pandas", "matplotlib", "seaborn", "lightly"}
+HEAVY |= {"torch_fidelity", "safetensors", "snakemake", "dvc", "rich", "PIL", "jsonschema"}
+
+
+@pytest.mark.parametrize("name", [*sorted(LIGHT), "cli"])
+def test_planning_and_the_command_line_start_light(name):
+    assert not reachable(f"structgan.{name}") & HEAVY
+    if name != "cli":
+        assert {part(other) for other in reachable(f"structgan.{name}") if other in MODULES} <= LIGHT | {""}
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if name.startswith("structgan.report")])
+def test_the_report_needs_no_torch(name):
+    assert "torch" not in ANYWHERE[name] and "torch" not in reachable(name)
+
+
+def test_python_imports_neither_snakemake_nor_dvc():
+    assert not any({"snakemake", "dvc"} & names for names in ANYWHERE.values())
+
+
+@pytest.mark.parametrize("path", WORKFLOW, ids=lambda path: path.name)
+def test_rules_import_only_what_plans(path):
+    text = path.read_text()
+    lines = re.findall(r"^[ \t]*(?:from[ \t]+\S+[ \t]+import[ \t]+.+|import[ \t]+.+)$", text, re.MULTILINE)
+    names = set().union(*(imported(ast.parse(line.strip()).body) for line in lines)) if lines else set()
+    ours = {name for name in names if name.split(".")[0] == "structgan"}
+    assert ours <= {f"structgan.{name}" for name in ("config", "plan", "sources", "errors")}
+    others = names - ours - ({"snakemake"} if path.name == "Snakefile" else set())
+    assert others <= set(sys.stdlib_module_names)
+    assert not re.search(r"^\s*(script|run|notebook):", text, re.MULTILINE) and not re.search(r"\bdvc\b", text)
+
+
+def test_rules_were_read():
+    """The pattern above does find imports: common.smk has the four of structgan."""
+    text = (ROOT / "workflow/rules/common.smk").read_text()
+    assert len(re.findall(r"^from structgan", text, re.MULTILINE)) == 4 and len(WORKFLOW) >= 6
+
+
+@pytest.mark.parametrize(
+    "arguments", [["-m", "structgan", "--help"], ["-m", "structgan", "methods"], ["-m", "structgan", "configure"]]
+)
+def test_light_verbs_really_import_nothing_heavy(tmp_path, command, arguments):
+    done = command("-X", "importtime", *arguments, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    names = {line.split("|")[-1].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
+    assert "structgan.cli" in names and "click" in names
+    heavy = HEAVY - ({"jsonschema"} if arguments[-1] == "configure" else set())
+    assert not {name.split(".")[0] for name in names} & heavy
+
+
+def test_the_report_really_imports_no_torch(tmp_path, command):
+    modules = [name for name in MODULES if name.startswith("structgan.report.")]
+    done = command("-c", f"import sys, {', '.join(modules)}; print('torch' in sys.modules)", cwd=tmp_path)
+    assert done.stdout == "False\n", done.stderr
+
+
+PICKLES = {"cPickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal", "jsonpickle"}
+
+
+@pytest.mark.parametrize("path", [*FILES, *sorted((ROOT / "benchmarks").rglob("*.py"))], ids=dotted)
+def test_nothing_that_can_run_code_is_loaded(path):
+    """Tensors only: torch.load with weights_only (Inception's published file), and of pickle the error it raises."""
+    tree = ast.parse(path.read_text())
+    assert not imported(ast.walk(tree)) & PICKLES
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            assert node.module != "pickle"
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "pickle":
+            assert node.attr == "UnpicklingError"
+        if isinstance(node, ast.Call):
+            name, keywords = ast.unparse(node.func), {k.arg: ast.unparse(k.value) for k in node.keywords}
+            assert name != "torch.load" or keywords["weights_only"] == "True"
+            assert name not in ("torch.save", "torch.hub.load", "pd.read_pickle", "pandas.read_pickle", "exec", "eval")
+            assert keywords.get("allow_pickle", "False") == "False"
+
+
+def test_every_package_is_installed_with_the_project():
+    listed = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"])
+    assert listed == {dotted(path) for path in FILES if path.name == "__init__.py"}
+    folders = {dotted(path.parent / "__init__.py") for path in FILES}
+    assert folders == listed
+
+
+@pytest.mark.parametrize("path", [*FILES, *WORKFLOW], ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_are_short_and_open_with_their_purpose(path):
+    text = path.read_text()
+    assert len(text.splitlines()) <= 250
+    assert text.startswith(("#", '"""')) and not re.search(r"\b(TODO|FIXME|XXX)\b", text)
+    assert not re.search(r"(/home/|/Users/|/work/|/root/)", text)
