@@ -375,9 +375,10 @@ def test_paper_values_are_those_of_method(base):
     assert structural["gaussian"] == {"form": "jsd", "epsilon": 0.5, "weight": 1.0}
     assert structural["cluster"] == {"weight": 3.0, "k": 1, "bank": 10240, "skip_best_for_generated": False}
     assert (structural["smoothness"]["weight"], structural["hinge"]["weight"], structural["ema"]) == (5.0, 20.0, 0.99)
+    both = {"lr": 2e-4, "betas": [0.5, 0.999], "schedule": "constant", "warmup_fraction": 0.0}
     assert structural["optimiser"] == {
-        "discriminator": {"name": "adamw", "lr": 2e-4, "betas": [0.5, 0.999], "weight_decay": 0.1},
-        "generator": {"name": "adam", "lr": 2e-4, "betas": [0.5, 0.999], "weight_decay": 0.0},
+        "discriminator": {"name": "adamw", "weight_decay": 0.1, **both},
+        "generator": {"name": "adam", "weight_decay": 0.0, **both},
     }
     assert (base["training"]["batch_size"], base["training"]["steps"]) == (512, 97000)
     crop = base["augmentations"]["crop"]

@@ -153,7 +153,7 @@ def literal_neighbours(queries, pool, k, own=None, skip=0):
     return chosen
 
 
-@pytest.mark.parametrize("k", [1, 3])
+@pytest.mark.parametrize("k", [1, 3, 19])
 @pytest.mark.parametrize("skip", [0, 1])
 @pytest.mark.parametrize("exclude", [True, False])
 def test_neighbours_are_the_nearest_of_batch_and_bank(k, skip, exclude):

@@ -29,11 +29,11 @@ def test_settings_reach_the_optimiser(settings, kind):
 
 def test_unknown_optimiser_offers_the_nearest():
     with pytest.raises(UserError, match="did you mean 'adamw'"):
-        optim.build(nn.Linear(2, 2).parameters(), {"name": "adamm2w", "lr": 0.1})
+        optim.build(nn.Linear(2, 2).parameters(), {"name": "adamm2w", "lr": 0.1, "weight_decay": 0.0})
 
 
 def rates(steps, **settings):
-    settings = {"name": "sgd", "lr": 0.4, **settings}
+    settings = {"name": "sgd", "lr": 0.4, "momentum": 0.0, "weight_decay": 0.0, "warmup_fraction": 0.0, **settings}
     built = optim.build(nn.Linear(2, 2).parameters(), settings)
     found = []
     for step in range(steps):

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from structgan.errors import UserError
-from structgan.report import cells, figures, highlights, layouts, page, records, tables
+from structgan.report import cells, figures, highlights, layouts, markup, page, records, tables
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 METHODS = {
@@ -185,6 +185,13 @@ def test_mean_and_sample_deviation(tree: Tree) -> None:
     assert float(row["kmeans_mean"]) == pytest.approx(0.26)
     fid = tree.rows("generation")["plain_gan", "none", "base"]
     assert (float(fid["fid_mean"]), fid["extractor"]) == (pytest.approx(25.5), "embedded")
+
+
+def test_a_deviation_has_its_means_digits() -> None:
+    cell = cells.Cell(cells.Statistic(0.0123, 0.00456, 2), 2, "value", delta=-0.002)
+    assert markup.words(cell, layouts.FID, True) == "0.0123 ± 0.0046 (−0.0020)"
+    large = cells.Cell(cells.Statistic(12.3, 0.456, 2), 2, "value")
+    assert markup.words(large, layouts.FID, True) == "12.30 ± 0.46"
 
 
 def test_one_seed_has_no_deviation(tmp_path: Path) -> None:
@@ -397,7 +404,7 @@ def test_page_tells_where_numbers_come_from(whole: Tree) -> None:
 def test_headline_is_computed(tree: Tree) -> None:
     (headline,) = highlights.headlines(records.read(tree.plan_file))
     assert "reaches 52.0 % linear top-1" in headline.sentence and "chance is 10.0 %" in headline.sentence
-    assert [card.figure for card in headline.cards] == ["52.0 %", "+23.0", "+26.0", "+41.0", "20.50"]
+    assert [card.figure for card in headline.cards] == ["52.0 %", "+41.0", "+23.0", "+26.0", "20.50"]
 
 
 @pytest.mark.parametrize("case", ["nothing finished", "empty plan", "no generator", "two data sets"])

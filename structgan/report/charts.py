@@ -7,6 +7,7 @@ from typing import Any
 
 from structgan.report import layouts
 from structgan.report.cells import Column, Row
+from structgan.report.markup import shown
 from structgan.report.records import Suite
 from structgan.report.style import GRID, HALO, INK, MUTED, colours, empty, markers
 
@@ -128,12 +129,12 @@ def ablation(suite: Suite) -> Any:
 
 
 def _bars(axes: Any, rows: Sequence[Row], column: Column, colour: str, main: str) -> None:
-    shown = [(place, row, cell) for place, row in enumerate(rows) if (cell := row.cells[column.key]).statistic]
-    means = [cell.statistic.mean * column.scale for _, _, cell in shown if cell.statistic]
-    errors = [(cell.statistic.std or 0.0) * column.scale for _, _, cell in shown if cell.statistic]
-    places = [place for place, _, _ in shown]
+    drawn = [(place, row, cell) for place, row in enumerate(rows) if (cell := row.cells[column.key]).statistic]
+    means = [cell.statistic.mean * column.scale for _, _, cell in drawn if cell.statistic]
+    errors = [(cell.statistic.std or 0.0) * column.scale for _, _, cell in drawn if cell.statistic]
+    places = [place for place, _, _ in drawn]
     bars = axes.barh(places, means, height=0.62, color=colour, alpha=0.45)
-    for (_, row, _), bar, mean in zip(shown, bars, means, strict=True):
+    for (_, row, _), bar, mean in zip(drawn, bars, means, strict=True):
         if row.keys["variant"] == main:
             bar.set_alpha(1.0)
             axes.axvline(mean, color=colour, linewidth=1.0, linestyle=":", zorder=0.9)
@@ -147,7 +148,7 @@ def _bars(axes: Any, rows: Sequence[Row], column: Column, colour: str, main: str
         axes.hlines(at, left, right, color=INK, linewidth=1.4, zorder=3)
     for place, mean, error in zip(places, means, errors, strict=True):
         axes.annotate(
-            f"{mean:.{column.digits}f}", (mean + error, place), xytext=(4, 0), textcoords="offset points",
+            shown(mean / column.scale, column), (mean + error, place), xytext=(4, 0), textcoords="offset points",
             va="center", fontsize=8.5, color=INK,
         )  # fmt: skip
     for place, row in enumerate(rows):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from structgan.report.cells import Statistic, pooled_std, summarise
+from structgan.report.cells import Column, Statistic, pooled_std, summarise
 from structgan.report.layouts import FID, PROBES
 from structgan.report.markup import shown, signed
 from structgan.report.records import Group, Suite
@@ -79,7 +79,11 @@ def _headline(suite: Suite, group: Group) -> Headline:
     assert own is not None
     title, regime = suite.title("method", group.method), suite.title("augmentation", group.augmentation)
     seeds = f"{own.n} seed{'s' if own.n > 1 else ''}"
-    cards = [Card(f"{shown(own.mean, column)} %", _spread(own), f"linear top-1, {title}, {seeds}", group.method, group)]
+    cards = [
+        Card(
+            f"{shown(own.mean, column)} %", _spread(own, column), f"linear top-1, {title}, {seeds}", group.method, group
+        )
+    ]
     rivals = _rivals(suite, group)
     for other, statistic in rivals[:3]:
         noise = pooled_std(own, statistic)
@@ -93,7 +97,7 @@ def _headline(suite: Suite, group: Group) -> Headline:
         words = "FID" + (
             ", " + ", ".join(f"{suite.title('method', g.method)} {shown(v.mean, FID)}" for g, v in others[:NAMED])
         )
-        cards.append(Card(shown(fid.mean, FID), _spread(fid, FID.digits, 1.0), words.rstrip(", "), group.method, group))
+        cards.append(Card(shown(fid.mean, FID), _spread(fid, FID), words.rstrip(", "), group.method, group))
     told = ", ".join(f"{suite.title('method', g.method)} {shown(v.mean, column)} %" for g, v in rivals[:NAMED])
     told = f"against {told}" if told else ""
     told += f" and {len(rivals) - NAMED} more" if len(rivals) > NAMED else ""
@@ -106,5 +110,5 @@ def _headline(suite: Suite, group: Group) -> Headline:
     return Headline(dataset, f"{sentence}, {tail}." if tail else f"{sentence}.", tuple(cards))
 
 
-def _spread(statistic: Statistic, digits: int = 1, scale: float = 100.0) -> str:
-    return "" if statistic.std is None else f"± {statistic.std * scale:.{digits}f}"
+def _spread(statistic: Statistic, column: Column) -> str:
+    return "" if statistic.std is None else f"± {shown(statistic.std, column, statistic.mean)}"

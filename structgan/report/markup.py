@@ -19,14 +19,25 @@ TEX = {
 }  # fmt: skip
 
 
-def shown(value: float, column: Column) -> str:
-    """A number in the column's unit and digits."""
-    return f"{value * column.scale:.{column.digits}f}"
+def shown(value: float, column: Column, beside: float | None = None) -> str:
+    """A number in the column's unit and digits.
+
+    Args:
+        value: as it is stored.
+        column: where it stands.
+        beside: the mean that a deviation or a difference belongs to, whose digits it takes.
+    """
+    return f"{value * column.scale:.{_digits(column, value if beside is None else beside)}f}"
 
 
-def signed(value: float, column: Column) -> str:
+def signed(value: float, column: Column, beside: float | None = None) -> str:
     """A difference with its sign; a true minus."""
-    return f"{value * column.scale:+.{column.digits}f}".replace("-", "−")
+    return f"{value * column.scale:+.{_digits(column, value if beside is None else beside)}f}".replace("-", "−")
+
+
+def _digits(column: Column, value: float) -> int:
+    """Two more below 1 where the unit is free: a small extractor's FIDs are small."""
+    return column.digits + 2 * (column.scale == 1.0 and column.digits == 2 and abs(value) < 1)
 
 
 def words(cell: Cell, column: Column, seeds: bool) -> str:
@@ -35,10 +46,10 @@ def words(cell: Cell, column: Column, seeds: bool) -> str:
         return EMPTY[cell.state]
     text = shown(cell.statistic.mean, column)
     if cell.statistic.std is not None:
-        text += f" ± {shown(cell.statistic.std, column)}"
+        text += f" ± {shown(cell.statistic.std, column, cell.statistic.mean)}"
     text += "".join(mark for mark, on in (("≈", cell.tied), ("†", cell.stale), ("‡", cell.unconverged)) if on)
     if cell.delta is not None:
-        text += f" ({signed(cell.delta, column)})"
+        text += f" ({signed(cell.delta, column, cell.statistic.mean)})"
     if cell.statistic.n < cell.planned and not seeds:
         text += f" [{cell.statistic.n}/{cell.planned}]"
     return text

@@ -145,10 +145,10 @@ def _cell(table: Table, row: Row, column: Column, anchors: dict[records.Group, s
     mean, std = cell.statistic.mean, cell.statistic.std
     view |= {
         "words": markup.shown(mean, column),
-        "std": "" if std is None else f"± {markup.shown(std, column)}",
+        "std": "" if std is None else f"± {markup.shown(std, column, mean)}",
         "value": f"{mean:.8g}",
         "bar": round(max(0.0, min(100.0, 100 * mean / top)), 1) if top > 0 else 0,
-        "delta": "" if cell.delta is None else markup.signed(cell.delta, column),
+        "delta": "" if cell.delta is None else markup.signed(cell.delta, column, mean),
         "good": cell.delta is not None and cell.delta * column.better > 0,
         "short": f"{cell.statistic.n}/{cell.planned}" if cell.statistic.n < cell.planned and not table.seeds else "",
     }

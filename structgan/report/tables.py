@@ -96,7 +96,7 @@ def print_summary(plan_file: str | Path, tables_dir: str | Path) -> None:
             mean, std = row[f"{column.key}_mean"], row[f"{column.key}_std"]
             text = DASH if pd.isna(mean) else markup.shown(mean, column)
             if not pd.isna(std) and (console.width >= WIDE or column.key in ("linear", "fid")):
-                text += f" ± {markup.shown(std, column)}"
+                text += f" ± {markup.shown(std, column, mean)}"
             cells.append(f"[bold green]{text}[/]" if column.better * mean == best[column.key][index] else text)
         family = (str(row["dataset"]), str(row["method"]))
         if previous == family:
