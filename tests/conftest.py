@@ -1,4 +1,4 @@
-"""Shared fixtures: tiny real data, run folders with a real config.json, a clone of the tree, the real command line."""
+"""Shared fixtures: tiny real data and suites, run folders with a real config.json, the tree copied, real commands."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ import json
 import shutil
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
 
 from structgan import config, datasets
+
+pytest.register_assert_rewrite("agreement", "refusal")
 
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = {"width": 8, "channels_per_group": 4, "blocks": [1, 1], "bank": 48, "hidden": 32, "embedding": 16}
@@ -44,6 +47,36 @@ def demo():
 
 
 @pytest.fixture(scope="session")
+def base():
+    """The configuration of the paper, as it is without any file of a user."""
+    return config.load([])
+
+
+@pytest.fixture
+def user_file(tmp_path):
+    """Writes a configuration file of a user."""
+
+    def write(text, name="mine.yaml"):
+        path = tmp_path / name
+        path.write_text(textwrap.dedent(text))
+        return path
+
+    return write
+
+
+@pytest.fixture
+def prepare(tmp_path):
+    """Build with the given settings and load the result, verified."""
+
+    def run(**settings):
+        out = tmp_path / "prepared" / "set.safetensors"
+        datasets.prepare(settings, out, tmp_path / "raw")
+        return datasets.load(out, verify=True)
+
+    return run
+
+
+@pytest.fixture(scope="session")
 def digits(tmp_path_factory, demo):
     """A prepared data set of 200 training and 40 test images of 16×16 pixels."""
     out = tmp_path_factory.mktemp("data") / "digits.safetensors"
@@ -67,6 +100,34 @@ def make_run(demo, tmp_path):
         return path
 
     return make
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """A suite of finished runs in a temporary folder."""
+    from suite_tree import Tree  # here, for it brings pandas and matplotlib
+
+    return Tree(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def place(tmp_path_factory):
+    """A folder with a data set, a trained extractor and runs as their training leaves them, one of them a GAN."""
+    import halves  # here, for it brings torch-fidelity
+
+    return halves.write(tmp_path_factory.mktemp("fidelity"))
+
+
+@pytest.fixture(scope="session")
+def data(place):
+    """The data set in ``place``."""
+    return datasets.load(place / "data.safetensors")
+
+
+@pytest.fixture(scope="session")
+def weights(place):
+    """The trained extractor in ``place``."""
+    return place / "extractor.safetensors"
 
 
 @pytest.fixture(scope="session")

@@ -1,23 +1,16 @@
-"""The contract over every method that discovery finds, the structural objective term by term, and discovery itself."""
+"""The contract over every method that discovery finds, and discovery itself."""
 
 from __future__ import annotations
 
-import copy
-import json
-
 import pytest
-import textbook
 import torch
-import torch.nn.functional as F
+from snapshots import IMAGES, same, snapshot
 
-from structgan import checkpoint, config, files, sources, train
+from structgan import config, files, sources, train
 from structgan import method as contract
 from structgan.errors import UserError
-from structgan.losses import gaussian
-from structgan.methods.structural import Structural
 
 METHODS = list(sources.methods())
-IMAGES = torch.rand(7, 3, 16, 16, generator=torch.Generator().manual_seed(9)) * 2 - 1
 
 
 @pytest.fixture(params=METHODS)
@@ -27,19 +20,6 @@ def name(request):
 
 def planned_steps(demo, name):
     return config.merge(demo["training"], demo["methods"][name].get("training", {}))["steps"]
-
-
-def snapshot(method):
-    return {key: value.clone() for key, value in method.state_dict().items()}
-
-
-def same(a, b):
-    """Whether two nested values of tensors and numbers are bit for bit the same."""
-    tensors = ({}, {})
-    trees = [checkpoint.flatten(value, store) for value, store in zip((a, b), tensors, strict=True)]
-    return json.dumps(trees[0]) == json.dumps(trees[1]) and all(
-        torch.equal(value, tensors[1][key]) for key, value in tensors[0].items()
-    )
 
 
 def optimiser_states(method):
@@ -165,157 +145,6 @@ def test_published_run_is_loaded_as_it_was(make_run, digits, name):
     files.write_json(folder / "config.json", changed)
     with pytest.raises(UserError, match=r"another config\.json"):
         contract.load_run(folder)
-
-
-@pytest.fixture
-def doubles():
-    """Everything in float64, so that two ways to the same gradient agree to many digits."""
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
-
-
-def build(settings):
-    torch.manual_seed(0)
-    method = Structural(settings, 16, 10, steps=10)
-    method.rng = torch.Generator().manual_seed(5)
-    with torch.no_grad():  # averages that differ from the networks, and embeddings on both sides of the hinge
-        for average in (method.average_discriminator, method.generator):
-            for p in average.parameters():
-                p.mul_(1 + 0.1 * torch.randn_like(p))
-        length = method.discriminator(IMAGES.double())[1].norm(dim=1).median()
-        for p in method.discriminator.projection[-1].parameters():
-            p.div_(length)
-    return method
-
-
-WEIGHTS = {"gaussian": 1.0, "cluster": 3.0, "smoothness": 5.0, "hinge": 20.0}
-CASES = {
-    "full": {},
-    "no_cluster": {"cluster": {"weight": 0.0}},
-    "no_smoothness": {"smoothness": {"weight": 0.0}},
-    "gaussian_only": {"cluster": {"weight": 0.0}, "smoothness": {"weight": 0.0}},
-    "no_gaussian": {"gaussian": {"weight": 0.0}},
-    "no_hinge": {"hinge": {"weight": 0.0}},
-    "bhattacharyya": {"gaussian": {"form": "bhattacharyya"}},
-    "wasserstein": {"gaussian": {"form": "wasserstein"}},
-    "two_neighbours": {"cluster": {"k": 2, "bank": 0}},
-    "release": {"cluster": {"skip_best_for_generated": True}},
-}
-
-
-@pytest.mark.parametrize("case", CASES)
-def test_one_step_follows_the_gradients_of_the_objectives(doubles, demo, case):
-    """METHOD: D minimises -d + 3 L_cluster + 5 L_reg + 20 hinge, G then d + 3 L_cluster(G), each with its own terms."""
-    settings = config.merge(demo["methods"]["structural"]["settings"], CASES[case])
-    weights = {key: CASES[case].get(key, {}).get("weight", value) for key, value in WEIGHTS.items()}
-    method, twin = build(settings), build(settings)
-    real, n, k = IMAGES.double(), len(IMAGES), settings["cluster"]["k"]
-    distance = gaussian.FORMS[settings["gaussian"]["form"]]
-    before = {key: snapshot(getattr(method, key)) for key in ("average_discriminator", "generator")}
-    losses = method.step([real], None)
-
-    fake = twin.gan_generator(torch.randn(n, settings["generator"]["latent"], generator=twin.rng))
-    h = F.normalize(twin.encoder(torch.cat([real, fake]).detach()), dim=1)
-    cosines = h @ torch.cat([h[:n], twin.bank.features]).T
-    cosines[range(n), range(n)] = -2.0
-    drop = [0] * n + [int(settings["cluster"]["skip_best_for_generated"])] * n
-    nearest = [row.argsort(descending=True)[d : d + k] for row, d in zip(cosines, drop, strict=True)]
-
-    def closeness(z, chosen, pool):
-        return torch.stack([(z[i] * pool[j]).sum() for i in range(n) for j in chosen[i]]).mean()
-
-    parameters = dict(twin.discriminator.named_parameters())
-    images = torch.cat([real, fake]).detach()
-    e = textbook.embed(twin.discriminator, parameters, images)
-    z = F.normalize(e, dim=1)
-    pool = torch.cat([z[:n], twin.bank.embeddings])
-    terms = {
-        "gaussian": -distance(z[:n], z[n:], 0.5),
-        "cluster": -closeness(z[:n], nearest[:n], pool) + closeness(z[n:], nearest[n:], pool),
-        "hinge": torch.stack([(1 - row.norm()).clamp(min=0) ** 2 for row in e[:n]]).mean(),
-    }
-    assert 0 < terms["hinge"] < 1
-    if weights["smoothness"]:
-        left = torch.randn(2 * n, e.shape[1], generator=twin.rng)
-        sigma = torch.func.vmap(lambda x, u: textbook.sigma(twin.discriminator, parameters, x, u))(images, left)
-        terms["smoothness"] = (sigma - 1).square().mean()
-    if not weights["cluster"]:
-        del terms["cluster"]
-    logged = {key.removeprefix("d_"): value for key, value in losses.items() if key.startswith("d_")}
-    assert set(logged) == set(terms)
-    for key, value in terms.items():
-        assert logged[key].item() == pytest.approx(value.item(), rel=1e-8, abs=1e-12), key
-    compare(method.discriminator, parameters, sum(weights[key] * value for key, value in terms.items()))
-
-    updated = {key: value.detach() for key, value in method.discriminator.named_parameters()}
-    z_real, z_fake = (F.normalize(textbook.embed(twin.discriminator, updated, x), dim=1) for x in (real, fake))
-    objective = weights["gaussian"] * distance(z_real, z_fake, 0.5)
-    if weights["cluster"]:
-        pool = torch.cat([z_real, twin.bank.embeddings])
-        objective = objective - weights["cluster"] * closeness(z_fake, nearest[n:], pool)
-    compare(method.gan_generator, dict(twin.gan_generator.named_parameters()), objective)
-
-    for average, network in (("average_discriminator", "discriminator"), ("generator", "gan_generator")):
-        now = dict(getattr(method, network).named_parameters())
-        for key, value in getattr(method, average).named_parameters():
-            assert torch.allclose(value, 0.99 * before[average][key] + 0.01 * now[key], rtol=1e-9, atol=1e-12)
-    if weights["cluster"] and settings["cluster"]["bank"]:
-        assert torch.allclose(method.bank.features[:n], h[:n]) and torch.allclose(method.bank.embeddings[:n], z[:n])
-    else:
-        assert same(method.bank.state_dict(), twin.bank.state_dict())
-
-
-def compare(network, leaves, objective):
-    """The gradients that a step left in ``network`` against those of an objective in ``leaves``."""
-    expected = torch.autograd.grad(objective, list(leaves.values()), allow_unused=True)
-    for (key, parameter), gradient in zip(network.named_parameters(), expected, strict=True):
-        gradient = torch.zeros_like(parameter) if gradient is None else gradient
-        assert torch.allclose(parameter.grad, gradient, rtol=1e-6, atol=1e-9 * float(gradient.abs().max() + 1)), key
-    assert any(p.grad.abs().max() > 1e-4 for p in network.parameters())
-
-
-def test_every_variant_trains(demo, make_run, digits):
-    variants = demo["methods"]["structural"]["variants"]
-    wanted = {"full", "no_cluster", "no_smoothness", "bhattacharyya", "wasserstein", "gaussian_only"}
-    assert wanted <= set(variants)
-    names = {}
-    for variant in variants:
-        run = train.Run(make_run("structural", variant=variant, steps=2), digits, "cpu")
-        run.fit()
-        names[variant] = set(run.records[-1]["losses"])
-    full = {"d_gaussian", "d_hinge", "d_cluster", "d_smoothness", "sigma", "g_gaussian", "g_cluster"}
-    assert names["full"] == names["bhattacharyya"] == names["wasserstein"] == full
-    assert names["no_cluster"] == full - {"d_cluster", "g_cluster"}
-    assert names["no_smoothness"] == full - {"d_smoothness", "sigma"}
-    assert names["gaussian_only"] == {"d_gaussian", "d_hinge", "g_gaussian"}
-
-
-@pytest.mark.parametrize("loss", ["hinge", "non_saturating"])
-@pytest.mark.parametrize("spectral", [True, False])
-def test_plain_gan_has_the_same_networks_and_one_logit(make_run, digits, loss, spectral):
-    settings = {"loss": loss, "spectral_norm": spectral}
-    run = train.Run(make_run("plain_gan", settings=settings, steps=2), digits, "cpu")
-    run.fit()
-    structural = train.Run(make_run("structural", folder="s"), digits, "cpu").method
-    mine = [p.shape for p in run.method.encoder.parameters()]
-    theirs = [p.shape for p in structural.encoder.parameters()]
-    assert sorted(mine) == sorted(theirs)
-    assert run.method.discriminator(IMAGES)[1].shape == (7, 1)
-    assert hasattr(run.method.discriminator.projection[-1], "parametrizations") == spectral
-
-
-def test_simclr_loss_is_nt_xent(make_run, digits):
-    """Against a literal loop: -log exp(s_ij / t) / sum over all other views, mean over the 2N views."""
-    run = train.Run(make_run("simclr", augmentation="simclr"), digits, "cpu")
-    method = copy.deepcopy(run.method.train())
-    views, _ = next(run.batches)
-    z = F.normalize(method.head(method.encoder(torch.cat(views))), dim=1).double()
-    total, n = 0.0, len(views[0])
-    for i in range(2 * n):
-        scores = {j: (z[i] @ z[j] / run.method.settings["temperature"]).exp() for j in range(2 * n) if j != i}
-        total -= (scores[(i + n) % (2 * n)] / sum(scores.values())).log() / (2 * n)
-    assert run.method.step(views, None)["nt_xent"].item() == pytest.approx(total.item(), rel=1e-4)
 
 
 NEW = '''

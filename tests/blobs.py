@@ -1,0 +1,17 @@
+"""Features whose classes are Gaussian blobs, as near to each other as a test needs them."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def blobs(n: int, classes: int, dim: int, distance: float, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Gaussian classes around fixed random centres; correlated dimensions, as features have."""
+    centres = torch.randn(classes, dim, generator=torch.Generator().manual_seed(99)) * distance
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.arange(n) % classes
+    mixing = torch.randn(dim, dim, generator=torch.Generator().manual_seed(7)) / math.sqrt(dim) + torch.eye(dim)
+    return (centres[labels] + torch.randn(n, dim, generator=generator)) @ mixing, labels

@@ -1,0 +1,52 @@
+"""A data set whose images have one bright half, an extractor trained on it, and runs with fresh weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from structgan import config, files, method
+from structgan.datasets import Parts, Split, store
+from structgan.metrics import extractor, fidelity
+
+CLASSES = ("low", "high", "left", "right")
+SMALL = {"width": 4, "epochs": 4, "batch_size": 32, "lr": 0.01}
+SETTINGS = fidelity.resolve(
+    {"n_generated": 120, "batch_size": 50, "kid_subset_size": 60, "kid_subsets": 7, "is_splits": 4}
+)
+
+
+def pictures(n: int, seed: int) -> Split:
+    """Noise with one bright half: a task that a tiny classifier learns in a second."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.arange(n) % 4
+    images = torch.randint(0, 120, (n, 3, 16, 16), generator=generator)
+    for image, label in zip(images, labels.tolist(), strict=True):
+        half = (image[:, 8:], image[:, :8], image[:, :, :8], image[:, :, 8:])[label]
+        half += 100
+    return Split(images.to(torch.uint8), labels)
+
+
+def write(folder: Path) -> Path:
+    """Writes a data set, a trained extractor, a protocol and runs as their training leaves them, one of them a GAN."""
+    store.save(folder / "data.safetensors", Parts(CLASSES, pictures(400, 0), pictures(200, 1)), {"name": "halves"})
+    extractor.train(folder / "data.safetensors", SMALL, folder / "extractor.safetensors", "cpu")
+    for name in ("plain_gan", "random"):
+        made_run(folder / name, name)
+    protocol = {"fidelity": {**SETTINGS, "n_generated": 120}, "map": {"points": 50}, "knn": {"k": 5}}
+    files.write_json(folder / "protocol.json", protocol)
+    return folder
+
+
+def made_run(folder: Path, name: str) -> None:
+    """A run folder with fresh weights of a demo method."""
+    cell = {"dataset": "digits", "method": name, "augmentation": "none", "variant": "base", "seed": 0}
+    described = config.run_config(config.load([Path(__file__).parents[1] / "workflow/config/demo.yaml"]), cell)
+    files.write_json(folder / "config.json", described)
+    torch.manual_seed(0)
+    built = method.build(described, len(CLASSES))
+    metadata = {"identity": described["identity"], "num_classes": str(len(CLASSES))}
+    files.save_tensors(folder / "encoder.safetensors", built.encoder.state_dict(), metadata)
+    if hasattr(built, "generator"):
+        files.save_tensors(folder / "generator.safetensors", built.generator.state_dict(), metadata)

@@ -1,0 +1,34 @@
+"""What lies in the folder of a run, read back."""
+
+from __future__ import annotations
+
+import json
+
+import torch
+
+from structgan import files
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def tensors(path):
+    return files.load_tensors(path)[0]
+
+
+def equal(a, b):
+    one, two = tensors(a), tensors(b)
+    return one.keys() == two.keys() and all(torch.equal(one[key], two[key]) for key in one)
+
+
+def history(folder):
+    records = files.read_json(folder / "history.json")["records"]
+    return [(record["step"], record["images"], record["losses"]) for record in records]
+
+
+def progress(folder):
+    """The step that a folder's state file holds, and whether every number in it is finite."""
+    values, metadata = files.load_tensors(folder / "state.safetensors")
+    loop = dict(dict(json.loads(metadata["tree"])["__dict__"])["loop"]["__dict__"])
+    return loop["step"], all(v.isfinite().all() for v in values.values() if v.is_floating_point())

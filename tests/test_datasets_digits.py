@@ -1,0 +1,54 @@
+"""The digits on coloured backgrounds: which scans, where, in which colours, and from which seed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from raw_data import TINY
+
+from structgan.datasets import digits
+
+
+@pytest.mark.parametrize("size", [16, 32])
+def test_digits_are_deterministic_from_the_seed(prepare, size):
+    settings = {**TINY, "image_size": size}
+    one, two = prepare(**settings), prepare(**settings)
+    other = prepare(**{**settings, "seed": 1})
+    assert one.content_hash == two.content_hash != other.content_hash
+    assert one.train.images.shape == (60, 3, size, size) and one.test.images.shape == (40, 3, size, size)
+    assert one.classes == tuple("0123456789") and one.image_size == size
+    assert set(one.train.labels.tolist()) == set(range(10))
+    assert not torch.equal(one.train.images[:40], one.test.images)
+
+
+def test_digits_use_disjoint_scans_evenly_and_the_right_ones(monkeypatch, prepare):
+    seen: list[np.ndarray] = []
+    compose = digits.compose
+    monkeypatch.setattr(digits, "compose", lambda scans, *rest: seen.append(scans) or compose(scans, *rest))
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    index = {scan.tobytes(): number for number, scan in enumerate(bunch.images / 16.0)}
+    built = prepare(**{**TINY, "train_size": 3000, "test_size": 1100})
+    used = [np.array([index[scan.tobytes()] for scan in scans]) for scans in seen]
+    assert set(used[0]) == set(range(1297)) and set(used[1]) == set(range(1297, 1797))
+    assert np.ptp(np.bincount(used[0])) == 1 and np.ptp(np.bincount(used[1] - 1297)) == 1
+    assert built.train.labels.tolist() == bunch.target[used[0]].tolist()
+    assert built.test.labels.tolist() == bunch.target[used[1]].tolist()
+
+
+def test_a_digit_stands_out_everywhere_and_colour_tells_nothing_of_the_class():
+    rng = np.random.default_rng(0)
+    solid = digits.compose(np.ones((200, 8, 8)), 16, rng).astype(float) / 255
+    blank = digits.compose(np.zeros((200, 8, 8)), 16, np.random.default_rng(0)).astype(float) / 255
+    distance = np.sqrt(((solid - blank) ** 2).sum(1))  # same draws: the pasted square against its own background
+    pasted = distance > 0.1
+    assert (pasted.sum((1, 2)) == 144).all()
+    assert distance[pasted].min() >= digits.CONTRAST - 0.02
+    steps = np.abs(np.diff(blank, axis=-1)).max()
+    assert steps < 0.7 / 15 + 2 / 255  # smooth: a corner differs from the next by at most 0.7
+    corners = {
+        (int(rows.argmax()), int(columns.argmax())) for rows, columns in zip(pasted.any(2), pasted.any(1), strict=True)
+    }
+    assert corners == {(top, left) for top in range(5) for left in range(5)}

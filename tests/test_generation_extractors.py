@@ -1,0 +1,139 @@
+"""What looks at the images: a small classifier trained on the data set, and Inception from its published file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from halves import SETTINGS, SMALL
+
+from structgan import datasets, files
+from structgan.errors import UserError
+from structgan.metrics import backend, extractor, features, fidelity, inception
+from structgan.models.classifier import Classifier
+
+# the embedded extractor
+
+
+def test_the_extractor_learns_and_says_what_it_is(place: Path, data: datasets.Dataset, weights: Path) -> None:
+    trained = extractor.load(weights)
+    assert trained.test_accuracy >= 0.95
+    predicted = extractor.classify(trained.network, data.test.images)
+    assert features.accuracy(predicted, data.test.labels) == trained.test_accuracy
+    assert trained.content_hash == data.content_hash and trained.dataset == "halves"
+    assert trained.settings == {**extractor.DEFAULTS, **SMALL}
+    assert not trained.network.training and not any(p.requires_grad for p in trained.network.parameters())
+
+
+def test_the_extractor_repeats_itself_and_does_not_touch_the_global_seed(place: Path, weights: Path) -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    again = extractor.train(place / "data.safetensors", SMALL, place / "again.safetensors", "cpu")
+    assert torch.equal(torch.rand(1), expected)
+    assert again["sha256"] == extractor.load(weights).sha256
+
+
+def test_a_damaged_extractor_is_refused(place: Path, weights: Path, tmp_path: Path) -> None:
+    tensors, metadata = files.load_tensors(weights)
+    tensors["head.bias"] = tensors["head.bias"] + 1e-3
+    files.save_tensors(tmp_path / "changed.safetensors", tensors, metadata)
+    (tmp_path / "short.safetensors").write_bytes(weights.read_bytes()[:-100])
+    for name, message in (("changed", "do not have the hash"), ("short", "truncated or damaged"), ("none", "no such")):
+        with pytest.raises(UserError, match=message):
+            extractor.load(tmp_path / f"{name}.safetensors")
+    with pytest.raises(UserError, match="not an extractor"):
+        extractor.load(place / "data.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"widht": 8}, "did you mean 'width'"),
+        ({"epochs": 0}, r"extractor\.epochs: 0 is not a whole number of at least 1"),
+        ({"lr": "fast"}, r"extractor\.lr: 'fast' is not a positive number"),
+        ({"seed": -1}, r"extractor\.seed: -1 is not a whole number of at least 0"),
+    ],
+)
+def test_wrong_settings_of_the_extractor(place: Path, settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        extractor.train(place / "data.safetensors", settings, place / "never.safetensors", "cpu")
+    assert not (place / "never.safetensors").exists()
+
+
+def test_shifts_are_whole_pixels_of_each_image() -> None:
+    images = torch.arange(6 * 64, dtype=torch.int64).view(6, 1, 8, 8).expand(6, 3, 8, 8)
+    moved = extractor.shifted(images, 2, torch.Generator().manual_seed(0))
+    found = set()
+    for image, result in zip(images, moved, strict=True):
+        padded = torch.nn.functional.pad(image[None].double(), (2, 2, 2, 2), mode="replicate")[0].long()
+        fits = [
+            (top, left)
+            for top in range(5)
+            for left in range(5)
+            if torch.equal(padded[:, top : top + 8, left : left + 8], result)
+        ]
+        assert len(fits) == 1
+        found.add(fits[0])
+    assert len(found) > 1
+    assert extractor.shifted(images, 0, torch.Generator()) is images
+
+
+@pytest.mark.parametrize("size", [8, 12, 16, 32, 96])
+def test_the_classifier_takes_every_image_size(size: int) -> None:
+    network = Classifier(size, classes=7, width=4)
+    found, logits = network(torch.zeros(2, 3, size, size))
+    assert found.shape == (2, network.features) == (2, 16) and logits.shape == (2, 7)
+    with pytest.raises(ValueError, match="image_size 4"):
+        Classifier(4, classes=7)
+
+
+# Inception
+
+
+def test_inception_runs_on_given_weights(
+    data: datasets.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
+    name = "torch_fidelity.feature_extractor_inceptionv3.load_state_dict_from_url"
+    with monkeypatch.context() as patch, torch.random.fork_rng():
+        torch.manual_seed(0)
+        patch.setattr(FeatureExtractorInceptionV3, "load_state_dict", lambda *_: None)
+        patch.setattr(name, lambda *_, **__: {})
+        network = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"])
+    torch.save(network.state_dict(), tmp_path / "inception.pth")
+    settings = {**SETTINGS, "extractor": "inception", "weights": str(tmp_path / "inception.pth"), "metrics": ["prc"]}
+    path, about = fidelity.pick_weights(settings, None, data)
+    assert about["extractor_sha256"] == files.sha256(path) and "299" in about["resizer"]
+    found = backend.measure(data.train.images[:4], data.train.images[:4], settings, path)
+    assert found["precision"] == found["recall"] == 1.0
+
+
+def test_inception_without_weights_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match=r"fidelity\.weights: .*no such file"):
+        inception.weights(tmp_path / "none.pth")
+    (tmp_path / "broken.pth").write_bytes(b"not weights")
+    with pytest.raises(UserError, match="damaged"):
+        inception.weights(tmp_path / "broken.pth")
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "hub"))
+    monkeypatch.setattr(inception, "URL", "http://127.0.0.1:9/weights-inception.pth")  # nobody answers here
+    with pytest.raises(UserError, match=r"cannot fetch http://127.0.0.1:9/.*fidelity\.weights") as caught:
+        inception.weights()
+    assert "\n" not in str(caught.value) and str(tmp_path / "hub") in str(caught.value)
+    assert not [path for path in (tmp_path / "hub").rglob("*") if path.is_file()]
+
+
+def test_a_download_is_kept_and_a_wrong_one_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.save({"a": torch.zeros(2)}, tmp_path / "published.pth")
+    digest = files.sha256(tmp_path / "published.pth")
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "hub"))
+    monkeypatch.setattr(inception, "URL", (tmp_path / "published.pth").as_uri())
+    with pytest.raises(UserError, match="invalid hash value"):
+        inception.weights()
+    assert not [path for path in (tmp_path / "hub").rglob("*") if path.is_file()]
+    monkeypatch.setattr(inception, "SHA256_PREFIX", digest[:8])
+    found = inception.weights()
+    assert files.sha256(found) == digest and found.is_relative_to(tmp_path / "hub")

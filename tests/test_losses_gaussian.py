@@ -1,0 +1,110 @@
+"""The distances of Gaussians and their gradients against literal NumPy loops of their equations, in float64."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import scipy.linalg
+import torch
+from agreement import agree, sphere
+
+from structgan.losses import gaussian
+
+EPSILON = 0.5
+
+
+def literal_statistics(z):
+    n, c = z.shape
+    mean = [sum(z[s, i] for s in range(n)) / n for i in range(c)]
+    length = math.sqrt(sum(m * m for m in mean))
+    mu = np.array([m / length for m in mean])
+    sigma = np.zeros((c, c))
+    for i in range(c):
+        for j in range(c):
+            for s in range(n):
+                sigma[i, j] += (z[s, i] - mu[i]) * (z[s, j] - mu[j]) / n
+    return mu, sigma
+
+
+def literal_rate(sigma):
+    c = len(sigma)
+    return sum(math.log(1 + c / EPSILON * value) for value in np.linalg.eigvalsh(sigma))
+
+
+def literal_jsd(real, fake):
+    mixed = literal_statistics(np.concatenate([real, fake]))[1]
+    parts = [literal_rate(literal_statistics(z)[1]) for z in (real, fake)]
+    return 0.5 * (literal_rate(mixed) - 0.5 * (parts[0] + parts[1]))
+
+
+def blurred(z):
+    mu, sigma = literal_statistics(z)
+    return mu, sigma + EPSILON / len(sigma) * np.eye(len(sigma))
+
+
+def literal_bhattacharyya(real, fake):
+    """The textbook distance of two Gaussians, N(mu, Sigma + I/alpha) each."""
+    (mu_r, s_r), (mu_f, s_f) = blurred(real), blurred(fake)
+    middle = (s_r + s_f) / 2
+    between = mu_r - mu_f
+    determinants = [np.linalg.det(s) for s in (middle, s_r, s_f)]
+    mean_term = between @ np.linalg.inv(middle) @ between / 8
+    return mean_term + 0.5 * math.log(determinants[0] / math.sqrt(determinants[1] * determinants[2]))
+
+
+def literal_wasserstein(real, fake):
+    (mu_r, s_r), (mu_f, s_f) = blurred(real), blurred(fake)
+    root = scipy.linalg.sqrtm(s_r).real
+    cross = scipy.linalg.sqrtm(root @ s_f @ root).real
+    return float(((mu_r - mu_f) ** 2).sum() + np.trace(s_r + s_f - 2 * cross))
+
+
+LITERAL = {"jsd": literal_jsd, "bhattacharyya": literal_bhattacharyya, "wasserstein": literal_wasserstein}
+
+
+def test_every_form_has_a_literal_twin():
+    assert set(gaussian.FORMS) == set(LITERAL)
+
+
+@pytest.mark.parametrize("form", LITERAL)
+@pytest.mark.parametrize(("n", "m", "c"), [(7, 7, 4), (3, 3, 5), (4, 6, 5)], ids=["N>C", "N<C", "N≠M"])
+def test_distance_of_gaussians_and_its_gradient(form, n, m, c):
+    real, fake = sphere(n, c, 1, shift=1.5), sphere(m, c, 2, shift=-0.5)
+    agree(lambda r, f: gaussian.FORMS[form](r, f, EPSILON), LITERAL[form], real, fake)
+
+
+@pytest.mark.parametrize("form", LITERAL)
+def test_distance_is_zero_for_equal_batches_symmetric_and_grows_with_the_shift(form):
+    distance = gaussian.FORMS[form]
+    a, b, c = (torch.tensor(sphere(64, 6, seed, shift)) for seed, shift in ((1, 2.0), (2, 0.5), (3, -2.0)))
+    assert distance(a, a.flip(0)).item() == pytest.approx(0.0, abs=1e-9)
+    assert distance(a, b).item() == pytest.approx(distance(b, a).item(), rel=1e-9)
+    assert 0 < distance(a, b).item() < distance(a, c).item()
+
+
+@pytest.mark.parametrize("form", LITERAL)
+def test_distance_is_finite_where_the_covariance_is_singular(form):
+    """Embeddings that are all one point: rank 0, equal eigenvalues, in float32 as in training."""
+    point = torch.zeros(8, 128)
+    point[:, 3] = 1.0
+    real = torch.nn.functional.normalize(torch.randn(8, 128, generator=torch.Generator().manual_seed(0)), dim=1)
+    for first, second in ((point, real), (point, point.clone())):
+        fake = second.clone().requires_grad_(True)
+        value = gaussian.FORMS[form](first, fake)
+        (gradient,) = torch.autograd.grad(value, fake)
+        assert value.isfinite() and gradient.isfinite().all()
+
+
+def test_epsilon_sets_alpha_to_c_over_epsilon():
+    sigma = literal_statistics(sphere(9, 4, 5))[1]
+    for epsilon in (0.1, 0.5, 2.0):
+        expected = sum(math.log(1 + 4 / epsilon * value) for value in np.linalg.eigvalsh(sigma))
+        assert gaussian.coding_rate(torch.tensor(sigma), epsilon).item() == pytest.approx(expected, rel=1e-12)
+
+
+def test_mean_direction_and_covariance():
+    z = sphere(6, 4, 3, shift=1.0)
+    for ours, literal in zip(gaussian.statistics(torch.tensor(z)), literal_statistics(z), strict=True):
+        np.testing.assert_allclose(ours.numpy(), literal, rtol=1e-12)

@@ -1,0 +1,180 @@
+"""The figures and the page: repeatable, self-contained, escaped; degenerate suites; a real browser."""
+
+from __future__ import annotations
+
+import html.parser
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from suite_tree import Tree
+
+from structgan.report import figures, highlights, records, tables
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Tree:
+    made = Tree(tmp_path_factory.mktemp("whole"))
+    figures.write(made.plan_file, made.figures)
+    made.page()
+    return made
+
+
+def test_everything_regenerates_byte_for_byte(whole: Tree) -> None:
+    folders = (whole.tables, whole.figures)
+    before = {path: path.read_bytes() for folder in folders for path in folder.iterdir()} | {
+        whole.html: whole.html.read_bytes()
+    }
+    figures.write(whole.plan_file, whole.figures)
+    whole.page()
+    assert len(before) == 18 + 10 + 1
+    assert all(path.read_bytes() == content for path, content in before.items())
+
+
+def test_figures_say_what_they_show(whole: Tree) -> None:
+    text = (whole.figures / "augmentation.svg").read_text()
+    for words in ("Structural GAN", "Random encoder", "Supervised (uses labels)", "chance", "crop"):
+        assert words in text
+    assert "without L_cluster" in (whole.figures / "ablation.svg").read_text()
+    assert "images per second" in (whole.figures / "training.svg").read_text()
+    from PIL import Image
+
+    picture = Image.open(whole.figures / "samples.png").convert("RGB")
+    assert {(0, 90, 200)} <= set(picture.get_flattened_data())  # seed 0's colour, unblurred
+
+
+class Loads(html.parser.HTMLParser):
+    """Collects every attribute that makes a browser load something, and every tag."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.targets: list[str] = []
+        self.scripts = 0
+        self.ids: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.scripts += tag == "script"
+        self.ids += [value for name, value in attrs if name == "id" and value]
+        self.targets += [
+            value for name, value in attrs if name in ("src", "href", "srcset", "action", "data") and value
+        ]
+
+
+def test_page_loads_nothing_and_escapes(whole: Tree) -> None:
+    text = whole.html.read_text()
+    found = Loads()
+    found.feed(text)
+    assert all(target.startswith(("#", "data:")) for target in found.targets)
+    assert not re.search(r"@import|url\((?!#)|https?://", text)
+    assert found.scripts == 1 and "<script>alert" not in text and "SimCLR <b>" not in text
+    assert "SimCLR &lt;b&gt;&amp;" in text and "&lt;/pre&gt;&lt;script&gt;" in text
+    assert len(found.ids) == len(set(found.ids))
+    anchors = {target[1:] for target in found.targets if target.startswith("#")}
+    assert anchors <= set(found.ids)
+
+
+def test_page_tells_where_numbers_come_from(whole: Tree) -> None:
+    text = whole.html.read_text()
+    run = "results/runs/demo/digits/structural/none/full/seed=0"
+    assert f"id-{run}" in text and "c0ffee" in text and "prefers-color-scheme: dark" in text
+    assert f"python -m structgan train --run {run} --data data/prepared/digits.safetensors" in text
+    assert "sees none" in text and "solo-learn README" in text
+
+
+def test_headline_is_computed(tree: Tree) -> None:
+    (headline,) = highlights.headlines(records.read(tree.plan_file))
+    assert "reaches 52.0 % linear top-1" in headline.sentence and "chance is 10.0 %" in headline.sentence
+    assert [card.figure for card in headline.cards] == ["52.0 %", "+41.0", "+23.0", "+26.0", "20.50"]
+
+
+@pytest.mark.parametrize("case", ["nothing finished", "empty plan", "no generator", "two data sets"])
+def test_degenerate_suites(tmp_path: Path, case: str) -> None:
+    scores = {("simclr", "none", "base"): [0.1]} if case == "no generator" else {("structural", "none", "full"): [0.5]}
+    tree = Tree(tmp_path, scores)
+    if case == "nothing finished":
+        shutil.rmtree(tmp_path / "results/runs/demo/digits")
+    if case == "empty plan":
+        tree.plan |= {"cells": [], "not_applicable": []}
+    if case == "two data sets":
+        tree.plan["datasets"]["letters"] = {"title": "Letters"}
+        for cell in list(tree.plan["cells"]):
+            run = cell["run"].replace("/digits/", "/letters/")
+            shutil.copytree(tmp_path / cell["run"], tmp_path / run)
+            tree.plan["cells"].append({**cell, "dataset": "letters", "run": run})
+            tree.edit(
+                f"../letters/{run.split('/letters/')[1]}", "probe.json", lambda v: v["dataset"].update(content_hash="x")
+            )
+            tree.edit(
+                f"../letters/{run.split('/letters/')[1]}",
+                "fidelity.json",
+                lambda v: v["dataset"].update(content_hash="x"),
+            )
+    tree.save()
+    assert len(figures.write(tree.plan_file, tree.figures)) == 10
+    text = tree.page()
+    assert ("No number yet" in text) == (case in ("nothing finished", "empty plan", "no generator"))
+    assert ("Letters" in text) == (case == "two data sets")
+    tables.print_summary(tree.plan_file, tree.tables)
+
+
+def test_five_hundred_rows(tmp_path: Path) -> None:
+    tree = Tree(tmp_path, {("structural", "none", "full"): [0.5]})
+    template = tree.plan["cells"][0]
+    for index in range(500):
+        tree.plan["variants"][f"v{index}"] = {"title": f"variant {index}"}
+        tree.plan["cells"].append({**template, "variant": f"v{index}", "run": f"{template['run']}/v{index}"})
+    tree.save()
+    assert len(tree.rows("representation")) == 501
+    assert tree.page().count("<tr data-order=") >= 501
+
+
+def browse(path: Path, script: str, profile: Path) -> str:
+    """The page's document after Chromium has run ``script`` in it."""
+    text = path.read_text().replace("</body>", f"<script>{script}</script></body>")
+    copy = path.with_name("probe.html")
+    copy.write_text(text)
+    command = [
+        str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+        "--disable-background-networking", "--disable-component-update", "--disable-sync", f"--user-data-dir={profile}",
+        "--virtual-time-budget=2000", "--dump-dom", copy.as_uri(),
+    ]  # fmt: skip
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+def test_sorting_and_filter_in_a_browser(whole: Tree, tmp_path: Path) -> None:
+    script = """
+      const table = document.querySelector('table[data-name=generation]');
+      const column = [...table.tHead.rows[0].cells].findIndex(h => h.dataset.key === 'fid');
+      const head = table.tHead.rows[0].cells[column], button = head.querySelector('button');
+      const values = () => [...table.tBodies[0].rows].map(r => r.cells[column].dataset.v).join(',');
+      const read = () => head.getAttribute('aria-sort') + ':' + values();
+      const told = [read()];
+      for (let click = 0; click < 3; click++) { button.click(); told.push(read()); }
+      button.focus(); told.push(document.activeElement === button ? 'focus' : 'no focus');
+      location.hash = '#sort=representation:linear:ascending'; follow();
+      const rows = [...document.querySelector('table[data-name=representation]').tBodies[0].rows];
+      told.push(rows.map(r => r.querySelector('.mean').textContent).join(','));
+      document.querySelector('.card').click();
+      const opened = document.querySelector('#drawer');
+      told.push(opened.open ? opened.textContent.includes('Reproduce') : 'shut');
+      document.body.dataset.told = JSON.stringify(told);
+    """
+    dom = browse(whole.html, script, tmp_path / "profile")
+    found = re.search(r'data-told="([^"]*)"', dom)
+    assert found
+    told = json.loads(html.unescape(found.group(1)))
+    state = [entry.split(":") for entry in told[:4]]
+    assert [entry[0] for entry in state] == ["none", "ascending", "descending", "none"]
+    up, down = state[1][1].split(","), state[2][1].split(",")
+    assert up[:4] == ["20.5", "20.5", "20.5", "25.5"] and set(up[4:]) == {""}
+    assert down[:4] == ["25.5", "20.5", "20.5", "20.5"] and set(down[4:]) == {""}
+    assert state[3][1] == state[0][1]
+    assert told[4] == "focus"
+    assert told[5] == "11.0,26.0,29.0,41.0,52.0,55.0,56.0,91.0"
+    assert told[6] is True

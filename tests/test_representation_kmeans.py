@@ -1,0 +1,86 @@
+"""k-means and its scores against literal loops and scikit-learn."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from blobs import blobs
+from sklearn.cluster import KMeans
+from sklearn.metrics import normalized_mutual_info_score
+
+from structgan.metrics import cluster, features
+
+
+def test_separable_classes_give_accuracy_one_whatever_the_cluster_numbers() -> None:
+    x, y = blobs(400, 5, 8, 12.0)
+    found = cluster.kmeans(x, 5, starts=8, seed=0)
+    index, _ = cluster.assign(x, found.centres[None])
+    table = cluster.contingency(index[:, 0], y, 5)
+    assert int(table.gather(1, cluster.match(table)[:, None]).sum()) == 400
+    assert cluster.mutual_information(table) == pytest.approx(1.0)
+    assert found.converged
+    permutation = torch.tensor([3, 0, 4, 1, 2])
+    permuted = cluster.contingency(permutation[y], y, 5)
+    assert cluster.match(permuted)[permutation].tolist() == [0, 1, 2, 3, 4]
+
+
+def test_the_matching_is_the_best_of_all_permutations() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        table = torch.from_numpy(rng.integers(0, 20, (5, 5)))
+        best = max(sum(int(table[i, p[i]]) for i in range(5)) for p in itertools.permutations(range(5)))
+        mapping = cluster.match(table)
+        assert sorted(mapping.tolist()) == list(range(5))
+        assert int(table.gather(1, mapping[:, None]).sum()) == best
+
+
+def test_assignment_is_the_nearest_centre() -> None:
+    x, centres = torch.randn(50, 4), torch.randn(3, 6, 4)
+    index, distance = cluster.assign(x, centres)
+    for n, s in itertools.product(range(50), range(3)):
+        distances = [float((x[n] - c).square().sum()) for c in centres[s]]
+        assert int(index[n, s]) == int(np.argmin(distances))
+        assert float(distance[n, s]) == pytest.approx(min(distances), abs=1e-4)
+
+
+def test_lloyd_is_scikit_learns_from_the_same_centres() -> None:
+    x, _ = blobs(500, 6, 10, 0.6)
+    starts = torch.stack([x[:6], x[6:12], x[100:106]])
+    found = cluster.lloyd(x, starts, tol=0.0)
+    inertias = []
+    for start in starts:
+        reference = KMeans(6, init=start.numpy(), n_init=1, tol=0.0).fit(x.numpy())
+        inertias.append(reference.inertia_)
+    assert found.inertia == pytest.approx(min(inertias), rel=1e-4)
+    best = KMeans(6, init=starts[int(np.argmin(inertias))].numpy(), n_init=1, tol=0.0).fit(x.numpy())
+    np.testing.assert_allclose(found.centres.numpy(), best.cluster_centers_, atol=1e-3)
+
+
+def test_kmeans_is_as_good_as_scikit_learns_and_repeats_itself() -> None:
+    x, _ = blobs(800, 8, 12, 1.0)
+    x = features.normalise(x)
+    found = cluster.kmeans(x, 8, starts=10, seed=3)
+    reference = KMeans(8, n_init=10, random_state=0).fit(x.numpy())
+    assert found.inertia <= 1.01 * reference.inertia_
+    assert torch.equal(found.centres, cluster.kmeans(x, 8, starts=10, seed=3).centres)
+
+
+def test_an_empty_cluster_moves_to_the_farthest_sample() -> None:
+    x = torch.tensor([[0.0], [0.1], [0.2], [9.0]])
+    index = torch.zeros(4, 1, dtype=torch.int64)
+    centres = cluster.update(x, index, torch.tensor([[4.0], [4.1], [4.2], [40.0]]), 2)
+    assert centres[0, 1].item() == 9.0
+    assert cluster.lloyd(x, torch.tensor([[[0.1], [1000.0]]])).inertia == pytest.approx(0.02, abs=1e-4)
+
+
+def test_mutual_information_is_scikit_learns() -> None:
+    rng = np.random.default_rng(1)
+    for noise in (0.0, 0.3, 1.0):
+        y = rng.integers(0, 6, 300)
+        c = np.where(rng.random(300) < noise, rng.integers(0, 6, 300), y)
+        table = cluster.contingency(torch.from_numpy(c), torch.from_numpy(y), 6)
+        expected = normalized_mutual_info_score(y, c)
+        assert cluster.mutual_information(table) == pytest.approx(expected, abs=1e-9)

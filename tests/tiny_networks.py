@@ -1,0 +1,35 @@
+"""A discriminator that is small and exact enough to be compared with the textbook, and what it is given."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from structgan.models.discriminator import Discriminator
+
+TINY = {"width": 8, "blocks": [1, 2], "channels_per_group": 4, "hidden": 12, "embedding": 6}
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def double_net(image_size=16, **changes):
+    """A tiny discriminator in float64 whose norms are no identity, so that each of their terms counts."""
+    torch.manual_seed(1)
+    net = Discriminator(image_size, **{**TINY, **changes}).double()
+    for module in net.modules():
+        if isinstance(module, nn.GroupNorm):
+            nn.init.normal_(module.weight, 1.0, 0.3)
+            nn.init.normal_(module.bias, 0.0, 0.3)
+        elif getattr(module, "bias", None) is not None:
+            nn.init.normal_(module.bias, 0.0, 0.3)
+    return net
+
+
+def pictures(n, size=16):
+    return torch.rand(n, 3, size, size, generator=seeded(2), dtype=torch.float64) * 2 - 1
+
+
+def parameters(net):
+    return {name: value.detach() for name, value in net.named_parameters()}
