@@ -32,7 +32,7 @@ lint: setup
 	ruff format --check .
 	mypy
 	snakefmt --check Snakefile workflow
-	snakemake --lint --quiet all
+	snakemake --lint --configfile workflow/config/demo.yaml
 
 test: lint
 	OMP_NUM_THREADS=1 pytest -n 2 --durations 10

@@ -31,9 +31,6 @@ class SimCLR(Method):
         self.criterion = NTXentLoss(temperature=settings["temperature"])
         self.optimiser = optim.build([*self.encoder.parameters(), *self.head.parameters()], settings["optimiser"])
 
-    def optimisers(self) -> dict[str, torch.optim.Optimizer]:
-        return {"encoder": self.optimiser}
-
     def step(self, views: list[Tensor], labels: Tensor | None) -> dict[str, Tensor]:
         optim.schedule(self.optimiser, self.settings["optimiser"], self.step_index, self.steps)
         projections = self.head(self.encoder(torch.cat(views)))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -25,9 +24,6 @@ class Supervised(Method):
         self.classifier = nn.Linear(self.encoder.features, num_classes)
         parameters = [*self.encoder.parameters(), *self.classifier.parameters()]
         self.optimiser = optim.build(parameters, settings["optimiser"])
-
-    def optimisers(self) -> dict[str, torch.optim.Optimizer]:
-        return {"encoder": self.optimiser}
 
     def step(self, views: list[Tensor], labels: Tensor | None) -> dict[str, Tensor]:
         assert labels is not None

@@ -73,11 +73,11 @@ def match_layout(optimiser: torch.optim.Optimizer) -> None:
                 moments[name] = torch.empty_like(parameter, dtype=moment.dtype).copy_(moment)
 
 
-def load(path: Path, identity: str, method: Method) -> dict[str, Any]:
+def load(path: Path, identity: str, content_hash: str, method: Method) -> dict[str, Any]:
     """Put a saved state into ``method`` and return the loop's part.
 
     Raises:
-        UserError: the file is damaged, or it belongs to another identity.
+        UserError: the file is damaged, or it belongs to another identity or to other images.
     """
     tensors, metadata = load_tensors(path)
     if metadata.get("format") != FORMAT or metadata.get("identity") != identity:
@@ -85,6 +85,10 @@ def load(path: Path, identity: str, method: Method) -> dict[str, Any]:
             f"{path}: state of another identity ({metadata.get('identity', 'none')[:12]}), not {identity[:12]}"
         )
     state = restore(json.loads(metadata["tree"]), tensors)
+    if state["loop"]["content_hash"] != content_hash:
+        raise UserError(
+            f"{path}: state of other images ({state['loop']['content_hash'][:12]}), not {content_hash[:12]}"
+        )
     method.load_state_dict(state["networks"])
     for name, optimiser in method.optimisers().items():
         optimiser.load_state_dict(state["optimisers"][name])

@@ -84,6 +84,8 @@ def check(config: Mapping[str, Any], files: Iterable[str]) -> None:
     finite(config, (), names)
     validate(config, SCHEMAS / "config.schema.yaml", (), names)
     for method, block in config["methods"].items():
+        if method not in sources.methods():
+            raise unknown("method", method, sources.methods(), origin(("methods", method), names))
         own = SCHEMAS / "methods" / f"{method}.yaml"
         if not own.exists():
             continue

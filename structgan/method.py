@@ -43,6 +43,7 @@ class Method(nn.Module):
     uses_labels: ClassVar[bool] = False
     encoder: nn.Module
     generator: nn.Module
+    identity: str
 
     def __init__(self, settings: Mapping[str, Any], image_size: int, num_classes: int, steps: int) -> None:
         super().__init__()
@@ -69,8 +70,8 @@ class Method(nn.Module):
         return features
 
     def optimisers(self) -> dict[str, torch.optim.Optimizer]:
-        """Every optimiser and its name; they are saved and restored with the run."""
-        return {}
+        """Every optimiser among the attributes and its name; they are saved and restored with the run."""
+        return {name: value for name, value in vars(self).items() if isinstance(value, torch.optim.Optimizer)}
 
     def draw(self, n: int, latent: int, generator: torch.Generator) -> Tensor:
         """What ``sample`` of a latent-variable model returns: images of ``self.generator`` as it stands.
@@ -94,7 +95,10 @@ def find(name: str) -> type[Method]:
         UserError: no such file, no single public subclass of ``Method`` in it, or its import fails.
     """
     path = sources.method_file(name)
-    module = importlib.import_module(sources.module_name(path))
+    try:
+        module = importlib.import_module(sources.module_name(path))
+    except ImportError as error:
+        raise UserError(f"{path}: cannot be imported: {error}") from error
     found = [
         value
         for value in vars(module).values()
@@ -114,23 +118,32 @@ def build(config: Mapping[str, Any], num_classes: int) -> Method:
         )
     except KeyError as error:
         raise UserError(f"methods.{config['method']}.settings: key {error} is missing (workflow/config)") from error
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise UserError(f"methods.{config['method']}.settings: {error}") from error
 
 
-def load_run(run: str | Path, device: str = "cpu") -> Method:
+def load_run(run: str | Path, content_hash: str, device: str = "cpu") -> Method:
     """A finished run's method in evaluation mode, frozen: its encoder and, where there is one, its generator.
 
+    Args:
+        run: the run's folder.
+        content_hash: of the data set that it is to be measured on, which must be the one it was trained on.
+        device: where to put it.
+
     Raises:
-        UserError: the run is not finished, its files are damaged, or they belong to another configuration.
+        UserError: the run is not finished, its files are damaged, or they belong to another configuration or data.
     """
     folder = Path(run)
     config = read_json(folder / "config.json")
-    tensors, metadata = load_tensors(folder / "encoder.safetensors")
-    if metadata.get("identity") != config["identity"]:
-        raise UserError(f"{folder}: encoder.safetensors was trained under another config.json; train the run again")
-    method = build(config, int(metadata["num_classes"]))
-    method.encoder.load_state_dict(tensors)
-    if hasattr(method, "generator"):
-        method.generator.load_state_dict(load_tensors(folder / "generator.safetensors")[0])
+    networks = ["encoder"] + ["generator"] * sources.traits(config["method"])["samples"]
+    files = {name: load_tensors(folder / f"{name}.safetensors") for name in networks}
+    for name, (_, metadata) in files.items():
+        if metadata.get("identity") != config["identity"]:
+            raise UserError(f"{folder}: {name}.safetensors was trained under another config.json; train the run again")
+        if metadata["content_hash"] != content_hash:
+            raise UserError(f"{folder}: {name}.safetensors was trained on other images than these; train the run again")
+    method = build(config, int(files["encoder"][1]["num_classes"]))
+    for name, (tensors, _) in files.items():
+        getattr(method, name).load_state_dict(tensors)
+    method.identity = config["identity"]
     return method.to(device).eval().requires_grad_(False)

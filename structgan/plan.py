@@ -7,14 +7,15 @@ file is touched only when its content changes: an unchanged plan plans no work. 
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from structgan import config as configuration
-from structgan import sources
+from structgan import regime, sources
 from structgan.errors import UserError, unknown
-from structgan.files import write_json_if_changed
+from structgan.files import read_json, write_json_if_changed
 
 NAMES = ("dataset", "method", "augmentation", "variant", "seed")
 
@@ -45,10 +46,10 @@ def cells(config: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 def exclusion(config: Mapping[str, Any], cell: Mapping[str, Any]) -> str | None:
     """Why a cell makes no sense, as its method's block declares, or None."""
     declared = config["methods"].get(cell["method"], {}).get("not_applicable", {})
-    for regime in declared:
-        if regime not in config["augmentations"]:
+    for name in declared:
+        if name not in config["augmentations"]:
             where = f"methods.{cell['method']}.not_applicable"
-            raise unknown("augmentation regime", regime, config["augmentations"], where)
+            raise unknown("augmentation regime", name, config["augmentations"], where)
     reason = declared.get(cell["augmentation"])
     return str(reason) if reason else None
 
@@ -68,6 +69,8 @@ def make(config: Mapping[str, Any], files: list[str]) -> tuple[dict[str, Any], l
     for cell in cells(config):
         try:
             run = configuration.run_config(config, cell)
+            settings = run["settings"]
+            regime.resolve(settings["augmentation"], settings["dataset"]["image_size"])
         except UserError as error:
             raise UserError(f"{configuration.origin(('grid',), files)}: grid: {error}") from error
         reason = exclusion(config, cell)
@@ -133,6 +136,26 @@ def references(config: Mapping[str, Any], datasets: list[str]) -> list[dict[str,
     return [row for row in rows if row["dataset"] in shown]
 
 
+def stamp(run: Path, identity: str) -> None:
+    """Let file times follow identity: a finished run's config.json is older than its outputs, any other run's is newer.
+
+    So neither a value changed and changed back nor a fresh clone plans work, and a run that was trained under another
+    configuration is planned again whatever the times say.
+    """
+    try:
+        trained = read_json(run / "env.json").get("identity")
+        oldest = min(path.stat().st_mtime for path in run.glob("*.safetensors") if path.name != "state.safetensors")
+        oldest = min(oldest, (run / "history.json").stat().st_mtime, (run / "env.json").stat().st_mtime)
+    except (UserError, OSError, ValueError):
+        return
+    config = run / "config.json"
+    newer = config.stat().st_mtime > oldest
+    if trained == identity and newer:
+        os.utime(config, (oldest - 1, oldest - 1))
+    elif trained != identity and not newer:
+        config.touch()
+
+
 def write(config: Mapping[str, Any], files: list[str]) -> dict[str, Any]:
     """Write the plan of a suite: plan.json, protocol.json, each data set's settings, each run's config.json."""
     plan, runs = make(config, files)
@@ -143,18 +166,7 @@ def write(config: Mapping[str, Any], files: list[str]) -> dict[str, Any]:
         write_json_if_changed(f"data/prepared/{name}.json", settings)
     for run in runs:
         write_json_if_changed(f"{run['folder']}/config.json", run["config"])
+        stamp(Path(run["folder"]), run["config"]["identity"])
     write_json_if_changed(root / "protocol.json", plan["protocol"])
     write_json_if_changed(root / "plan.json", plan)
     return plan
-
-
-def find_cell(plan: Mapping[str, Any], run: str) -> dict[str, Any]:
-    """The cell of a run folder.
-
-    Raises:
-        UserError: the plan has no such run.
-    """
-    for cell in plan["cells"]:
-        if cell["run"] == run.rstrip("/"):
-            return dict(cell)
-    raise unknown("run", run, [cell["run"] for cell in plan["cells"]][:20], "plan.json")

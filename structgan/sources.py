@@ -18,6 +18,10 @@ from structgan.errors import UserError, unknown
 ROOT = Path(__file__).resolve().parent.parent
 METHOD_FOLDERS = (ROOT / "structgan" / "methods", ROOT / "baselines")
 TRAINING = (ROOT / "structgan" / "train.py",)
+NEUTRAL = frozenset(
+    ROOT / "structgan" / f"{name}.py" for name in ("__init__", "environment", "errors", "files", "progress", "sources")
+)
+"""Modules that cannot change a weight: how files are written, what is printed, the version number."""
 
 
 def methods() -> dict[str, Path]:
@@ -105,9 +109,11 @@ def closure(entries: Iterable[Path]) -> list[Path]:
 
 @functools.cache
 def digest(*entries: Path) -> str:
-    """SHA-256 over the logic of the entry files and of all that they import."""
+    """SHA-256 over the logic of the entry files and of all that they import, but for ``NEUTRAL``."""
     total = hashlib.sha256()
     for path in closure(entries):
+        if path in NEUTRAL:
+            continue
         total.update(f"{path.relative_to(ROOT)}\0{ast.unparse(tree(path))}\0".encode())
     return total.hexdigest()
 

@@ -72,7 +72,7 @@ class Run:
             raise UserError(f"{folder}/config.json: planned for other sources than these; plan again")
         seeds = np.random.SeedSequence(self.config["seed"]).generate_state(3).tolist()  # weights, order, latents
         torch.manual_seed(seeds[0])
-        self.dataset = load(data, device)
+        self.dataset = load(data, device, verify=True)
         self.method = method.build(self.config, len(self.dataset.classes)).to(device)
         if self.method.uses_labels and self.dataset.training_labels is None:
             raise UserError(f"methods.{self.config['method']}: uses labels, which '{self.dataset.name}' has none of")
@@ -82,6 +82,7 @@ class Run:
         self.batches = Batches(self.dataset, self.training["batch_size"], transform, self.method.views, order)
         self.step, self.seconds = 0, 0.0
         self.records: list[dict[str, Any]] = []
+        self.environment = environment.describe(device)
 
     @property
     def state_file(self) -> Path:
@@ -103,6 +104,8 @@ class Run:
             "step": self.step,
             "seconds": self.seconds,
             "records": self.records,
+            "content_hash": self.dataset.content_hash,
+            "environment": self.environment,
             "order": self.batches.order,
             "rng_batches": self.batches.rng.get_state(),
             "rng_method": self.method.rng.get_state(),
@@ -111,14 +114,16 @@ class Run:
         checkpoint.save(self.state_file, self.config["identity"], self.method, loop)
 
     def resume(self) -> None:
-        """Go on from the state file where there is one of this identity; one of another identity is set aside."""
+        """Go on from the state file, where there is one of this identity and of these images; else start afresh."""
         if not self.state_file.exists():
             return
         try:
-            loop = checkpoint.load(self.state_file, self.config["identity"], self.method)
+            loop = checkpoint.load(self.state_file, self.config["identity"], self.dataset.content_hash, self.method)
         except UserError as error:
             print(f"starting afresh: {error}", file=sys.stderr)
             return
+        if loop["step"] == self.training["steps"]:  # nothing is left to train: the run keeps its own provenance
+            self.environment = loop["environment"]
         self.step, self.seconds, self.records = loop["step"], loop["seconds"], loop["records"]
         self.batches.order = loop["order"]
         self.batches.rng.set_state(loop["rng_batches"])
@@ -138,7 +143,15 @@ class Run:
             while self.step < steps:
                 self.method.step_index = self.step
                 views, labels = next(self.batches)
-                pending.append(self.method.step(views, labels if self.method.uses_labels else None))
+                try:
+                    pending.append(self.method.step(views, labels if self.method.uses_labels else None))
+                except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
+                    if pending:
+                        self.check(pending)
+                    raise UserError(
+                        f"{self.folder}: step {self.step + 1} failed ({str(error).splitlines()[0]}); stopped, "
+                        f"the last good state is kept in {self.state_file.name}"
+                    ) from error
                 self.step += 1
                 if self.step % every and self.step < steps:
                     progress.advance()
@@ -149,6 +162,7 @@ class Run:
                 self.check_collapse(probe_images)
                 images = self.step * self.training["batch_size"]
                 self.records.append({"step": self.step, "images": images, "seconds": self.seconds, "losses": losses})
+                self.environment = environment.describe(self.device) if self.step == steps else self.environment
                 progress.advance(1, **losses)
                 if self.step % self.training["save_every"] < every or self.step == steps:
                     self.save()
@@ -191,7 +205,11 @@ class Run:
 
     def publish(self) -> None:
         """Write the run's outputs; the encoder is the last but one, env.json marks the run as finished."""
-        metadata = {"identity": self.config["identity"], "num_classes": str(len(self.dataset.classes))}
+        metadata = {
+            "identity": self.config["identity"],
+            "content_hash": self.dataset.content_hash,
+            "num_classes": str(len(self.dataset.classes)),
+        }
         if sources.traits(self.config["method"])["samples"]:
             save_tensors(self.folder / "generator.safetensors", self.method.generator.state_dict(), metadata)
         write_json(self.folder / "history.json", {"records": self.records})
@@ -206,7 +224,7 @@ class Run:
                 "steps": self.step,
                 "images": images,
                 "images_per_second": images / self.seconds if self.seconds else None,
-                **environment.describe(self.device),
+                **self.environment,
             },
         )
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from structgan import config, files, method
+from structgan import config, datasets, files, method
 from structgan.datasets import Parts, Split, store
 from structgan.metrics import extractor, fidelity
 
@@ -33,20 +33,20 @@ def write(folder: Path) -> Path:
     store.save(folder / "data.safetensors", Parts(CLASSES, pictures(400, 0), pictures(200, 1)), {"name": "halves"})
     extractor.train(folder / "data.safetensors", SMALL, folder / "extractor.safetensors", "cpu")
     for name in ("plain_gan", "random"):
-        made_run(folder / name, name)
-    protocol = {"fidelity": {**SETTINGS, "n_generated": 120}, "map": {"points": 50}, "knn": {"k": 5}}
+        made_run(folder / name, name, datasets.load(folder / "data.safetensors").content_hash)
+    protocol = {"seed": 0, "fidelity": {**SETTINGS, "n_generated": 120}, "map": {"points": 50}, "knn": {"k": 5}}
     files.write_json(folder / "protocol.json", protocol)
     return folder
 
 
-def made_run(folder: Path, name: str) -> None:
+def made_run(folder: Path, name: str, images: str) -> None:
     """A run folder with fresh weights of a demo method."""
     cell = {"dataset": "digits", "method": name, "augmentation": "none", "variant": "base", "seed": 0}
     described = config.run_config(config.load([Path(__file__).parents[1] / "workflow/config/demo.yaml"]), cell)
     files.write_json(folder / "config.json", described)
     torch.manual_seed(0)
     built = method.build(described, len(CLASSES))
-    metadata = {"identity": described["identity"], "num_classes": str(len(CLASSES))}
+    metadata = {"identity": described["identity"], "content_hash": images, "num_classes": str(len(CLASSES))}
     files.save_tensors(folder / "encoder.safetensors", built.encoder.state_dict(), metadata)
     if hasattr(built, "generator"):
         files.save_tensors(folder / "generator.safetensors", built.generator.state_dict(), metadata)

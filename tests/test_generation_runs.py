@@ -66,7 +66,7 @@ def test_a_run_is_probed(place: Path) -> None:
     before = (folder / "encoder.safetensors").read_bytes()
     probe.run(folder, place / "data.safetensors", place / "protocol.json", "cpu")
     found = files.read_json(folder / "probe.json")
-    loaded = method.load_run(folder)
+    loaded = method.load_run(folder, found["dataset"]["content_hash"])
     assert found["encoder"]["sha256"] == features.module_hash(loaded.encoder)
     assert found["encoder"]["dim"] == loaded.encode(torch.zeros(1, 3, 16, 16)).shape[1]
     assert found["metrics"]["linear"]["top1"] > 0.9  # a bright half is easy even for random features

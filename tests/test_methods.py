@@ -131,7 +131,8 @@ def test_published_run_is_loaded_as_it_was(make_run, digits, name):
     run = train.Run(folder, digits, "cpu")
     run.fit()
     run.publish()
-    loaded = contract.load_run(folder)
+    images = run.dataset.content_hash
+    loaded = contract.load_run(folder, images)
     assert not loaded.training and not any(p.requires_grad for p in loaded.parameters())
     run.method.eval()
     with torch.no_grad():
@@ -141,10 +142,12 @@ def test_published_run_is_loaded_as_it_was(make_run, digits, name):
         assert torch.equal(ours, theirs)
     assert (folder / "generator.safetensors").exists() == sources.traits(name)["samples"]
 
+    with pytest.raises(UserError, match="trained on other images"):
+        contract.load_run(folder, "0" * 64)
     changed = {**files.read_json(folder / "config.json"), "identity": "0" * 64}
     files.write_json(folder / "config.json", changed)
     with pytest.raises(UserError, match=r"another config\.json"):
-        contract.load_run(folder)
+        contract.load_run(folder, images)
 
 
 NEW = '''

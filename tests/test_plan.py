@@ -5,10 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import pytest
-
 from structgan import config, plan, sources
-from structgan.errors import UserError
 
 DEMO = sources.ROOT / "workflow/config/demo.yaml"
 
@@ -64,11 +61,3 @@ def test_grid_names_each_cell_once(base):
     block = {"datasets": ["digits"], "methods": ["random"], "augmentations": ["none"], "seeds": [0, 0, 1]}
     made, _ = plan.make({**base, "grid": [block, block]}, [])
     assert [cell["seed"] for cell in made["cells"]] == [0, 1]
-
-
-def test_find_cell(demo):
-    made, _ = plan.make(demo, [])
-    cell = made["cells"][0]
-    assert plan.find_cell(made, cell["run"] + "/") == cell
-    with pytest.raises(UserError, match="unknown run"):
-        plan.find_cell(made, cell["run"] + "1")

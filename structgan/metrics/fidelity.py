@@ -148,7 +148,7 @@ def run(
     weights, about = pick_weights(settings, extractor_file, dataset)
     split, reference = pick_reference(dataset, settings)
     device = device or environment.best_device()
-    method: Any = load_run(folder, device)
+    method: Any = load_run(folder, dataset.content_hash, device)
     if not hasattr(method, "sample"):
         raise UserError(f"{folder}: this method has no sample(): there is nothing to measure")
     generated = samples.draw(method, settings["n_generated"], settings["seed"], settings["batch_size"], device)
@@ -156,7 +156,7 @@ def run(
     grid = samples.draw(method, samples.GRID**2, settings["seed"], samples.GRID**2, device)
     samples.write_grid(grid, folder / "samples.png")
     record = {
-        "identity": files.read_json(folder / "config.json")["identity"],
+        "identity": method.identity,
         "metrics": metrics,
         "protocol": {
             "extractor": settings["extractor"],

@@ -147,7 +147,7 @@ def fit(
         weight=weights[:, :d].float(),
         bias=weights[:, d].float(),
         objective=float(solution.fun) * C * n,
-        converged=bool(solution.success) or gradient <= tol,
+        converged=gradient <= tol,
         iterations=int(solution.nit),
         gradient=gradient,
     )

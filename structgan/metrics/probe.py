@@ -85,15 +85,19 @@ def run(run_dir: str | Path, data_file: str | Path, protocol_file: str | Path, d
     begin = time.monotonic()
     device = device or environment.best_device()
     folder, protocol = Path(run_dir), files.read_json(protocol_file)
-    seed = protocol.get("seed", 0)
-    dataset = datasets.load(data_file, device)
-    method = load_run(folder, device)
+    seed = protocol["seed"]
+    dataset = datasets.load(data_file, device, verify=True)
+    method = load_run(folder, dataset.content_hash, device)
     with features.frozen(method.encoder, f"{folder}: encoder") as digest:
         train, test = (features.extract(method.encode, split.images) for split in (dataset.train, dataset.test))
     result = evaluate(train, dataset.train.labels, test, dataset.test.labels, protocol, seed)
     record = {
-        "identity": files.read_json(folder / "config.json")["identity"],
-        "encoder": {"sha256": digest, "features": "backbone, global average pool", "dim": train.shape[1]},
+        "identity": method.identity,
+        "encoder": {
+            "sha256": digest,
+            "features": "output of the encoder, before any projection",
+            "dim": train.shape[1],
+        },
         "dataset": dataset_record(dataset),
         **result,
         "map": feature_map(test, dataset.test.labels, dataset.classes, protocol.get("map", {}), seed),

@@ -59,7 +59,7 @@ class Backbone(nn.Module):
         super().__init__()
         if width % channels_per_group:
             raise ValueError(f"width = {width} must be a multiple of channels_per_group = {channels_per_group}")
-        stem_pool = {True: 1, image_size > 48: 2, image_size > 96: 4}[True]
+        stem_pool = 1 if image_size <= 48 else 2 if image_size <= 96 else 4
         if image_size // stem_pool < 2 ** (len(blocks) - 1):
             raise ValueError(f"blocks = {list(blocks)}: {image_size} pixels cannot be halved {len(blocks) - 1} times")
         self.stem = nn.Sequential(

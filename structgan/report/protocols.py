@@ -8,8 +8,8 @@ from typing import Any
 from structgan.errors import UserError
 from structgan.report.records import Suite
 
-# A seed is a draw under a protocol and seconds are its cost: neither changes what a number means.
-NO_PROTOCOL = frozenset({"seed", "seconds"})
+# Seconds are what a number cost, not what it means.
+NO_PROTOCOL = frozenset({"seconds"})
 
 
 def flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -6,7 +6,7 @@ rule table:
     output:
         tables=tables(),
     log:
-        f"{LOGS}/table.log",
+        f"{ROOT}/table.log",
     conda:
         "../envs/structgan.yaml"
     threads: asked("report", "threads")
@@ -26,7 +26,7 @@ rule plot:
     output:
         figures=figures(),
     log:
-        f"{LOGS}/plot.log",
+        f"{ROOT}/plot.log",
     conda:
         "../envs/structgan.yaml"
     threads: asked("report", "threads")
@@ -47,7 +47,7 @@ rule report:
     output:
         page=f"results/report/{SUITE}.html",
     log:
-        f"{LOGS}/report.log",
+        f"{ROOT}/report.log",
     conda:
         "../envs/structgan.yaml"
     threads: asked("report", "threads")

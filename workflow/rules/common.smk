@@ -29,7 +29,6 @@ PLAN = make_plan()
 SUITE = PLAN["suite"]
 ROOT = f"results/runs/{SUITE}"
 RUN = f"{ROOT}/{{dataset}}/{{method}}/{{augmentation}}/{{variant}}/seed={{seed}}"
-LOGS = f"results/logs/{SUITE}"
 SAMPLING = [name for name, method in PLAN["methods"].items() if method["samples"]]
 EMBEDDED = PLAN["protocol"]["fidelity"]["extractor"] == "embedded"
 DEVICE = config["resources"]["device"]

@@ -5,7 +5,7 @@ rule prepare:
     output:
         data="data/prepared/{dataset}.safetensors",
     log:
-        f"{LOGS}/prepare/{{dataset}}.log",
+        "data/prepared/{dataset}.log",
     conda:
         "../envs/structgan.yaml"
     threads: asked("prepare", "threads")
@@ -23,7 +23,7 @@ rule extractor:
     output:
         extractor=f"{ROOT}/{{dataset}}/extractor.safetensors",
     log:
-        f"{LOGS}/extractor/{{dataset}}.log",
+        f"{ROOT}/{{dataset}}/extractor.log",
     conda:
         "../envs/structgan.yaml"
     threads: asked("evaluate", "threads")

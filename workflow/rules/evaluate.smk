@@ -7,7 +7,7 @@ rule probe:
     output:
         probe=f"{RUN}/probe.json",
     log:
-        f"{LOGS}/probe/{{dataset}}/{{method}}/{{augmentation}}/{{variant}}/seed={{seed}}.log",
+        f"{RUN}/probe.log",
     conda:
         "../envs/structgan.yaml"
     threads: asked("evaluate", "threads")
@@ -33,7 +33,7 @@ rule fidelity:
         fidelity=f"{RUN}/fidelity.json",
         samples=f"{RUN}/samples.png",
     log:
-        f"{LOGS}/fidelity/{{dataset}}/{{method}}/{{augmentation}}/{{variant}}/seed={{seed}}.log",
+        f"{RUN}/fidelity.log",
     conda:
         "../envs/structgan.yaml"
     threads: asked("evaluate", "threads")
