@@ -45,6 +45,10 @@ def cells(config: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 def exclusion(config: Mapping[str, Any], cell: Mapping[str, Any]) -> str | None:
     """Why a cell makes no sense, as its method's block declares, or None."""
     declared = config["methods"].get(cell["method"], {}).get("not_applicable", {})
+    for regime in declared:
+        if regime not in config["augmentations"]:
+            where = f"methods.{cell['method']}.not_applicable"
+            raise unknown("augmentation regime", regime, config["augmentations"], where)
     reason = declared.get(cell["augmentation"])
     return str(reason) if reason else None
 

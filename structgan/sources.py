@@ -108,7 +108,7 @@ def digest(*entries: Path) -> str:
     """SHA-256 over the logic of the entry files and of all that they import."""
     total = hashlib.sha256()
     for path in closure(entries):
-        total.update(f"{path.relative_to(ROOT)}\0{ast.dump(tree(path))}\0".encode())
+        total.update(f"{path.relative_to(ROOT)}\0{ast.unparse(tree(path))}\0".encode())
     return total.hexdigest()
 
 

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -69,13 +70,14 @@ class Run:
         self.training = self.settings["training"]
         if self.config["sources"] != sources.run_digest(self.config["method"]):
             raise UserError(f"{folder}/config.json: planned for other sources than these; plan again")
-        torch.manual_seed(self.config["seed"])
+        seeds = np.random.SeedSequence(self.config["seed"]).generate_state(3).tolist()  # weights, order, latents
+        torch.manual_seed(seeds[0])
         self.dataset = load(data, device)
         self.method = method.build(self.config, len(self.dataset.classes)).to(device)
         if self.method.uses_labels and self.dataset.training_labels is None:
             raise UserError(f"methods.{self.config['method']}: uses labels, which '{self.dataset.name}' has none of")
-        self.method.rng = torch.Generator(device).manual_seed(self.config["seed"])
-        order = torch.Generator().manual_seed(self.config["seed"])
+        self.method.rng = torch.Generator(device).manual_seed(seeds[2])
+        order = torch.Generator().manual_seed(seeds[1])
         transform = augment.build(self.settings["augmentation"], self.dataset.image_size)
         self.batches = Batches(self.dataset, self.training["batch_size"], transform, self.method.views, order)
         self.step, self.seconds = 0, 0.0

@@ -1,4 +1,4 @@
-"""The DAG with real Snakemake, in a copy of the tree: one whole run, what is planned again and what is not, bad input."""
+"""The DAG with real Snakemake, in a copy of the tree: one whole run, what is planned again, bad input."""
 
 from __future__ import annotations
 
