@@ -54,14 +54,14 @@ def at_start(path):
 
 ANYWHERE = {name: imported(ast.walk(ast.parse(path.read_text()))) for name, path in MODULES.items()}
 AT_START = {name: at_start(path) for name, path in MODULES.items()}
-LIGHT = {"errors", "sources", "config", "plan", "files"}
+LIGHT = {"errors", "sources", "config", "plan", "files", "regime"}
 ALLOWED = {
     "errors": set(),
     "progress": set(),
     "files": {"errors"},
     "sources": {"errors"},
     "config": {"errors", "sources"},
-    "plan": {"errors", "sources", "config", "files"},
+    "plan": {"errors", "regime", "sources", "config", "files"},
     "optim": {"errors"},
     "regime": {"errors"},
     "colour": {"errors"},
