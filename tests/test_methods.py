@@ -8,6 +8,7 @@ from snapshots import IMAGES, same, snapshot
 
 from structgan import config, files, sources, train
 from structgan import method as contract
+from structgan.datasets import store
 from structgan.errors import UserError
 
 METHODS = list(sources.methods())
@@ -89,6 +90,7 @@ def test_labels_reach_only_a_method_that_declares_them(make_run, digits, tmp_pat
     """The whole loop twice, with other labels: the weights differ exactly where ``uses_labels`` is declared."""
     tensors, metadata = files.load_tensors(digits)
     tensors["train/labels"] = (tensors["train/labels"] * 3 + 1) % 10
+    metadata["content_hash"] = store.content_hash(tensors)
     other = tmp_path / "other.safetensors"
     files.save_tensors(other, tensors, metadata)
     states, given = [], []

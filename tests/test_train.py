@@ -9,6 +9,7 @@ import torch
 from run_folder import names, progress
 
 from structgan import files, train
+from structgan.datasets import store
 from structgan.errors import UserError
 
 
@@ -113,10 +114,39 @@ def test_a_run_planned_for_other_sources_stops(make_run, digits):
         train.Run(folder, digits, "cpu")
 
 
+def test_a_state_of_other_images_is_not_gone_on_from(make_run, digits, tmp_path, capsys):
+    folder = make_run("simclr", steps=2)
+    run = train.Run(folder, digits, "cpu")
+    run.fit()
+    values, metadata = files.load_tensors(digits)
+    values["train/images"] = 255 - values["train/images"]
+    metadata["content_hash"] = store.content_hash(values)
+    other = tmp_path / "other.safetensors"
+    files.save_tensors(other, values, metadata)
+    again = train.Run(folder, other, "cpu")
+    again.resume()
+    assert again.step == 0 and "state of other images" in capsys.readouterr().err
+    same_images = train.Run(folder, digits, "cpu")
+    same_images.resume()
+    assert same_images.step == 2
+
+
+def test_weights_that_break_a_factorisation_stop_the_run_in_one_line(make_run, digits):
+    """With a log at the end only, NaN reaches the Cholesky factor before any loss is looked at."""
+    run = train.Run(make_run("structural", steps=6), digits, "cpu")
+    run.training["log_every"] = 100
+    for parameter in run.method.discriminator.parameters():
+        parameter.data.fill_(float("nan"))
+    with pytest.raises(UserError, match=r"step 1 failed .*last good state is kept"):
+        run.fit()
+    assert not run.state_file.exists()
+
+
 def test_labels_that_do_not_exist_are_missed_by_name(make_run, digits, tmp_path):
     values, metadata = files.load_tensors(digits)
     values["unlabelled/images"] = values["test/images"].clone()
     path = tmp_path / "unlabelled.safetensors"
+    metadata["content_hash"] = store.content_hash(values)
     files.save_tensors(path, values, metadata)
     with pytest.raises(UserError, match=r"methods\.supervised: uses labels"):
         train.Run(make_run("supervised"), path, "cpu")

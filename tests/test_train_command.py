@@ -70,9 +70,10 @@ PUBLISHED = ("encoder.safetensors", "generator.safetensors", "history.json", "en
 def test_a_run_publishes_what_the_next_rules_read(finished):
     assert names(finished) == sorted([*PUBLISHED, "config.json", "state.safetensors"])
     config = files.read_json(finished / "config.json")
+    images = files.read_json(finished / "env.json")["dataset"]["content_hash"]
     for name in ("encoder", "generator"):
         metadata = files.load_tensors(finished / f"{name}.safetensors")[1]
-        assert metadata == {"identity": config["identity"], "num_classes": "10"}
+        assert metadata == {"identity": config["identity"], "num_classes": "10", "content_hash": images}
     records = history(finished)
     assert [step for step, *_ in records] == list(range(2, STEPS + 1, 2))
     assert [images for _, images, _ in records] == [16 * step for step, *_ in records]
