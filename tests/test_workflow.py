@@ -153,18 +153,6 @@ def test_a_retriggered_run_publishes_its_outputs_again_without_training(finished
     assert {name: (tree / run / name).read_bytes() for name in before} == before
 
 
-def test_dropping_a_file_and_a_block_adds_a_baseline(tmp_path: Path) -> None:
-    tree = copy_tree(tmp_path)
-    source = (tree / "baselines/random.py").read_text().replace("class Random", "class Other")
-    (tree / "baselines/other.py").write_text(source)
-    (tree / "mine.yaml").write_text(
-        "methods: {other: {training: {steps: 0}, settings: {encoder: "
-        "{width: 16, blocks: [1], channels_per_group: 16}}}}\n"
-        "grid: [{datasets: [digits], methods: [other], augmentations: [none], seeds: [0, 1, 2]}]\n"
-    )
-    assert planned(tree, configs=(*TINY, "mine.yaml"))["train"] == 3
-
-
 def test_the_papers_grid_is_planned(tmp_path: Path) -> None:
     counts = planned(copy_tree(tmp_path), configs=())
     # structural: 3 data sets x (4 regimes + 5 further variants) x 3 seeds; plain_gan: 3 x 4 x 3
@@ -213,3 +201,23 @@ def test_bad_configuration_is_one_line_and_exit_code_2(tmp_path: Path, text: str
         assert word in lines[0]
     assert not (tree / "results").exists()
     assert not (tree / "y").exists()
+
+
+def test_the_conda_environment_has_the_pins_of_the_lock_file() -> None:
+    lock = (ROOT / "requirements.lock").read_text().lower().replace("_", "-").splitlines()
+    pins = [
+        line.split("- ")[1] for line in (ROOT / "workflow/envs/structgan.yaml").read_text().splitlines() if "==" in line
+    ]
+    assert len(pins) > 10 and [pin for pin in pins if pin not in lock] == []
+
+
+def test_the_example_of_the_baselines_readme_runs_from_data_to_table(tmp_path: Path) -> None:
+    tree = copy_tree(tmp_path)
+    blocks = (tree / "baselines/README.md").read_text().split("```")
+    example, block = (text.split("\n", 1)[1] for text in blocks if text.startswith(("python", "yaml")))
+    (tree / "baselines/mine.py").write_text(example)
+    (tree / "mine.yaml").write_text(block.replace("seeds: [0, 1]", "seeds: [0]").replace("[mine, simclr]", "[mine]"))
+    done = snakemake(tree, configs=(*TINY, "mine.yaml"))
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    rows = [line.split(",")[1:3] for line in (tree / "results/tables/mine/representation.csv").read_text().splitlines()]
+    assert sorted(rows[1:]) == [["mine", "none"], ["mine", "simclr"], ["random", "none"]]
