@@ -17,6 +17,7 @@ PROTOCOL = click.option(
     "--protocol", required=True, type=PATH, help="Evaluation settings of the suite (protocol.json)."
 )
 PLAN = click.option("--plan", required=True, type=PATH, help="The suite's plan.json.")
+STALE = click.option("--include-stale", is_flag=True, help="Show numbers of another identity, marked.")
 OUT = click.option("--out", required=True, type=PATH, help="Where to write.")
 DEVICE = click.option(
     "--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]), help="Where to compute."
@@ -115,7 +116,7 @@ def fidelity(run: Path, data: Path, protocol: Path, extractor: Path | None, devi
 @cli.command()
 @PLAN
 @OUT
-@click.option("--include-stale", is_flag=True, help="Show numbers of another identity, marked.")
+@STALE
 def table(plan: Path, out: Path, include_stale: bool) -> None:
     """Aggregate a suite's runs into tables: csv, md and tex."""
     from structgan.report import tables
@@ -126,11 +127,12 @@ def table(plan: Path, out: Path, include_stale: bool) -> None:
 @cli.command()
 @PLAN
 @OUT
-def plot(plan: Path, out: Path) -> None:
+@STALE
+def plot(plan: Path, out: Path, include_stale: bool) -> None:
     """Draw a suite's figures: svg and png."""
     from structgan.report import figures
 
-    figures.write(plan, out)
+    figures.write(plan, out, include_stale)
 
 
 @cli.command()
@@ -138,11 +140,12 @@ def plot(plan: Path, out: Path) -> None:
 @click.option("--tables", required=True, type=PATH, help="Folder of the suite's tables.")
 @click.option("--figures", required=True, type=PATH, help="Folder of the suite's figures.")
 @OUT
-def report(plan: Path, tables: Path, figures: Path, out: Path) -> None:
+@STALE
+def report(plan: Path, tables: Path, figures: Path, out: Path, include_stale: bool) -> None:
     """Write the suite's self-contained HTML page."""
     from structgan.report import page
 
-    page.write(plan, tables, figures, out)
+    page.write(plan, tables, figures, out, include_stale)
 
 
 @cli.command()
