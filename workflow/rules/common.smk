@@ -14,7 +14,10 @@ from structgan.errors import UserError
 
 def make_plan():
     """The suite's plan; the planning process writes it, a job only reads its own configuration."""
-    files = [str(path) for path in workflow.configfiles]
+    over = [
+        str(path) for path in workflow.overwrite_configfiles
+    ]  # from the command line: they stand on top
+    files = [str(path) for path in workflow.configfiles if str(path) not in over] + over
     try:
         configuration.check(config, files)
         if workflow.is_main_process:
