@@ -85,7 +85,9 @@ def check(config: Mapping[str, Any], files: Iterable[str]) -> None:
     validate(config, SCHEMAS / "config.schema.yaml", (), names)
     for method, block in config["methods"].items():
         if method not in sources.methods():
-            raise unknown("method", method, sources.methods(), origin(("methods", method), names))
+            raise unknown(
+                "method", method, sources.methods(), f"{origin(('methods', method), names)}, no file in baselines/"
+            )
         own = SCHEMAS / "methods" / f"{method}.yaml"
         if not own.exists():
             continue

@@ -106,7 +106,8 @@ def test_one_step_follows_the_gradients_of_the_objectives(doubles, demo, case):
     for average, network in (("average_discriminator", "discriminator"), ("generator", "gan_generator")):
         now = dict(getattr(method, network).named_parameters())
         for key, value in getattr(method, average).named_parameters():
-            assert torch.allclose(value, 0.99 * before[average][key] + 0.01 * now[key], rtol=1e-9, atol=1e-12)
+            expected = settings["ema"] * before[average][key] + (1 - settings["ema"]) * now[key]
+            assert torch.allclose(value, expected, rtol=1e-9, atol=1e-12)
     if weights["cluster"] and settings["cluster"]["bank"]:
         assert torch.allclose(method.bank.features[:n], h[:n]) and torch.allclose(method.bank.embeddings[:n], z[:n])
     else:
