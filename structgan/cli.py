@@ -14,7 +14,7 @@ PATH = click.Path(path_type=Path)
 RUN = click.option("--run", required=True, type=PATH, help="Folder of the run; it holds config.json.")
 DATA = click.option("--data", required=True, type=PATH, help="Prepared data set (data/prepared/NAME.safetensors).")
 PROTOCOL = click.option(
-    "--protocol", required=True, type=PATH, help="Evaluation settings of the suite (protocol.json)."
+    "--protocol", required=True, type=PATH, help="The job's protocol (results/runs/SUITE/protocol/JOB.json)."
 )
 PLAN = click.option("--plan", required=True, type=PATH, help="The suite's plan.json.")
 STALE = click.option("--include-stale", is_flag=True, help="Show numbers of another identity, marked.")
@@ -43,7 +43,7 @@ def cli() -> None:
 @cli.command()
 @click.option("--configfile", "files", multiple=True, type=str, help="Laid on top of workflow/config/config.yaml.")
 def configure(files: tuple[str, ...]) -> None:
-    """Write the plan of a suite: plan.json, protocol.json and each run's config.json."""
+    """Write the plan of a suite: plan.json, the protocols and each run's config.json."""
     from structgan import config, plan
 
     made = plan.write(config.load(files), [str(config.BASE), *files])
@@ -70,10 +70,9 @@ def prepare(settings: Path, raw: Path, out: Path) -> None:
 @DEVICE
 def extractor(data: Path, protocol: Path, out: Path, device: str) -> None:
     """Train the embedded feature extractor of the generation metrics on a data set's labels."""
-    from structgan.files import read_json
     from structgan.metrics import extractor as extractors
 
-    extractors.train(data, read_json(protocol)["extractor"], out, resolve_device(device))
+    extractors.train(data, protocol, out, resolve_device(device))
 
 
 @cli.command()

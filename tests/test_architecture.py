@@ -54,14 +54,18 @@ def at_start(path):
 
 ANYWHERE = {name: imported(ast.walk(ast.parse(path.read_text()))) for name, path in MODULES.items()}
 AT_START = {name: at_start(path) for name, path in MODULES.items()}
-LIGHT = {"errors", "sources", "config", "plan", "files", "regime"}
+LIGHT = {"errors", "sources", "config", "plan", "files", "regime", "protocol", "standing", "stamps", "claims"}
 ALLOWED = {
     "errors": set(),
     "progress": set(),
     "files": {"errors"},
     "sources": {"errors"},
     "config": {"errors", "sources"},
-    "plan": {"errors", "regime", "sources", "config", "files"},
+    "protocol": {"errors", "files", "sources"},
+    "standing": {"errors", "files"},
+    "stamps": {"files", "sources", "standing"},
+    "claims": set(),
+    "plan": {"errors", "regime", "sources", "config", "files", "protocol", "standing", "stamps", "claims"},
     "optim": {"errors"},
     "regime": {"errors"},
     "colour": {"errors"},
@@ -70,13 +74,13 @@ ALLOWED = {
     "environment": {"errors", "sources"},
     "losses": {"losses"},
     "models": {"models"},
-    "datasets": {"datasets", "errors", "files", "progress"},
+    "datasets": {"datasets", "errors", "files", "progress", "sources"},
     "method": {"errors", "files", "sources"},
     "methods": {"errors", "method", "optim", "losses", "models", "augment", "datasets"},
     "checkpoint": {"errors", "files", "method"},
     "train": {"errors", "files", "sources", "method", "augment", "datasets", "checkpoint", "environment", "progress"},
-    "metrics": {"metrics", "errors", "files", "method", "datasets", "models", "environment", "progress"},
-    "report": {"report", "errors", "files"},
+    "metrics": {"metrics", "errors", "files", "method", "datasets", "models", "environment", "progress", "protocol"},
+    "report": {"report", "errors", "files", "standing"},
     "cli": {
         "errors",
         "files",
