@@ -158,6 +158,38 @@ def show(plan: Path, tables: Path) -> None:
 
 
 @cli.command()
+@click.option("--plan", "plans", multiple=True, type=PATH, help="A suite's plan.json; by default every suite found.")
+@click.option("--all", "every", is_flag=True, help="Show each row of the grid, however many there are.")
+@click.option("--json", "as_json", is_flag=True, help="Write one JSON object a suite and line, for machines.")
+def status(plans: tuple[Path, ...], every: bool, as_json: bool) -> None:
+    """Show how the runs of each suite stand, what runs and for how long, and what it costs."""
+    import json
+
+    from structgan import status as overview
+
+    for plan in plans or overview.suites():
+        found = overview.gather(plan)
+        click.echo(json.dumps(found.as_json()) if as_json else "\n".join([*overview.lines(found, every), ""]))
+
+
+@cli.command()
+@click.option("--yes", is_flag=True, help="Delete without asking.")
+def gc(yes: bool) -> None:
+    """Delete runs that no plan names, or whose results are of another identity than planned; asks first."""
+    from structgan import collect
+
+    found, used = collect.find()
+    for line in collect.lines(found, used):
+        click.echo(line)
+    if found and not yes:
+        if not sys.stdin.isatty():
+            raise UserError("gc: no terminal to ask on; nothing was deleted, --yes deletes without asking")
+        click.confirm(f"Delete {len(found)} runs?", abort=True)
+    if found:
+        click.echo(f"{collect.delete(found)} runs deleted")
+
+
+@cli.command()
 def methods() -> None:
     """List the methods that were found, without importing them."""
     from structgan import sources

@@ -55,6 +55,7 @@ def at_start(path):
 ANYWHERE = {name: imported(ast.walk(ast.parse(path.read_text()))) for name, path in MODULES.items()}
 AT_START = {name: at_start(path) for name, path in MODULES.items()}
 LIGHT = {"errors", "sources", "config", "plan", "files", "regime", "protocol", "standing", "stamps", "claims"}
+LIGHT |= {"judge", "queue", "status", "collect"}
 ALLOWED = {
     "errors": set(),
     "progress": set(),
@@ -65,6 +66,10 @@ ALLOWED = {
     "standing": {"errors", "files"},
     "stamps": {"files", "sources", "standing"},
     "claims": set(),
+    "judge": {"standing"},
+    "queue": set(),
+    "status": {"errors", "files", "judge", "queue"},
+    "collect": {"claims", "files", "judge", "standing"},
     "plan": {"errors", "regime", "sources", "config", "files", "protocol", "standing", "stamps", "claims"},
     "optim": {"errors"},
     "regime": {"errors"},
@@ -82,18 +87,19 @@ ALLOWED = {
     "metrics": {"metrics", "errors", "files", "method", "datasets", "models", "environment", "progress", "protocol"},
     "report": {"report", "errors", "files", "standing"},
     "cli": {
+        "",
+        "collect",
+        "config",
+        "datasets",
+        "environment",
         "errors",
         "files",
-        "sources",
-        "config",
-        "plan",
-        "environment",
-        "datasets",
-        "train",
         "metrics",
+        "plan",
         "report",
-        "",
-    },
+        "sources",
+    }
+    | {"status", "train"},
     "__main__": {"cli"},
     "": set(),
 }
