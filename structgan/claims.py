@@ -12,17 +12,19 @@ import socket
 from pathlib import Path
 from typing import IO
 
+FOLDER = Path(".snakemake/claims")
+"""Beside Snakemake's own locks: no result's folder holds a file that changes with every process."""
 held: dict[Path, IO[str]] = {}
 """The open lock files of this process; closing one would give it up."""
 
 
-def claim(path: str | Path, shared: bool = False) -> str | None:
-    """Hold a lock until this process ends, alone or shared with others that only read.
+def claim(name: str, shared: bool = False) -> str | None:
+    """Hold the lock of a name until this process ends, alone or shared with others that only read.
 
     Returns:
         None where it is held now, else who holds it, in words. A file system without locks lets everyone pass.
     """
-    file = Path(path).absolute()
+    file = (FOLDER / name).absolute()
     if file not in held:
         file.parent.mkdir(parents=True, exist_ok=True)
         held[file] = file.open("a+", encoding="utf-8")

@@ -70,7 +70,7 @@ def foreign(folder: Path, identity: str) -> str | None:
 
 def user(folder: Path) -> str | None:
     """Who uses a run, in words; when in doubt, someone does. None where nobody does."""
-    if holder := claims.claim(folder.parents[4] / ".plan.lock"):
+    if holder := claims.claim(f"suite-{folder.parents[4].name}"):
         return f"its suite is in use by {holder}"
     progress = optional(folder / "progress.json")
     if progress.get("state") == "running":

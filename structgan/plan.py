@@ -145,7 +145,7 @@ def write(config: Mapping[str, Any], files: list[str]) -> dict[str, Any]:
     """
     plan, runs = make(config, files)
     root = Path("results/runs") / config["suite"]
-    if holder := claims.claim(root / ".plan.lock"):
+    if holder := claims.claim(f"suite-{config['suite']}"):
         if standing.optional(root / "plan.json") != plan:
             raise UserError(
                 f"{root}: in use by {holder}, and this plan is another; nothing was changed, wait until that one ends"
@@ -156,13 +156,12 @@ def write(config: Mapping[str, Any], files: list[str]) -> dict[str, Any]:
         settings = {"name": name, **{key: value for key, value in block.items() if key not in ("title", "training")}}
         settings["sources"] = sources.builder_digest(block.get("builder", ""))
         file = stamps.DATA / f"{name}.json"
-        lock = file.with_name(f".{name}.lock")
         changed = standing.optional(file) != settings
-        if holder := claims.claim(lock, shared=not changed):
+        if holder := claims.claim(f"data-{name}", shared=not changed):
             raise UserError(f"{file}: in use by {holder}, and this plan changes it; wait until that one ends")
         if changed:
             write_json(file, settings)
-            claims.claim(lock, shared=True)
+            claims.claim(f"data-{name}", shared=True)
     for run in runs:
         write_json_if_changed(f"{run['folder']}/config.json", run["config"])
         stamps.config(Path(run["folder"]), run["config"]["identity"])

@@ -27,6 +27,7 @@ QUIET = frozenset({"done", "queued", "trained", "stale", "missing"})
 """States that may be folded: nobody has to act on a single one of their runs."""
 NAMES = {True: "GPU-hours", False: "CPU-hours"}
 Rows = dict[tuple[str, ...], list[tuple[dict[str, Any], Cell]]]
+Line = tuple[tuple[str, ...], str]
 
 
 @dataclass(frozen=True)
@@ -143,30 +144,37 @@ def lines(overview: Overview, every: bool = False) -> list[str]:
     rows: Rows = {}
     for entry, cell in overview.cells:
         rows.setdefault(tuple(str(entry[key]) for key in ROW), []).append((entry, cell))
-    table: list[tuple[tuple[str, ...], str]] = []
-    for depth in (4,) if every else (4, 2, 1, 0):
-        table = fold(rows, depth)
-        if len(table) <= SCREEN:
-            break
-    cut = len(table) if every else SCREEN
+    loud, quiet = fold(rows, len(ROW))
+    for depth in () if every else (2, 1, 0):
+        if len(loud) + len(quiet) > SCREEN:
+            loud, quiet = fold(rows, depth)
+    cut = len(loud) if every else max(1, SCREEN - len(quiet))
+    table = [*loud[:cut], *quiet]
     widths = [max((len(names[at]) for names, _ in table), default=0) for at in range(len(ROW))]
-    for names, words in table[:cut]:
-        start = "".join(f"{name:{width}}  " for name, width in zip(names, widths, strict=True) if width)
+    for names, words in table:
+        start = "".join(f"{name:{width}}  " for name, width in zip(names, widths, strict=True))
         shown += textwrap.wrap(words, WIDTH, initial_indent=start, subsequent_indent=" " * min(len(start), 40))
-    if table[cut:]:
-        shown.append(f"and {len(table) - cut} rows more, --all shows them")
+    if loud[cut:]:
+        shown.append(f"and {len(loud) - cut} rows more with runs that run, failed or stopped; --all shows them")
     return [*shown, "", *textwrap.wrap(costs(overview), WIDTH)]
 
 
-def fold(rows: Rows, depth: int) -> list[tuple[tuple[str, ...], str]]:
-    """Rows and their words; those that nobody need act on share one line with all of equal first ``depth`` names."""
-    table: dict[tuple[str, ...], list[tuple[dict[str, Any], Cell]]] = {}
+def fold(rows: Rows, depth: int) -> tuple[list[Line], list[Line]]:
+    """Names and words of the rows: those that need a look, failures first, and the others.
+
+    Of the others, all with equal first ``depth`` names share one line.
+    """
+    table: Rows = {}
     for names, cells in rows.items():
         quiet = all(cell.name in QUIET for _, cell in cells)
         key = (*names[:depth], *("*" for _ in names[depth:])) if quiet else names
         table.setdefault(key, []).extend(cells)
-    loud = sorted(table, key=lambda key: all(cell.name in QUIET for _, cell in table[key]))
-    return [(key, words_of(table[key])) for key in (table if depth == len(ROW) else loud)]
+    found: dict[str, list[Line]] = {"failed": [], "running": [], "quiet": []}
+    for key, cells in table.items():
+        states = {cell.name for _, cell in cells}
+        kind = "quiet" if states <= QUIET else "running" if states <= {*QUIET, "running"} else "failed"
+        found[kind].append((key, words_of(cells)))
+    return [*found["failed"], *found["running"]], found["quiet"]
 
 
 def words_of(cells: list[tuple[dict[str, Any], Cell]]) -> str:
@@ -184,7 +192,7 @@ def words_of(cells: list[tuple[dict[str, Any], Cell]]) -> str:
 
 def about(cell: Cell) -> str:
     """Progress, speed and time left of what runs; the reason of what failed or was interrupted."""
-    words = [f"{100 * cell.step / cell.steps:.0f} %"] if cell.steps and cell.name != "failed" else []
+    words = [f"{100 * cell.step / cell.steps:.0f}%"] if cell.steps and cell.name != "failed" else []
     if cell.name == "running" and cell.rate:
         words.append(f"{cell.rate:.3g} steps/s")
         words.append(f"{duration(left(cell) or 0.0)} left")
@@ -200,10 +208,15 @@ def duration(seconds: float) -> str:
     return f"{minutes:.0f} min" if minutes < 120 else f"{hours:.0f} h" if hours < 48 else f"{hours / 24:.1f} d"
 
 
+def amount(value: float) -> str:
+    """A number in three digits, large ones without an exponent."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
 def costs(overview: Overview) -> str:
     """What was spent and what the rest will take, in a sentence."""
-    spent = ", ".join(f"{value:.3g} {name}" for name, value in overview.spent.items()) or "nothing"
-    rest = ", ".join(f"{value:.3g} {name}" for name, value in overview.projected.items())
+    spent = ", ".join(f"{amount(value)} {name}" for name, value in overview.spent.items()) or "nothing"
+    rest = ", ".join(f"{amount(value)} {name}" for name, value in overview.projected.items())
     words = [f"Spent on training: {spent}."]
     if rest:
         words.append(f"To go, at the measured steps/s: about {rest}.")

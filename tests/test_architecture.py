@@ -57,24 +57,16 @@ AT_START = {name: at_start(path) for name, path in MODULES.items()}
 LIGHT = {"errors", "sources", "config", "plan", "files", "regime", "protocol", "standing", "stamps", "claims"}
 LIGHT |= {"judge", "queue", "status", "collect"}
 ALLOWED = {
-    "errors": set(),
-    "progress": set(),
-    "files": {"errors"},
-    "sources": {"errors"},
+    **{name: set() for name in ("", "errors", "progress", "claims", "queue")},
+    **{name: {"errors"} for name in ("files", "sources", "optim", "regime", "colour", "resample")},
     "config": {"errors", "sources"},
     "protocol": {"errors", "files", "sources"},
     "standing": {"errors", "files"},
     "stamps": {"files", "sources", "standing"},
-    "claims": set(),
     "judge": {"standing"},
-    "queue": set(),
     "status": {"errors", "files", "judge", "queue"},
     "collect": {"claims", "files", "judge", "standing"},
     "plan": {"errors", "regime", "sources", "config", "files", "protocol", "standing", "stamps", "claims"},
-    "optim": {"errors"},
-    "regime": {"errors"},
-    "colour": {"errors"},
-    "resample": {"errors"},
     "augment": {"errors", "regime", "colour", "resample"},
     "environment": {"errors", "sources"},
     "losses": {"losses"},
@@ -86,22 +78,9 @@ ALLOWED = {
     "train": {"errors", "files", "sources", "method", "augment", "datasets", "checkpoint", "environment", "progress"},
     "metrics": {"metrics", "errors", "files", "method", "datasets", "models", "environment", "progress", "protocol"},
     "report": {"report", "errors", "files", "standing"},
-    "cli": {
-        "",
-        "collect",
-        "config",
-        "datasets",
-        "environment",
-        "errors",
-        "files",
-        "metrics",
-        "plan",
-        "report",
-        "sources",
-    }
-    | {"status", "train"},
+    "cli": {"", "errors", "files", "sources", "config", "plan", "environment", "datasets", "train", "metrics", "report"}
+    | {"status", "collect"},
     "__main__": {"cli"},
-    "": set(),
 }
 """What each part of structgan may import of structgan; "" is the package itself, for its version."""
 
