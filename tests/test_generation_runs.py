@@ -48,6 +48,7 @@ def test_a_run_is_measured_with_its_protocol_and_samples(place: Path, weights: P
     found = files.read_json(folder / "fidelity.json")
     assert set(found["metrics"]) == set(backend.RESULTS.values())
     assert found["identity"] == files.read_json(folder / "config.json")["identity"]
+    assert found["evaluation"] == protocol.mark(files.read_json(place / "fidelity-protocol.json"))
     told = found["protocol"]
     assert (told["n_generated"], told["n_reference"], told["reference"]) == (120, 400, "train")
     assert told["extractor_sha256"] == extractor.load(weights).sha256 and told["resizer"] == "none"
@@ -66,6 +67,7 @@ def test_a_run_is_probed(place: Path) -> None:
     probe.run(folder, place / "data.safetensors", place / "probe-protocol.json", "cpu")
     found = files.read_json(folder / "probe.json")
     loaded = method.load_run(folder, found["dataset"]["content_hash"])
+    assert found["evaluation"] == protocol.mark(files.read_json(place / "probe-protocol.json"))
     assert found["encoder"]["sha256"] == features.module_hash(loaded.encoder)
     assert found["encoder"]["dim"] == loaded.encode(torch.zeros(1, 3, 16, 16)).shape[1]
     assert found["metrics"]["linear"]["top1"] > 0.9  # a bright half is easy even for random features
@@ -84,6 +86,14 @@ def test_a_method_without_samples_and_a_foreign_extractor_are_refused(
         fidelity.run(place / "plain_gan", tmp_path / "other.safetensors", planned, weights, "cpu")
     with pytest.raises(UserError, match="needs a trained extractor"):
         fidelity.run(place / "plain_gan", data_file, planned, None, "cpu")
+    other = files.read_json(planned)
+    other["settings"]["extractor"] = {**SMALL, "epochs": 5}
+    files.write_json(tmp_path / "other.json", other)
+    with pytest.raises(UserError, match="trained with other settings than planned"):
+        fidelity.run(place / "plain_gan", data_file, tmp_path / "other.json", weights, "cpu")
+    files.write_json(tmp_path / "old.json", {**other, "sources": "old"})
+    with pytest.raises(UserError, match="planned for other sources"):
+        fidelity.run(place / "plain_gan", data_file, tmp_path / "old.json", weights, "cpu")
     assert not (place / "random" / "fidelity.json").exists()
 
 

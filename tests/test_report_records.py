@@ -53,6 +53,17 @@ def test_stale_is_not_finished_unless_asked(tree: Tree, capsys: pytest.CaptureFi
     assert "11.0 ± 1.4†" in text and "another configuration" in text
 
 
+@pytest.mark.parametrize("key", ["protocol", "sources"])
+def test_a_number_of_another_protocol_or_of_other_code_is_stale(tree: Tree, key: str) -> None:
+    tree.edit("simclr/none/base/seed=0", "probe.json", lambda value: value["evaluation"].update({key: "old"}))
+    row = tree.rows("representation")["simclr", "none", "base"]
+    assert (row["seeds"], row["linear_mean"]) == ("1", "0.12")
+    tables.write(tree.plan_file, tree.tables, include_stale=True)
+    assert "11.0 ± 1.4†" in (tree.tables / "representation.md").read_text()
+    tree.edit("plain_gan/none/base/seed=0", "fidelity.json", lambda value: value.pop("evaluation"))
+    assert records.read(tree.plan_file).frame["fidelity"].tolist().count("stale") == 1
+
+
 @pytest.mark.parametrize(
     ("file", "section", "key", "value"),
     [
