@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PARTS = ("Snakefile", "structgan", "baselines", "workflow", "tests/tiny.yaml", "pyproject.toml")
+PARTS = ("Snakefile", "profiles", "structgan", "baselines", "workflow", "tests/tiny.yaml", "pyproject.toml")
 TINY = ("workflow/config/demo.yaml", "tests/tiny.yaml")
 REPRESENTATION = (
     "dataset,method,augmentation,variant,seeds,linear_mean,linear_std,svm_mean,svm_std,"
