@@ -8,13 +8,15 @@ import torch
 
 from structgan import config, datasets, files, method
 from structgan.datasets import Parts, Split, store
-from structgan.metrics import extractor, fidelity
+from structgan.metrics import extractor
 
 CLASSES = ("low", "high", "left", "right")
-SMALL = {"width": 4, "epochs": 4, "batch_size": 32, "lr": 0.01}
-SETTINGS = fidelity.resolve(
-    {"n_generated": 120, "batch_size": 50, "kid_subset_size": 60, "kid_subsets": 7, "is_splits": 4}
-)
+EVALUATION = config.load([])["evaluation"]
+SMALL = {**EVALUATION["extractor"], "width": 4, "epochs": 4, "batch_size": 32, "lr": 0.01}
+SETTINGS = {
+    **EVALUATION["fidelity"], "extractor": "embedded", "n_generated": 120, "batch_size": 50, "kid_subset_size": 60,
+    "kid_subsets": 7, "is_splits": 4,
+}  # fmt: skip
 
 
 def pictures(n: int, seed: int) -> Split:
@@ -34,7 +36,8 @@ def write(folder: Path) -> Path:
     extractor.train(folder / "data.safetensors", SMALL, folder / "extractor.safetensors", "cpu")
     for name in ("plain_gan", "random"):
         made_run(folder / name, name, datasets.load(folder / "data.safetensors").content_hash)
-    protocol = {"seed": 0, "fidelity": {**SETTINGS, "n_generated": 120}, "map": {"points": 50}, "knn": {"k": 5}}
+    small = {"fidelity": SETTINGS, "map": {"points": 50}, "knn": {"k": 5}}
+    protocol = config.merge(EVALUATION, small)
     files.write_json(folder / "protocol.json", protocol)
     return folder
 
