@@ -252,7 +252,8 @@ def test_sorting_and_filter_in_a_browser(whole: Tree, tmp_path: Path) -> None:
       told.push(rows.map(r => r.querySelector('.mean').textContent).join(','));
       document.querySelector('.card').click();
       const opened = document.querySelector('#drawer');
-      const shown = ['snakemake --profile', 'python -m structgan train', '</pre><script>', 'torch 2.12.1', 'node7', 'dirty'];
+      const shown = ['snakemake --profile', 'python -m structgan train', '</pre><script>',
+        'torch 2.12.1', 'node7', 'dirty'];
       told.push(opened.open ? shown.filter((words) => !opened.textContent.includes(words)) : 'shut');
       told.push(document.querySelectorAll('#drawer [id]').length);
       document.body.dataset.told = JSON.stringify(told);
