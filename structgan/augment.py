@@ -34,7 +34,7 @@ class Augment:
     """A regime for images of one size; a pure function of (images, state of the generator).
 
     Attributes:
-        regime: every value in use, with defaults filled in; {} where nothing is done.
+        regime: every value in use; {} where nothing is done.
         size: height and width of the images in pixels.
     """
 

@@ -11,7 +11,7 @@ import importlib
 import inspect
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -68,6 +68,19 @@ class Method(nn.Module):
         features = self.encoder(images)
         assert isinstance(features, Tensor)
         return features
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode of what learns; a network in which nothing takes a gradient stays in evaluation mode.
+
+        So a moving average, and an encoder inside it, never reads its batch norms from a batch, moves their statistics
+        or turns a spectral norm's vectors, whatever mode the run is in.
+        """
+        super().train(mode)
+        for network in self.children():
+            parameters = list(network.parameters())
+            if parameters and not any(parameter.requires_grad for parameter in parameters):
+                network.eval()
+        return self
 
     def optimisers(self) -> dict[str, torch.optim.Optimizer]:
         """Every optimiser among the attributes and its name; they are saved and restored with the run."""

@@ -1,4 +1,4 @@
-"""An augmentation regime as it stands in the configuration: keys and ranges checked, defaults filled in."""
+"""An augmentation regime as it stands in the configuration: keys and ranges checked."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from typing import Any
 from structgan.errors import UserError, unknown
 
 WHERE = "augmentation regime"
-OPERATIONS: dict[str, dict[str, Any]] = {
-    "flip": {},
-    "crop": {"scale": [0.08, 1.0], "ratio": [3 / 4, 4 / 3], "interpolation": "bicubic"},
-    "jitter": {"p": 1.0, "brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "hue": 0.0},
-    "grayscale": {},
-    "blur": {"p": 1.0, "sigma": [0.1, 2.0], "kernel": None},
-    "solarise": {},
+OPERATIONS: dict[str, tuple[str, ...]] = {
+    "flip": (),
+    "crop": ("scale", "ratio", "interpolation"),
+    "jitter": ("p", "brightness", "contrast", "saturation", "hue"),
+    "grayscale": (),
+    "blur": ("p", "sigma", "kernel"),
+    "solarise": (),
 }
-"""Every operation, in the order of their draws, with its keys and defaults; one without keys is its probability.
+"""Every operation, in the order of their draws, with its keys; one without keys is its probability.
 
-Crop and sigma are SimCLR's; blur.kernel is by default the odd number of pixels near a tenth of the image, at least 3.
+All are needed but blur.kernel, which without a value is the odd number of pixels near a tenth of the image, at least 3.
 """
+RANGES = ("crop.scale", "crop.ratio", "blur.sigma")
 BOUNDS: dict[str, tuple[float, float]] = {
     "crop.scale": (1e-4, 1.0),
     "crop.ratio": (0.01, 100.0),
@@ -34,10 +35,10 @@ BOUNDS: dict[str, tuple[float, float]] = {
 
 
 def resolve(regime: Mapping[str, Any], image_size: int) -> dict[str, Any]:
-    """The regime with defaults filled in, in the order of OPERATIONS. A key ``title`` is passed over.
+    """The regime in the order of OPERATIONS, its numbers checked. A key ``title`` is passed over.
 
     Raises:
-        UserError: an unknown key, or a value out of range.
+        UserError: an unknown or missing key, or a value out of range.
     """
     for key in regime:
         if key not in OPERATIONS and key != "title":
@@ -46,25 +47,29 @@ def resolve(regime: Mapping[str, Any], image_size: int) -> dict[str, Any]:
 
 
 def _operation(name: str, value: Any, image_size: int) -> Any:
-    defaults = OPERATIONS[name]
-    if not defaults:
+    keys = OPERATIONS[name]
+    if not keys:
         return _number(name, value, 0.0, 1.0)
     if not isinstance(value, Mapping):
-        raise _refused(name, value, f"a mapping with {', '.join(defaults)}")
+        raise _refused(name, value, f"a mapping with {', '.join(keys)}")
     for key in value:
-        if key not in defaults:
-            raise unknown("key", str(key), defaults, f"{WHERE}, {name}")
-    resolved = {**defaults, **value}
-    for key, given in resolved.items():
-        place = f"{name}.{key}"
-        if place in BOUNDS:
-            check = _range if isinstance(defaults[key], list) else _number
-            resolved[key] = check(place, given, *BOUNDS[place])
-    if name == "crop" and resolved["interpolation"] not in ("bilinear", "bicubic"):
-        raise _refused("crop.interpolation", resolved["interpolation"], "bilinear, bicubic")
+        if key not in keys:
+            raise unknown("key", str(key), keys, f"{WHERE}, {name}")
+    resolved = {key: _value(f"{name}.{key}", value[key]) for key in keys if key in value}
     if name == "blur":
-        resolved["kernel"] = _kernel(resolved["kernel"], image_size)
+        resolved["kernel"] = _kernel(value.get("kernel"), image_size)
+    for key in keys:
+        if key not in resolved:
+            raise UserError(f"{WHERE}: {name}.{key} is missing (needed: {', '.join(keys)})")
     return resolved
+
+
+def _value(place: str, given: Any) -> Any:
+    if place in BOUNDS:
+        return (_range if place in RANGES else _number)(place, given, *BOUNDS[place])
+    if place == "crop.interpolation" and given not in ("bilinear", "bicubic"):
+        raise _refused(place, given, "bilinear, bicubic")
+    return given
 
 
 def _kernel(value: Any, image_size: int) -> int:

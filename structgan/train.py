@@ -82,7 +82,7 @@ class Run:
         self.batches = Batches(self.dataset, self.training["batch_size"], transform, self.method.views, order)
         self.step, self.seconds = 0, 0.0
         self.records: list[dict[str, Any]] = []
-        self.environment = environment.describe(device)
+        self.environment = environment.Record(device)
 
     @property
     def state_file(self) -> Path:
@@ -100,12 +100,13 @@ class Run:
                     f"{self.folder}: the weights '{name}' are no longer finite after step {self.step}; stopped, "
                     f"the last good state is kept in {self.state_file.name}"
                 )
+        self.environment.update(self.step, self.seconds)
         loop = {
             "step": self.step,
             "seconds": self.seconds,
             "records": self.records,
             "content_hash": self.dataset.content_hash,
-            "environment": self.environment,
+            "submissions": self.environment.entries(),
             "order": self.batches.order,
             "rng_batches": self.batches.rng.get_state(),
             "rng_method": self.method.rng.get_state(),
@@ -122,9 +123,8 @@ class Run:
         except UserError as error:
             print(f"starting afresh: {error}", file=sys.stderr)
             return
-        if loop["step"] == self.training["steps"]:  # nothing is left to train: the run keeps its own provenance
-            self.environment = loop["environment"]
         self.step, self.seconds, self.records = loop["step"], loop["seconds"], loop["records"]
+        self.environment.resume(loop["submissions"], self.step, self.seconds)
         self.batches.order = loop["order"]
         self.batches.rng.set_state(loop["rng_batches"])
         self.method.rng.set_state(loop["rng_method"])
@@ -162,7 +162,6 @@ class Run:
                 self.check_collapse(probe_images)
                 images = self.step * self.training["batch_size"]
                 self.records.append({"step": self.step, "images": images, "seconds": self.seconds, "losses": losses})
-                self.environment = environment.describe(self.device) if self.step == steps else self.environment
                 progress.advance(1, **losses)
                 if self.step % self.training["save_every"] < every or self.step == steps:
                     self.save()
@@ -224,7 +223,7 @@ class Run:
                 "steps": self.step,
                 "images": images,
                 "images_per_second": images / self.seconds if self.seconds else None,
-                **self.environment,
+                **self.environment.summary(),
             },
         )
 

@@ -9,13 +9,15 @@ import torch
 
 from structgan import config, datasets, files, method, protocol
 from structgan.datasets import Parts, Split, store
-from structgan.metrics import extractor, fidelity
+from structgan.metrics import extractor
 
 CLASSES = ("low", "high", "left", "right")
-SMALL = {"width": 4, "epochs": 4, "batch_size": 32, "lr": 0.01}
-SETTINGS = fidelity.resolve(
-    {"n_generated": 120, "batch_size": 50, "kid_subset_size": 60, "kid_subsets": 7, "is_splits": 4}
-)
+EVALUATION = config.load([])["evaluation"]
+SMALL = {**EVALUATION["extractor"], "width": 4, "epochs": 4, "batch_size": 32, "lr": 0.01}
+SETTINGS = {
+    **EVALUATION["fidelity"], "extractor": "embedded", "n_generated": 120, "batch_size": 50, "kid_subset_size": 60,
+    "kid_subsets": 7, "is_splits": 4,
+}  # fmt: skip
 
 
 def pictures(n: int, seed: int) -> Split:
@@ -32,13 +34,8 @@ def pictures(n: int, seed: int) -> Split:
 def write(folder: Path) -> Path:
     """Writes a data set, a trained extractor, a protocol and runs as their training leaves them, one of them a GAN."""
     store.save(folder / "data.safetensors", Parts(CLASSES, pictures(400, 0), pictures(200, 1)), {"name": "halves"})
-    evaluation = {
-        "seed": 0,
-        "fidelity": {**SETTINGS, "n_generated": 120},
-        "map": {"points": 50},
-        "knn": {"k": 5},
-        "extractor": SMALL,
-    }
+    small = {"fidelity": SETTINGS, "map": {"points": 50}, "knn": {"k": 5}, "extractor": SMALL}
+    evaluation = config.merge(EVALUATION, small)
     for kind in protocol.KINDS:
         files.write_json(folder / f"{kind}-protocol.json", protocol.make(evaluation, kind))
     train_extractor(folder, folder / "extractor.safetensors")

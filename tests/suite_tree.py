@@ -97,7 +97,13 @@ class Tree:
             {"step": s, "images": 8 * s, "seconds": 0.1 * s, "losses": {"d_gaussian": 1 / s, "g_gaussian": -1 / s}}
             for s in range(1, 40)
         ]
-        env = {"seconds": 12.0, "images_per_second": 80.0, "device": "cpu", "git": {"commit": "c0ffee", "dirty": False}}
+        git = {"commit": "c0ffee" * 6, "dirty": seed == 1}
+        submission = {"host": "node7", "job": "41", "started": 1.7e9, "steps": 39, "seconds": 12.0}
+        env = {
+            "seconds": 12.0, "images_per_second": 80.0, "device": "cpu", "git": git, "peak_host_memory_mb": 812.5,
+            "peak_gpu_memory_mb": None, "cpu_energy_j": None, "precision": {"dtype": "float32", "tf32_matmul": False},
+            "versions": {"torch": "2.12.1"}, "submissions": [submission],
+        }  # fmt: skip
         self.put(folder / "probe.json", probe)
         self.put(folder / "history.json", {"records": records_ if method != "random" else []})
         self.put(folder / "env.json", env)

@@ -221,7 +221,20 @@ def test_nothing_that_can_run_code_is_loaded(path):
             name, keywords = ast.unparse(node.func), {k.arg: ast.unparse(k.value) for k in node.keywords}
             assert name != "torch.load" or keywords["weights_only"] == "True"
             assert name not in ("torch.save", "torch.hub.load", "pd.read_pickle", "pandas.read_pickle", "exec", "eval")
-            assert keywords.get("allow_pickle", "False") == "False"
+            assert keywords.get("allow_pickle", "False") == "False" and keywords.get("shell", "False") == "False"
+            assert name.split(".")[-1] not in ("extractall", "unpack_archive", "system", "popen", "getoutput")
+            assert name not in ("yaml.load", "yaml.unsafe_load", "yaml.full_load", "torch.jit.load")
+
+
+@pytest.mark.parametrize("path", WORKFLOW, ids=lambda path: path.name)
+def test_every_value_in_a_shell_line_is_quoted(path):
+    """``{input.data:q}`` and never ``{input.data}``, so that no name of the configuration is a command."""
+    text = path.read_text()
+    blocks = re.findall(r"^[ \t]+shell:\n((?:[ \t]+\".*\"\n)+)", text, re.MULTILINE)
+    assert len(blocks) == len(re.findall(r"\bshell\s*[:(]", text))
+    fields = [field for block in blocks for field in re.findall(r"(?<!{){([^{}]+)}", block)]
+    assert all(field.endswith(":q") for field in fields), fields
+    assert len(fields) >= 3 * len(blocks)
 
 
 def test_every_package_is_installed_with_the_project():

@@ -179,7 +179,9 @@ regimes = st.fixed_dictionaries(
     {},
     optional={
         "flip": numbers,
-        "crop": st.fixed_dictionaries({"scale": spans, "interpolation": st.sampled_from(["bilinear", "bicubic"])}),
+        "crop": st.fixed_dictionaries(
+            {"scale": spans, "ratio": spans, "interpolation": st.sampled_from(["bilinear", "bicubic"])}
+        ),
         "jitter": st.fixed_dictionaries({"p": numbers, **dict.fromkeys(BLENDS, numbers), "hue": st.floats(0, 0.5)}),
         "grayscale": numbers,
         "blur": st.fixed_dictionaries({"p": numbers, "sigma": spans}),
@@ -229,6 +231,8 @@ def test_autocast_around_it_changes_nothing():
         ({"crop": {"scale": [0.5, 1.5]}}, ["crop.scale is [0.5, 1.5]", "to 1)"]),
         ({"crop": {"ratio": [0, 1]}}, ["crop.ratio is [0, 1]"]),
         ({"crop": {"interpolation": "nearest"}}, ["'nearest'", "bilinear, bicubic"]),
+        ({"crop": {"scale": [0.1, 1], "interpolation": "bicubic"}}, ["crop.ratio is missing", "scale, ratio"]),
+        ({"blur": {}}, ["blur.p is missing"]),
         ({"jitter": {"hue": 0.6}}, ["jitter.hue is 0.6", "0.5"]),
         ({"jitter": {"p": float("nan")}}, ["jitter.p is nan"]),
         ({"blur": {"kernel": 4}}, ["blur.kernel is 4", "odd"]),
@@ -246,4 +250,8 @@ def test_a_wrong_regime_is_one_line(regime, words):
 
 def test_title_is_passed_over_and_defaults_are_recorded():
     assert build({"title": "none"}, 16).regime == {}
-    assert build({"blur": {}}, 96).regime["blur"] == {"p": 1.0, "sigma": (0.1, 2.0), "kernel": 9}
+    assert build({"blur": {"p": 1.0, "sigma": [0.1, 2.0]}}, 96).regime["blur"] == {
+        "p": 1.0,
+        "sigma": (0.1, 2.0),
+        "kernel": 9,
+    }

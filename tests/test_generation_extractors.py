@@ -23,7 +23,7 @@ def test_the_extractor_learns_and_says_what_it_is(place: Path, data: datasets.Da
     predicted = extractor.classify(trained.network, data.test.images)
     assert features.accuracy(predicted, data.test.labels) == trained.test_accuracy
     assert trained.content_hash == data.content_hash and trained.dataset == "halves"
-    assert trained.settings == {**extractor.DEFAULTS, **SMALL}
+    assert trained.settings == SMALL
     assert not trained.network.training and not any(p.requires_grad for p in trained.network.parameters())
 
 
@@ -52,6 +52,7 @@ def test_a_damaged_extractor_is_refused(place: Path, weights: Path, tmp_path: Pa
     ("settings", "message"),
     [
         ({"widht": 8}, "did you mean 'width'"),
+        ({key: value for key, value in SMALL.items() if key != "shift"}, r"extractor\.shift is missing"),
         ({"epochs": 0}, r"extractor\.epochs: 0 is not a whole number of at least 1"),
         ({"lr": "fast"}, r"extractor\.lr: 'fast' is not a positive number"),
         ({"seed": -1}, r"extractor\.seed: -1 is not a whole number of at least 0"),

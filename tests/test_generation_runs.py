@@ -130,6 +130,13 @@ def test_wrong_settings_are_one_clear_line(
     ]
 
 
+@pytest.mark.parametrize("key", fidelity.KEYS)
+def test_a_setting_that_the_configuration_does_not_give_is_no_setting(key: str) -> None:
+    assert fidelity.check(SETTINGS) == SETTINGS
+    with pytest.raises(UserError, match=rf"fidelity\.{key} is missing"):
+        fidelity.check({name: value for name, value in SETTINGS.items() if name != key})
+
+
 def test_the_reference_is_what_methods_learn_from(data: datasets.Dataset) -> None:
     unlabelled = torch.zeros(70, 3, 16, 16, dtype=torch.uint8)
     with_more = datasets.Dataset("more", CLASSES, 16, "0", "", data.train, data.test, unlabelled)

@@ -86,6 +86,30 @@ def test_samples_are_images_of_the_given_generator_only(make_run, digits, name):
     assert same(before, snapshot(method))
 
 
+def test_what_takes_no_gradient_stays_in_evaluation_mode(make_run, digits, name):
+    """Moving averages in a training run: fixed batch norms and spectral norms, and what learns is in training mode."""
+    run = train.Run(make_run(name, steps=2), digits, "cpu")
+    run.fit()
+    method = run.method.train()
+    learning = {
+        id(p) for optimiser in method.optimisers().values() for g in optimiser.param_groups for p in g["params"]
+    }
+    for module in method.modules():
+        own = {id(p) for p in module.parameters()}
+        if own and learning:
+            assert module.training == bool(own & learning), module
+    before = snapshot(method)
+    with torch.no_grad():
+        features = method.encode(IMAGES)
+        samples = method.sample(6, torch.Generator().manual_seed(1)) if hasattr(method, "sample") else features
+    assert not hasattr(method, "generator") or same(before, snapshot(method))
+    method.eval()
+    with torch.no_grad():
+        assert torch.equal(features, method.encode(IMAGES))
+        if hasattr(method, "sample"):
+            assert torch.equal(samples, method.sample(6, torch.Generator().manual_seed(1)))
+
+
 def test_labels_reach_only_a_method_that_declares_them(make_run, digits, tmp_path, name):
     """The whole loop twice, with other labels: the weights differ exactly where ``uses_labels`` is declared."""
     tensors, metadata = files.load_tensors(digits)

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from suite_tree import Tree
@@ -78,11 +79,100 @@ def test_page_loads_nothing_and_escapes(whole: Tree) -> None:
     assert anchors <= set(found.ids)
 
 
+def commands(text: str) -> list[str]:
+    """The lines that the page offers for pasting, in its order: two blocks for each configuration."""
+    return [html.unescape(block) for block in re.findall(r"<pre><code>(.*?)</code></pre>", text, re.DOTALL)]
+
+
+def test_every_number_leads_to_its_runs(whole: Tree) -> None:
+    """Each cell that has a number, or that waits for one, links the configuration whose runs it stands for."""
+    text = whole.html.read_text()
+    cells = re.findall(r'<td class="n[^"]*" data-v="([^"]*)"[^>]*>(<a href="#(source-\d+)">)?', text)
+    numbers = [(value, anchor) for value, _, anchor in cells if value]
+    assert len(numbers) > 50
+    linked = [anchor for value, anchor in numbers if "." in value]
+    assert all(linked)
+    titles = dict(re.findall(r'<details class="source" id="(source-\d+)"><summary>(.*?) <span', text))
+    assert set(linked) <= set(titles) and "Structural GAN, none, full" in " ".join(titles.values())
+    row = next(row for row in text.split("<tr data-order=") if ">Structural GAN<" in row and "50.00" not in row)
+    first = re.search(r'href="#(source-\d+)"', row)
+    assert first and titles[first.group(1)].startswith("Digits 16×16, Structural GAN")
+
+
+def test_a_run_tells_its_tree_and_its_submissions(tree: Tree) -> None:
+    def twice(env: dict[str, Any]) -> None:
+        env["submissions"] = [{**env["submissions"][0], "host": host} for host in ("node7", "node8")]
+        env["peak_gpu_memory_mb"] = 4321.0
+
+    tree.edit("structural/none/full/seed=0", "env.json", twice)
+    text = tree.page()
+    row = next(row for row in text.split("<tr>") if "node7, node8" in row)
+    assert '<td class="n">2</td>' in row and '<td class="n">4321</td>' in row and "dirty" not in row
+    assert "2023-11-14 22:13" in row and f'title="{"c0ffee" * 6}"' in row
+    assert text.count(">dirty</span>") == sum(cell["seed"] == 1 for cell in tree.plan["cells"])
+    assert f"<b>{text.count('>dirty</span>')}</b> from a tree that no commit holds" in text
+    assert "tf32 matmul no" in text and "at commit" not in text
+
+
+def test_runs_of_one_clean_commit_name_it_with_the_command(tmp_path: Path) -> None:
+    tree = Tree(tmp_path, {("simclr", "none", "base"): [0.1]})
+    assert "In the repository at commit <code>c0ffeec0ff</code>" in tree.page()
+
+
+def test_a_missing_number_leads_to_the_command_that_makes_it(tmp_path: Path) -> None:
+    tree = Tree(tmp_path, {("structural", "none", "full"): [0.5]})
+    shutil.rmtree(tmp_path / "results/runs/demo/digits")
+    text = tree.page()
+    assert re.search(r'<a href="#source-0"><span class="missing">missing</span></a>', text)
+    assert "structural/none/full/seed=0/probe.json" in commands(text)[0]
+
+
+HOSTILE = (
+    '<img src=x onerror="document.body.dataset.told=1"></style></script><script>document.body.dataset.told=1</script>'
+)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+def test_words_of_the_configuration_never_run_in_a_browser(tmp_path: Path) -> None:
+    """Every free text of a configuration at once, drawings included, and every drawer opened."""
+    tree = Tree(tmp_path)
+    tree.plan |= {"title": HOSTILE, "note": HOSTILE, "configfiles": [HOSTILE]}
+    for section in ("datasets", "methods", "augmentations", "variants"):
+        for key, entry in tree.plan[section].items():
+            tree.plan[section][key] = {**entry, "title": f"{key} {HOSTILE}", "note": HOSTILE}
+    tree.plan["not_applicable"][0]["reason"] = HOSTILE
+    for entry in tree.plan["references"]:
+        entry |= {"method": HOSTILE, "protocol": HOSTILE, "source": HOSTILE}
+    tree.edit(
+        "structural/none/full/seed=0", "env.json", lambda v: v.update(device=HOSTILE, versions={HOSTILE: HOSTILE})
+    )
+    tree.edit("structural/none/full/seed=0", "config.json", lambda v: v.update(settings={HOSTILE: {HOSTILE: HOSTILE}}))
+    for cell in tree.plan["cells"]:
+        run = cell["run"].removeprefix("results/runs/demo/digits/")
+        tree.edit(run, "probe.json", lambda v: v["protocol"]["linear"].update({HOSTILE: HOSTILE}))
+    tree.save()
+    figures.write(tree.plan_file, tree.figures)
+    tree.page()
+    script = (
+        "for (const link of document.querySelectorAll('a[href^=\"#source\"]')) link.click(); document.title = 'ran';"
+    )
+    dom = browse(tree.html, script, tmp_path / "profile")
+    assert "<title>ran</title>" in dom and "data-told" not in dom
+    alive = browse(tree.html, "document.body.dataset.told = 1", tmp_path / "profile")
+    assert "data-told" in alive  # the mark that is looked for is seen where a script does run
+
+
 def test_page_tells_where_numbers_come_from(whole: Tree) -> None:
     text = whole.html.read_text()
     run = "results/runs/demo/digits/structural/none/full/seed=0"
     assert f"id-{run}" in text and "c0ffee" in text and "prefers-color-scheme: dark" in text
-    assert f"python -m structgan train --run {run} --data data/prepared/digits.safetensors" in text
+    results = f"{run}/probe.json {run}/fidelity.json {run[:-1]}1/probe.json {run[:-1]}1/fidelity.json"
+    assert f"snakemake --profile workflow/profiles/local --configfile a.yaml -- {results}\n" in commands(text)[0] + "\n"
+    train, probe, fidelity = commands(text)[1].splitlines()
+    given = f"--run {run} --data data/prepared/digits.safetensors"
+    assert train == f"python -m structgan train {given}"
+    assert probe == f"python -m structgan probe {given} --protocol results/runs/demo/protocol.json"
+    assert fidelity.startswith(f"python -m structgan fidelity {given} --protocol")
     assert "sees none" in text and "solo-learn README" in text
 
 
@@ -162,7 +252,10 @@ def test_sorting_and_filter_in_a_browser(whole: Tree, tmp_path: Path) -> None:
       told.push(rows.map(r => r.querySelector('.mean').textContent).join(','));
       document.querySelector('.card').click();
       const opened = document.querySelector('#drawer');
-      told.push(opened.open ? opened.textContent.includes('Reproduce') : 'shut');
+      const shown = ['snakemake --profile', 'python -m structgan train', '</pre><script>',
+        'torch 2.12.1', 'node7', 'dirty'];
+      told.push(opened.open ? shown.filter((words) => !opened.textContent.includes(words)) : 'shut');
+      told.push(document.querySelectorAll('#drawer [id]').length);
       document.body.dataset.told = JSON.stringify(told);
     """
     dom = browse(whole.html, script, tmp_path / "profile")
@@ -177,4 +270,4 @@ def test_sorting_and_filter_in_a_browser(whole: Tree, tmp_path: Path) -> None:
     assert state[3][1] == state[0][1]
     assert told[4] == "focus"
     assert told[5] == "11.0,26.0,29.0,41.0,52.0,55.0,56.0,91.0"
-    assert told[6] is True
+    assert told[6:] == [[], 0]

@@ -36,7 +36,7 @@ def test_loss_gradients_against_finite_differences(loss: linear.Loss) -> None:
 def test_logistic_regression_is_scikit_learns(C: float) -> None:
     (x, y), (test, _) = blobs(900, 4, 20, 0.4), blobs(400, 4, 20, 0.4, seed=1)
     x, test = features.standardise(x, test)
-    model = linear.fit(x, y, 4, "softmax", C, tol=1e-6)
+    model = linear.fit(x, y, 4, "softmax", C, max_iter=2000, tol=1e-6)
     reference = LogisticRegression(C=C, tol=1e-8, max_iter=5000).fit(x.double().numpy(), y.numpy())
     assert model.converged
     np.testing.assert_allclose(model.weight.numpy(), reference.coef_, atol=2e-3)
@@ -55,7 +55,7 @@ def test_the_svm_is_scikit_learns_linear_svc(C: float, classes: int) -> None:
     (x, y), (test, _) = blobs(900, classes, 20, 0.4), blobs(400, classes, 20, 0.4, seed=1)
     x, test = features.standardise(x, test)
     y = torch.where(torch.arange(len(y)) % 5 == 0, 0, y)  # unbalanced, so that the intercept's penalty shows
-    model = linear.fit(x, y, classes, "squared_hinge", C, tol=1e-6)
+    model = linear.fit(x, y, classes, "squared_hinge", C, max_iter=2000, tol=1e-6)
     reference = LinearSVC(C=C, dual=False, tol=1e-9, max_iter=10000).fit(x.double().numpy(), y.numpy())
     coef, intercept = reference.coef_, reference.intercept_
     if classes == 2:  # liblinear solves the second of the two mirrored problems only
@@ -76,13 +76,13 @@ def test_ill_conditioned_features_need_few_iterations() -> None:
     x, y = blobs(600, 3, 30, 0.5)
     x[:, 1:] += 300 * x[:, :1]  # nearly collinear
     (x,) = features.standardise(x)
-    model = linear.fit(x, y, 3, "softmax", 1.0)
+    model = linear.fit(x, y, 3, "softmax", 1.0, max_iter=2000, tol=1e-4)
     assert model.converged and model.iterations < 150 and model.gradient <= 1e-4
 
 
 def test_a_solver_that_is_cut_off_says_so() -> None:
     x, y = blobs(300, 3, 10, 0.3)
-    model = linear.fit(x, y, 3, "softmax", max_iter=2)
+    model = linear.fit(x, y, 3, "softmax", 1.0, max_iter=2, tol=1e-4)
     assert not model.converged and model.iterations == 2 and model.gradient > 1e-4
 
 

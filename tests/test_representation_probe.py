@@ -14,11 +14,11 @@ from structgan.metrics import probe
 
 PROTOCOL = {
     "linear": {"C": 1.0, "max_iter": 2000, "tol": 1e-4},
-    "svm": {"C": 0.01, "max_iter": 2000},
-    "kmeans": {"n_init": 4},
+    "svm": {"C": 0.01, "max_iter": 2000, "tol": 1e-4},
+    "kmeans": {"n_init": 4, "max_iter": 300, "tol": 1e-4},
     "knn": {"k": 5, "temperature": 0.07},
     "few_labels": {"fractions": [0.01, 0.1]},
-    "map": {"points": 60, "kind": "tsne"},
+    "map": {"points": 60, "kind": "tsne", "perplexity": 30, "iterations": 500},
 }
 
 
@@ -65,13 +65,27 @@ def test_the_map_is_a_fixed_subset_of_test() -> None:
     found = probe.feature_map(x, y, ("a", "b", "c"), PROTOCOL["map"])
     assert len(found["points"]) == len(found["labels"]) == 60 and found["classes"] == ["a", "b", "c"]
     assert found == probe.feature_map(x, y, ("a", "b", "c"), PROTOCOL["map"])
-    assert len(probe.feature_map(x, y, ("a", "b", "c"), {"kind": "pca", "points": 500})["points"]) == 150
+    assert (
+        len(probe.feature_map(x, y, ("a", "b", "c"), {**PROTOCOL["map"], "kind": "pca", "points": 500})["points"])
+        == 150
+    )
     with pytest.raises(UserError, match="did you mean 'tsne'"):
-        probe.feature_map(x, y, ("a", "b", "c"), {"kind": "tsnee"})
+        probe.feature_map(x, y, ("a", "b", "c"), {**PROTOCOL["map"], "kind": "tsnee"})
 
 
 def test_too_few_samples_for_k_is_one_clear_line() -> None:
     x, y = blobs(20, 4, 5, 1.0)
     with pytest.raises(UserError, match=r"knn\.k is 21") as caught:
-        probe.evaluate(x, y, x, y, {**PROTOCOL, "knn": {"k": 21}})
+        probe.evaluate(x, y, x, y, {**PROTOCOL, "knn": {"k": 21, "temperature": 0.07}})
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("block", ["linear", "svm", "kmeans", "knn", "few_labels"])
+def test_a_value_that_the_configuration_does_not_give_is_no_value(block: str) -> None:
+    x, y = blobs(60, 3, 5, 2.0)
+    for key in PROTOCOL[block]:
+        given = {name: value for name, value in PROTOCOL[block].items() if name != key}
+        with pytest.raises(UserError, match=rf"evaluation\.{block}\.{key} is missing"):
+            probe.evaluate(x, y, x, y, {**PROTOCOL, block: given})
+    with pytest.raises(UserError, match=r"evaluation\.map\.points is missing"):
+        probe.feature_map(x, y, ("a", "b", "c"), {"kind": "pca"})

@@ -36,12 +36,12 @@ def test_affinities_have_the_asked_perplexity_against_a_literal_loop() -> None:
 
 def test_tsne_is_as_faithful_as_scikit_learns() -> None:
     x, y = blobs(200, 4, 10, 3.0)
-    mine = projection.tsne(x)
+    mine = projection.tsne(x, perplexity=30.0, iterations=500)
     reference = TSNE(init="pca", random_state=0).fit_transform(x.numpy())
     ours, theirs = (trustworthiness(x.numpy(), points) for points in (mine.numpy(), reference))
     assert ours >= theirs - 0.01
     assert torch.equal(neighbours_in_plane(mine, y), y)
-    assert torch.equal(mine, projection.tsne(x))
+    assert torch.equal(mine, projection.tsne(x, perplexity=30.0, iterations=500))
 
 
 def neighbours_in_plane(points: Tensor, y: Tensor) -> Tensor:
@@ -57,4 +57,6 @@ def test_principal_components_against_numpy() -> None:
     np.testing.assert_allclose(np.abs(scores), np.abs(expected), atol=1e-5)
     np.testing.assert_allclose(scores.var(axis=0), values[[-1, -2]], rtol=1e-6)
     assert projection.principal_components(torch.ones(5, 1), 2).shape == (5, 2)
-    assert torch.isfinite(projection.tsne(torch.ones(20, 3))).all()  # a collapsed encoder still has a figure
+    assert torch.isfinite(
+        projection.tsne(torch.ones(20, 3), perplexity=30.0, iterations=500)
+    ).all()  # a collapsed encoder still has a figure

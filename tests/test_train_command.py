@@ -79,7 +79,7 @@ def test_a_run_publishes_what_the_next_rules_read(finished):
     assert [images for _, images, _ in records] == [16 * step for step, *_ in records]
     env = files.read_json(finished / "env.json")
     assert (env["steps"], env["images"], env["device"], env["threads"]) == (STEPS, 16 * STEPS, "cpu", 1)
-    assert env["identity"] == config["identity"] and env["seconds"] > 0 and env["peak_memory_mb"] > 50
+    assert env["identity"] == config["identity"] and env["seconds"] > 0 and env["peak_host_memory_mb"] > 50
     assert env["images_per_second"] == pytest.approx(env["images"] / env["seconds"])
     assert env["versions"]["torch"] == torch.__version__.split("+")[0] and env["hardware"]["cpu"]
     assert env["dataset"]["content_hash"] and env["git"] == {"commit": None, "dirty": None}

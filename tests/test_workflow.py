@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -32,16 +34,20 @@ def copy_tree(target: Path) -> Path:
     return target
 
 
-def snakemake(tree: Path, *arguments: str, configs: tuple[str, ...] = TINY) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {
+def surroundings(tree: Path) -> dict[str, str]:
+    """The environment of a command on the copy of the tree."""
+    return os.environ | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(tree),
         "XDG_CACHE_HOME": str(tree / ".cache"),
     }
+
+
+def snakemake(tree: Path, *arguments: str, configs: tuple[str, ...] = TINY) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "snakemake", "--profile", "workflow/profiles/local", "--cores", "2"]
     command += ["--configfile", *configs] if configs else []
     return subprocess.run(
-        [*command, *arguments], cwd=tree, env=environment, capture_output=True, text=True, timeout=900
+        [*command, *arguments], cwd=tree, env=surroundings(tree), capture_output=True, text=True, timeout=900
     )
 
 
@@ -151,6 +157,28 @@ def test_a_retriggered_run_publishes_its_outputs_again_without_training(finished
     assert done.returncode == 0, done.stderr
     assert "resumed at step 6" in (tree / run / "train.log").read_text()
     assert {name: (tree / run / name).read_bytes() for name in before} == before
+
+
+def test_the_pages_commands_make_a_run_again_when_pasted(finished: Path, tmp_path: Path) -> None:
+    """First the Snakemake line, then the verbs one by one, each in a shell and where the run was taken away."""
+    tree = tmp_path / "tree"
+    shutil.copytree(finished, tree, symlinks=True)
+    page = (tree / "results/report/tiny.html").read_text()
+    blocks = [html.unescape(block) for block in re.findall(r"<pre><code>(.*?)</code></pre>", page, re.DOTALL)]
+    workflow, verbs = (block for block in blocks if "/random/none/" in block)
+    folder = tree / "results/runs/tiny/digits/random/none/base/seed=0"
+    whole = json.loads((folder / "probe.json").read_text())
+    for command in (workflow, verbs):
+        for path in folder.iterdir():
+            if path.name != "config.json":
+                path.unlink()
+        done = subprocess.run(
+            ["bash", "-ec", command], cwd=tree, env=surroundings(tree), capture_output=True, text=True, timeout=600
+        )
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        again = json.loads((folder / "probe.json").read_text())
+        assert {**again, "seconds": 0} == {**whole, "seconds": 0}
+    assert json.loads((folder / "env.json").read_text())["identity"] == whole["identity"]
 
 
 def test_the_papers_grid_is_planned(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from structgan.datasets.fetch import fetch
-from structgan.datasets.members import members
+from structgan.datasets.members import members, words
 from structgan.datasets.options import integer, text
 from structgan.datasets.pictures import scale
 from structgan.datasets.store import Parts, Split
@@ -78,7 +78,7 @@ def parse(archive: Path, layout: Layout) -> Parts:
             files[name.name] = content
     if layout.names not in files:
         raise UserError(f"{archive}: no file {layout.names} in it")
-    classes = tuple(files[layout.names].decode().split())
+    classes = words(archive, layout.names, files[layout.names])
     splits = []
     for pattern in (layout.train, layout.test):
         chosen = sorted(name for name in files if re.fullmatch(pattern, name))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import lzma
+import stat
 import tarfile
 import zipfile
 import zlib
@@ -40,6 +41,18 @@ def members(path: Path) -> Iterator[tuple[PurePosixPath, bytes | None]]:
         raise UserError(f"{path}: no archive, truncated or corrupted ({error})") from error
 
 
+def words(path: Path, name: str, content: bytes) -> tuple[str, ...]:
+    """The words of a member that is text: the names of classes.
+
+    Raises:
+        UserError: it is no text.
+    """
+    try:
+        return tuple(content.decode("utf-8").split())
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: {name} is not text ({error})") from error
+
+
 def _tar(path: Path) -> Iterator[tuple[str, bytes | None]]:
     with tarfile.open(path, "r|*") as archive:
         for member in archive:
@@ -56,4 +69,7 @@ def _zip(path: Path) -> Iterator[tuple[str, bytes | None]]:
         for member in archive.infolist():
             if member.flag_bits & 1:
                 raise UserError(f"{path}: member '{member.filename}' is encrypted")
+            kind = stat.S_IFMT(member.external_attr >> 16)  # 0 where the archive comes from a system without modes
+            if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+                raise UserError(f"{path}: member '{member.filename}' is a link or a device; only files are read")
             yield member.filename, None if member.is_dir() else archive.read(member)

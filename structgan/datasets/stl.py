@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from structgan.datasets.fetch import fetch
-from structgan.datasets.members import members
+from structgan.datasets.members import members, words
 from structgan.datasets.options import integer, text
 from structgan.datasets.pictures import scale
 from structgan.datasets.store import Parts, Split
@@ -58,7 +58,7 @@ def parse(archive: Path, size: int = SIDE) -> Parts:
         missing.remove(path.name)
         key = path.name.split("_")[0]
         if path.name == "class_names.txt":
-            classes = tuple(content.decode().split())
+            classes = words(archive, path.name, content)
         elif path.name.endswith("_X.bin"):
             images[key] = scale(_images(archive, path.name, content), size)
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 
 from structgan.metrics import extractor
 
+# torch-fidelity 0.4.0 loads weights with weights_only=False; with this, torch loads nothing but tensors, whoever asks
+os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
 EMBEDDED = "structgan-embedded"
 VERSION = f"torch-fidelity {torch_fidelity.__version__}"
 METRICS = {"fid": "fid", "is": "isc", "kid": "kid", "prc": "prc"}
@@ -86,7 +89,7 @@ def measure(
 
     Args:
         generated: Shape: (N, 3, H, W), uint8. reference: Shape: (M, 3, H, W), uint8.
-        settings: as ``fidelity.resolve`` returns them.
+        settings: as ``fidelity.check`` returns them.
         weights: file of the extractor, embedded or Inception as ``settings["extractor"]`` says.
     """
     name = EMBEDDED if settings["extractor"] == "embedded" else "inception-v3-compat"

@@ -41,9 +41,21 @@ class Probes:
         self.standard = features.standardise(self.train, self.test)
         self.sizes = {"split": "train→test", "n_train": len(train), "n_test": len(test)}
 
+    def asked(self, block: str, *keys: str) -> dict[str, Any]:
+        """The values of a block of the protocol.
+
+        Raises:
+            UserError: one is missing.
+        """
+        given = self.settings.get(block, {})
+        for key in keys:
+            if key not in given:
+                raise UserError(f"evaluation.{block}.{key} is missing (needed: {', '.join(keys)})")
+        return {key: given[key] for key in keys}
+
     def classifier(self, loss: linear.Loss, block: str, kept: Tensor | None = None) -> Scored:
         """A linear classifier on standardised features, fitted on the training samples ``kept`` (all by default)."""
-        settings = {"C": 1.0, "max_iter": 2000, "tol": 1e-4, **self.settings.get(block, {})}
+        settings = self.asked(block, "C", "max_iter", "tol")
         train, test = self.standard
         labels = self.train_labels
         if kept is not None:
@@ -61,7 +73,7 @@ class Probes:
             "n_train": len(labels),
             "normalisation": "standardised on train",
             "solver": SOLVER,
-            **{key: settings[key] for key in ("C", "max_iter", "tol")},
+            **settings,
         }
         return metrics, protocol
 
@@ -89,7 +101,7 @@ class Probes:
 
     def kmeans(self) -> Scored:
         """K-means with as many clusters as classes; clustering accuracy and mutual information on test."""
-        settings = {"n_init": 10, "max_iter": 300, "tol": 1e-4, **self.settings.get("kmeans", {})}
+        settings = self.asked("kmeans", "n_init", "max_iter", "tol")
         train, test, k = features.normalise(self.train), features.normalise(self.test), self.classes
         found = cluster.kmeans(train, k, settings["n_init"], self.seed, settings["max_iter"], settings["tol"])
         tables = [
@@ -115,13 +127,13 @@ class Probes:
             "solver": "Lloyd, k-means++ starts, least inertia on train",
             "matching": "Hungarian, on test (clustering accuracy); accuracy_matched_on_train: on train",
             "seed": self.seed,
-            **{key: settings[key] for key in ("n_init", "max_iter", "tol")},
+            **settings,
         }
         return metrics, protocol
 
     def knn(self) -> Scored:
         """Weighted nearest neighbours by cosine."""
-        settings = {"k": 20, "temperature": 0.07, **self.settings.get("knn", {})}
+        settings = self.asked("knn", "k", "temperature")
         k, temperature = settings["k"], settings["temperature"]
         if k > len(self.train):
             raise UserError(f"knn.k is {k}, but there are only {len(self.train)} training samples (allowed: 1 to that)")
@@ -144,6 +156,6 @@ class Probes:
             "kmeans": self.kmeans,
             "knn": self.knn,
         }
-        for fraction in self.settings.get("few_labels", {}).get("fractions", []):
+        for fraction in self.asked("few_labels", "fractions")["fractions"]:
             probes[f"linear_{100 * fraction:g}pct"] = partial(self.few_labels, fraction)
         return probes

@@ -84,7 +84,7 @@ def update(features: Tensor, index: Tensor, distance: Tensor, k: int) -> Tensor:
     return centres
 
 
-def lloyd(features: Tensor, centres: Tensor, max_iter: int = 300, tol: float = 1e-4) -> Clustering:
+def lloyd(features: Tensor, centres: Tensor, max_iter: int, tol: float) -> Clustering:
     """Lloyd's iterations from each of the given starts; the one with the least inertia is returned.
 
     A start is finished when its centres move by at most ``tol`` times the features' mean variance (sum of squares, as
@@ -112,7 +112,7 @@ def lloyd(features: Tensor, centres: Tensor, max_iter: int = 300, tol: float = 1
     )
 
 
-def kmeans(features: Tensor, k: int, starts: int, seed: int, max_iter: int = 300, tol: float = 1e-4) -> Clustering:
+def kmeans(features: Tensor, k: int, starts: int, seed: int, max_iter: int, tol: float) -> Clustering:
     """The best of ``starts`` runs of k-means from k-means++ seeds. Shape: features (N, D), float32.
 
     Raises:

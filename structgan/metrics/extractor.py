@@ -22,7 +22,7 @@ from structgan.models.classifier import Classifier
 from structgan.progress import Progress
 
 FORMAT = "structgan-extractor-1"
-DEFAULTS: dict[str, Any] = {"width": 32, "epochs": 10, "batch_size": 128, "lr": 5e-3, "seed": 0, "shift": 2}
+KEYS = ("width", "epochs", "batch_size", "lr", "seed", "shift")
 """width: channels; epochs over the train split; batch_size: images; lr: peak of AdamW's one-cycle schedule; shift:
 largest random translation in pixels (the only augmentation)."""
 
@@ -50,22 +50,25 @@ class Extractor:
     settings: Mapping[str, Any]
 
 
-def resolve(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings with the defaults filled in.
+def check(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings, checked.
 
     Raises:
-        UserError: an unknown key, or a value out of range.
+        UserError: an unknown or missing key, or a value out of range.
     """
     for key, value in settings.items():
-        if key not in DEFAULTS:
-            raise unknown("key", key, DEFAULTS, "extractor")
+        if key not in KEYS:
+            raise unknown("key", key, KEYS, "extractor")
         least = 0 if key in ("seed", "shift") else 1
         whole = isinstance(value, int) and not isinstance(value, bool) and value >= least
         if key != "lr" and not whole:
             raise UserError(f"extractor.{key}: {value!r} is not a whole number of at least {least}")
         if key == "lr" and not (isinstance(value, int | float) and value > 0):
             raise UserError(f"extractor.lr: {value!r} is not a positive number")
-    return {**DEFAULTS, **settings}
+    for key in KEYS:
+        if key not in settings:
+            raise UserError(f"extractor.{key} is missing (needed: {', '.join(KEYS)})")
+    return dict(settings)
 
 
 def train(
@@ -82,7 +85,7 @@ def train(
     from structgan import datasets, environment
 
     planned = protocol.read(protocol_file, "extractor")
-    resolved = resolve(planned["settings"].get("extractor", {}))
+    resolved = check(planned["settings"].get("extractor", {}))
     device = device or environment.best_device()
     dataset = datasets.load(data_file, device)
     with torch.random.fork_rng(devices=[]):

@@ -15,33 +15,26 @@ from structgan.errors import UserError, unknown
 from structgan.metrics import backend, extractor, inception, samples
 from structgan.metrics.described import dataset_record
 
-DEFAULTS: dict[str, Any] = {
-    "extractor": "embedded",
-    "weights": None,
-    "n_generated": 10000,
-    "n_reference": None,
-    "batch_size": 500,
-    "reference": "train",
-    "kid_subset_size": 1000,
-    "kid_subsets": 100,
-    "is_splits": 10,
-    "precision_recall_k": 3,
-    "metrics": ["fid", "is", "kid", "prc"],
-    "seed": 0,
-}
+KEYS = (
+    "extractor", "weights", "n_generated", "n_reference", "batch_size", "reference", "kid_subset_size", "kid_subsets",
+    "is_splits", "precision_recall_k", "metrics", "seed",
+)  # fmt: skip
 CHOICES = {"extractor": ("embedded", "inception"), "reference": ("train", "test")}
 
 
-def resolve(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The block "fidelity" of the protocol with defaults filled in.
+def check(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The block "fidelity" of the protocol, checked.
 
     Raises:
-        UserError: an unknown key, choice or metric, or a count that is not positive.
+        UserError: an unknown or missing key, an unknown choice or metric, or a count that is not positive.
     """
     for key in settings:
-        if key not in DEFAULTS:
-            raise unknown("key", key, DEFAULTS, "fidelity")
-    resolved = {**DEFAULTS, **settings}
+        if key not in KEYS:
+            raise unknown("key", key, KEYS, "fidelity")
+    for key in KEYS:
+        if key not in settings:
+            raise UserError(f"fidelity.{key} is missing (needed: {', '.join(KEYS)})")
+    resolved = dict(settings)
     for key, allowed in CHOICES.items():
         if resolved[key] not in allowed:
             raise unknown(key, str(resolved[key]), allowed, f"fidelity.{key}")
@@ -122,7 +115,7 @@ def pick_weights(
         raise UserError(
             f"{extractor_file}: was trained on another '{trained.dataset}' than this data file; train it again"
         )
-    if trained.settings != extractor.resolve(trained_as):
+    if trained.settings != extractor.check(trained_as):
         raise UserError(f"{extractor_file}: was trained with other settings than planned; train it again")
     about = {"extractor_test_accuracy": trained.test_accuracy, "resizer": "none"}
     return Path(extractor_file), {"extractor_sha256": trained.sha256, **about}
@@ -148,7 +141,7 @@ def run(
 
     begin = time.monotonic()
     folder, planned = Path(run_dir), protocol.read(protocol_file, "fidelity")
-    settings = resolve(planned["settings"].get("fidelity", {}))
+    settings = check(planned["settings"].get("fidelity", {}))
     dataset = datasets.load(data_file)
     weights, about = pick_weights(settings, extractor_file, dataset, planned["settings"].get("extractor", {}))
     split, reference = pick_reference(dataset, settings)

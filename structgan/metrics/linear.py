@@ -96,9 +96,9 @@ def fit(
     labels: Tensor,
     classes: int,
     loss: Loss,
-    C: float = 1.0,
-    max_iter: int = 2000,
-    tol: float = 1e-4,
+    C: float,
+    max_iter: int,
+    tol: float,
 ) -> LinearModel:
     """Minimise ½(‖W‖² + p‖b‖²) + C·Σᵢ loss(W xᵢ + b, yᵢ).
 

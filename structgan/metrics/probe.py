@@ -11,16 +11,17 @@ import torch
 from torch import Tensor
 
 from structgan import files, protocol
-from structgan.errors import unknown
+from structgan.errors import UserError, unknown
 from structgan.metrics import features, projection
 from structgan.metrics.battery import Probes
 from structgan.metrics.described import dataset_record
 from structgan.progress import Progress
 
-MAPS: dict[str, Callable[[Tensor], Tensor]] = {
-    "tsne": projection.tsne,
-    "pca": lambda points: projection.principal_components(points, 2).float(),
+MAPS: dict[str, Callable[[Tensor, Mapping[str, Any]], Tensor]] = {
+    "tsne": lambda points, settings: projection.tsne(points, settings["perplexity"], settings["iterations"]),
+    "pca": lambda points, settings: projection.principal_components(points, 2).float(),
 }
+MAP_KEYS = ("kind", "points", "perplexity", "iterations")
 
 
 def evaluate(
@@ -52,17 +53,21 @@ def feature_map(
     """The part "map" of probe.json: 2-D positions of a fixed random subset of the test features, unit length each.
 
     Args:
-        test: Shape: (N, D). labels: Shape: (N,). settings: the block "map": kind ("tsne" or "pca") and points.
+        test: Shape: (N, D). labels: Shape: (N,). settings: the block "map": kind ("tsne" or "pca"), points, and
+            of t-SNE perplexity and iterations.
 
     Raises:
-        UserError: an unknown kind.
+        UserError: an unknown kind, or a missing key.
     """
-    kind = settings.get("kind", "tsne")
+    for key in MAP_KEYS:
+        if key not in settings:
+            raise UserError(f"evaluation.map.{key} is missing (needed: {', '.join(MAP_KEYS)})")
+    kind = settings["kind"]
     if kind not in MAPS:
         raise unknown("map", kind, MAPS, "evaluation.map.kind")
     order = torch.randperm(len(test), generator=torch.Generator().manual_seed(seed))
-    kept = order[: settings.get("points", 1000)].sort().values.to(test.device)
-    points = MAPS[kind](features.normalise(test[kept])).cpu()
+    kept = order[: settings["points"]].sort().values.to(test.device)
+    points = MAPS[kind](features.normalise(test[kept]), settings).cpu()
     return {
         "kind": kind,
         "split": "test",
@@ -103,7 +108,7 @@ def run(run_dir: str | Path, data_file: str | Path, protocol_file: str | Path, d
         },
         "dataset": dataset_record(dataset),
         **result,
-        "map": feature_map(test, dataset.test.labels, dataset.classes, settings.get("map", {}), seed),
+        "map": feature_map(test, dataset.test.labels, dataset.classes, settings["map"], seed),
         "seconds": round(time.monotonic() - begin, 3),
     }
     files.write_json(folder / "probe.json", record)

@@ -53,7 +53,7 @@ def affinities(features: Tensor, perplexity: float) -> Tensor:
     return (p + p.T) / (2 * n)
 
 
-def tsne(features: Tensor, perplexity: float = 30.0, iterations: int = 500) -> Tensor:
+def tsne(features: Tensor, perplexity: float, iterations: int) -> Tensor:
     """Positions that minimise KL(P ‖ Q), Q the Student-t similarities of the positions.
 
     Gradient descent with momentum and per-entry gains, learning rate max(N / 48, 50), exaggeration 12 for the first 250

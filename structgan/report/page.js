@@ -63,6 +63,16 @@ document.addEventListener("click", (event) => {
   const title = document.createElement("h3");
   title.textContent = source.querySelector("summary").textContent;
   const copies = [...source.children].slice(1).map((child) => child.cloneNode(true));
-  drawer.lastElementChild.replaceChildren(title, ...copies);
+  const letters = new Set([...source.querySelectorAll('a[href^="#environment-"]')].map((each) => each.hash.slice(1)));
+  const environments = document.createElement("div");
+  environments.className = "protocol wide";
+  environments.append(...[...letters].map((id) => document.getElementById(id).cloneNode(true)));
+  const heading = document.createElement("h4");
+  heading.textContent = "Environment";
+  const parts = letters.size ? [heading, environments] : [];
+  drawer.lastElementChild.replaceChildren(title, ...copies, ...parts);
+  for (const each of drawer.querySelectorAll("[id]")) each.removeAttribute("id");
+  for (const each of drawer.querySelectorAll('a[href^="#environment-"]')) each.replaceWith(each.textContent);
   drawer.showModal();
+  drawer.scrollTop = 0;
 });

@@ -1,11 +1,12 @@
-"""Where each number comes from: its runs, seeds, identities, environments, settings, and the command that trains it."""
+"""Where each number comes from: its runs, identities, environments, settings, and the commands that make it again."""
 
 from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,13 @@ from structgan.report.markup import shown
 from structgan.report.records import SECTIONS, Group, Suite
 
 COLUMNS = (*PROBES, *GENERATION)
-SHARED = ("device", "precision", "threads", "versions", "hardware", "git")
+SHARED = ("device", "precision", "determinism", "threads", "processes", "versions", "hardware")
+BASE_CONFIG = "workflow/config/config.yaml"
+"""The Snakefile reads it by itself; the files on top of it are named on the command line."""
+PARTS = {"dataset": "Data set", "training": "Training", "method": "Method", "augmentation": "Augmentation"}
+
+Card = tuple[str, tuple[tuple[str, str], ...]]
+"""A title, and keys with their values in words."""
 
 
 @dataclass(frozen=True)
@@ -26,10 +33,12 @@ class Source:
     Attributes:
         anchor: its id on the page.
         title: its configuration in words.
-        runs: per seed: seed, folder, identity, states, numbers in words, seconds, images per second,
-            memory, environment.
-        settings: the resolved settings as indented JSON; empty where there is no config.json.
-        command: the line that trains it again.
+        runs: per seed: seed, folder, identity, states, numbers in words, when and where it was trained, seconds,
+            images per second, memory, submissions, environment, commit, and whether the tree differed from it.
+        settings: the resolved settings as cards; empty where there is no config.json.
+        commit: what every run was trained from, if it is one and no tree differed from it.
+        workflow: the line that makes every file of the runs, from the data on.
+        verbs: the lines of the first seed's own steps, for a suite that is planned and whose data are prepared.
     """
 
     anchor: str
@@ -37,8 +46,11 @@ class Source:
     title: str
     done: int
     runs: tuple[Mapping[str, str], ...]
-    settings: str
-    command: str
+    settings: tuple[Card, ...]
+    commit: str
+    workflow: str
+    verbs: str
+    environments: tuple[str, ...]
 
 
 def gather(suite: Suite) -> tuple[list[Source], list[tuple[str, dict[str, str]]]]:
@@ -48,14 +60,25 @@ def gather(suite: Suite) -> tuple[list[Source], list[tuple[str, dict[str, str]]]
     for number, group in enumerate(entry for entry in suite.ordered if entry in suite.groups):
         rows = suite.groups[group]
         runs = tuple(_run(suite, row, letters) for row in rows)
-        first = {key: suite.lists[key][rows[0]] for key in ("folder", "run")}
-        config = _optional(Path(str(first["folder"])) / "config.json")
-        settings = json.dumps(config["settings"], indent=2, ensure_ascii=False) if config.get("settings") else ""
-        data = f"data/prepared/{group.dataset}.safetensors"
-        command = f"python -m structgan train --run {shlex.quote(str(first['run']))} --data {shlex.quote(data)}"
+        config = _optional(Path(str(suite.lists["folder"][rows[0]])) / "config.json")
+        commits = {entry["commit"] for entry in runs if entry["state"] != "missing"}
+        clean = len(commits) == 1 and not any(entry["dirty"] for entry in runs)
         words = ", ".join(suite.title(kind, key) for kind, key in zip(SECTIONS, group, strict=True))
         done = sum(1 for entry in runs if entry["state"] not in ("missing", "stale, left out"))
-        sources.append(Source(f"source-{number}", group, words, done, runs, settings, command))
+        sources.append(
+            Source(
+                anchor=f"source-{number}",
+                group=group,
+                title=words,
+                done=done,
+                runs=runs,
+                settings=_settings(config.get("settings")),
+                commit=next(iter(commits)) if clean else "",
+                workflow=_workflow(suite, rows),
+                verbs=_verbs(suite, rows[0]),
+                environments=tuple(sorted({entry["environment"] for entry in runs} - {DASH})),
+            )
+        )
     environments = [(letter, _words(json.loads(text))) for text, letter in letters.items()]
     return sources, environments
 
@@ -72,6 +95,9 @@ def _run(suite: Suite, row: int, letters: dict[str, str]) -> dict[str, str]:
     state = str(entry["probe"])
     if "stale" in (entry["probe"], entry["fidelity"]):
         state = "stale, counted" if suite.include_stale else "stale, left out"
+    submissions = environment.get("submissions") or [{}]
+    tree = environment.get("git") or {}
+    gpu = environment.get("peak_gpu_memory_mb")
     found = {
         "seed": str(entry["seed"]),
         "run": str(entry["run"]),
@@ -79,9 +105,14 @@ def _run(suite: Suite, row: int, letters: dict[str, str]) -> dict[str, str]:
         "state": state,
         "encoder": str(encoder.get("sha256", "")),
         "environment": letter,
+        "commit": str(tree.get("commit") or ""),
+        "dirty": "dirty" if tree.get("dirty") else "",
+        "started": _when(submissions[0].get("started")),
+        "host": ", ".join(dict.fromkeys(str(each["host"]) for each in submissions if each.get("host"))) or DASH,
+        "submissions": str(len(submissions)) if environment else DASH,
         "seconds": _plain(environment.get("seconds"), ".0f"),
         "images_per_second": _plain(environment.get("images_per_second"), ".0f"),
-        "memory": _plain(environment.get("peak_memory_mb"), ".0f"),
+        "memory": _plain(environment.get("peak_host_memory_mb") if gpu is None else gpu, ".0f"),
     }
     for column in COLUMNS:
         value = entry[column.key]
@@ -89,10 +120,60 @@ def _run(suite: Suite, row: int, letters: dict[str, str]) -> dict[str, str]:
     return found
 
 
+def _workflow(suite: Suite, rows: list[int]) -> str:
+    """The Snakemake line whose targets are the numbers of these runs."""
+    files = [str(file) for file in suite.plan.get("configfiles", []) if file != BASE_CONFIG]
+    results = ["probe.json"] + ["fidelity.json"] * suite.samples(suite.lists["method"][rows[0]])
+    targets = [f"{suite.lists['run'][row]}/{name}" for row in rows for name in results]
+    command = ["snakemake", "--profile", "workflow/profiles/local", *(["--configfile", *files] if files else [])]
+    return shlex.join([*command, "--", *targets])
+
+
+def _verbs(suite: Suite, row: int) -> str:
+    """One line each for training, probing and, where it samples, measuring the images of one run."""
+    dataset, run = suite.lists["dataset"][row], str(suite.lists["run"][row])
+    root = f"results/runs/{suite.plan['suite']}"
+    given = ["--run", run, "--data", f"data/prepared/{dataset}.safetensors"]
+    measured = [*given, "--protocol", f"{root}/protocol.json"]
+    lines = [["train", *given], ["probe", *measured]]
+    if suite.samples(suite.lists["method"][row]):
+        embedded = suite.plan.get("protocol", {}).get("fidelity", {}).get("extractor") == "embedded"
+        extractor = ["--extractor", f"{root}/{dataset}/extractor.safetensors"] if embedded else []
+        lines.append(["fidelity", *measured, *extractor])
+    return "\n".join(shlex.join(["python", "-m", "structgan", *line]) for line in lines)
+
+
+def _settings(settings: Any) -> tuple[Card, ...]:
+    """Resolved settings as cards, one for each mapping that holds values: Training, Method: optimiser.generator, …"""
+    if not isinstance(settings, Mapping):
+        return ()
+    return tuple(card for part, values in settings.items() for card in _cards(PARTS.get(part, str(part)), values))
+
+
+def _cards(title: str, values: Any) -> Iterator[Card]:
+    inner = {key: value for key, value in values.items() if isinstance(value, Mapping)}
+    own = {key: value for key, value in values.items() if key not in inner}
+    if own:
+        yield title, tuple((key, _value(value)) for key, value in own.items())
+    for key, value in inner.items():
+        yield from _cards(f"{title}.{key}" if ": " in title else f"{title}: {key}", value)
+
+
+def _value(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _when(seconds: Any) -> str:
+    """A Unix time as date and minute, UTC."""
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M}" if isinstance(seconds, int | float) else DASH
+
+
 def totals(suite: Suite) -> dict[str, str]:
-    """Runs done and planned, seeds, and hours of training on record."""
-    seconds = [_optional(Path(str(folder)) / "env.json").get("seconds") for folder in suite.frame["folder"]]
+    """Runs done and planned, seeds, hours of training; runs that are stale, and runs of a tree that no commit holds."""
+    environments = [_optional(Path(str(folder)) / "env.json") for folder in suite.frame["folder"]]
+    seconds = [environment.get("seconds") for environment in environments]
     spent = sum(value for value in seconds if isinstance(value, int | float))
+    dirty = sum(bool((environment.get("git") or {}).get("dirty")) for environment in environments)
     counted = ["finished", "stale"] if suite.include_stale else ["finished"]
     done = int(suite.frame["probe"].isin(counted).sum())
     took = f"{spent / 3600:.1f} h" if spent >= 5400 else f"{spent / 60:.0f} min"
@@ -102,6 +183,7 @@ def totals(suite: Suite) -> dict[str, str]:
         "seeds": str(suite.frame["seed"].nunique()),
         "training": took,
         "stale": str(stale) if stale else "",
+        "dirty": str(dirty) if dirty else "",
     }
 
 
@@ -123,7 +205,12 @@ def _words(environment: Mapping[str, Any]) -> dict[str, str]:
     told = {}
     for key, value in environment.items():
         if isinstance(value, Mapping):
-            told[key] = ", ".join(f"{name} {entry}" for name, entry in value.items() if entry not in (None, "", False))
+            pairs = ((name.replace("_", " "), entry) for name, entry in value.items() if entry not in (None, ""))
+            told[key] = ", ".join(f"{name} {_yes_no(entry)}" for name, entry in pairs)
         else:
             told[key] = str(value)
-    return told
+    return {key: words for key, words in told.items() if words}
+
+
+def _yes_no(value: Any) -> str:
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)

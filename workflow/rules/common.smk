@@ -1,4 +1,5 @@
 # Functions only: the plan of the suite, and which files it asks for.
+import re
 import sys
 from pathlib import Path
 
@@ -48,7 +49,7 @@ FIGURES = ["augmentation", "ablation", "training", "samples", "features"]
 
 def alternatives(names):
     """A wildcard constraint that matches exactly these names."""
-    return "|".join(sorted(names))
+    return "|".join(re.escape(name) for name in sorted(names))
 
 
 wildcard_constraints:

@@ -1,0 +1,165 @@
+"""What env.json says of where a run was trained: its submissions, its energy, and the state of the tree."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+
+import pytest
+import torch
+
+from structgan import environment, files, train
+
+
+def test_a_description_is_json_and_names_what_numbers_depend_on():
+    found = environment.describe("cpu")
+    assert found == json.loads(json.dumps(found, allow_nan=False))
+    assert found["versions"]["torch"] == torch.__version__.split("+")[0]
+    assert {"python", "numpy", "torchvision"} <= set(found["versions"]) and "cuda" not in found["versions"]
+    assert found["hardware"]["cores"] >= 1 and found["hardware"]["gpu"] is None and found["hardware"]["gpus"] == 0
+    assert found["threads"] == torch.get_num_threads() and found["processes"] == 1
+
+
+def test_precision_and_determinism_are_those_in_force(monkeypatch):
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
+    torch.use_deterministic_algorithms(True)
+    torch.set_float32_matmul_precision("high")
+    try:
+        found = environment.describe("cpu")
+    finally:
+        torch.use_deterministic_algorithms(False)
+        torch.set_float32_matmul_precision("highest")
+    assert found["precision"]["matmul"] == "high" and found["precision"]["tf32_matmul"] is True
+    assert found["determinism"] == {
+        "deterministic_algorithms": True,
+        "cudnn_deterministic": False,
+        "cudnn_benchmark": True,
+        "cublas_workspace": ":4096:8",
+    }
+    assert environment.describe("cpu")["precision"]["tf32_matmul"] is False
+
+
+def test_a_run_finished_over_two_submissions_keeps_both(make_run, digits, monkeypatch):
+    """Four steps under one job, two under another, then a third that finds nothing to do and leaves no trace."""
+    folder = make_run("simclr", steps=6)
+    for job, until in (("11", 4), ("12", 6), ("13", 6)):
+        monkeypatch.setenv("SLURM_JOB_ID", job)
+        run = train.Run(folder, digits, "cpu")
+        run.resume()
+        run.training = {**run.training, "steps": until}
+        run.fit()
+        if until == 6:
+            run.publish()
+    env = files.read_json(folder / "env.json")
+    entries = env["submissions"]
+    assert [(entry["job"], entry["steps"]) for entry in entries] == [("11", 4), ("12", 2)]
+    assert sum(entry["seconds"] for entry in entries) == pytest.approx(env["seconds"])
+    assert entries[0]["started"] <= entries[1]["started"] and all(entry["host"] for entry in entries)
+    assert all(entry["versions"] == env["versions"] for entry in entries)
+    assert env["peak_host_memory_mb"] == max(entry["peak_host_memory_mb"] for entry in entries) > 50
+    assert env["peak_gpu_memory_mb"] is None
+
+
+def test_a_run_without_training_has_one_entry(make_run, digits):
+    folder = make_run("random", steps=0)
+    train.run(folder, digits)
+    env = files.read_json(folder / "env.json")
+    assert [(entry["steps"], entry["seconds"]) for entry in env["submissions"]] == [(0, 0.0)]
+
+
+def counters(root, *values):
+    """A powercap folder as the kernel lays it out: two packages, the first with a domain inside that counts again."""
+    for name, value in zip(("intel-rapl:0", "intel-rapl:1", "intel-rapl:0:0"), (*values, 10**9), strict=True):
+        (root / name).mkdir(exist_ok=True)
+        (root / name / "energy_uj").write_text(f"{value}\n")
+        (root / name / "max_energy_range_uj").write_text("1000000000\n")
+
+
+def test_energy_is_the_sum_of_the_packages_and_sees_a_wrap(tmp_path):
+    counters(tmp_path, 998_000_000, 5_000_000)
+    meter = environment.CpuEnergy(tmp_path)
+    assert meter.joules() == 0.0
+    counters(tmp_path, 999_000_000, 5_500_000)
+    assert meter.joules() == 1.5
+    counters(tmp_path, 1_000_000, 5_500_000)
+    assert meter.joules() == 3.5
+
+
+def test_energy_that_cannot_be_read_is_null(tmp_path):
+    assert environment.CpuEnergy(tmp_path / "none").joules() is None
+    counters(tmp_path, 1, 2)
+    (tmp_path / "intel-rapl:1/energy_uj").write_text("")
+    assert environment.CpuEnergy(tmp_path).joules() is None
+
+
+@pytest.fixture
+def repository(tmp_path, copy_tree, command):
+    """A copy of the tree under git, and what its code says of it."""
+    root = copy_tree(tmp_path / "repository")
+    identity = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+
+    def git(*arguments, cwd=root):
+        return subprocess.run(["git", *identity, *arguments], cwd=cwd, check=True, capture_output=True, text=True)
+
+    def told(**extra):
+        code = "import json; from structgan import environment; print(json.dumps(environment.git()))"
+        done = command(
+            "-c", code, cwd=tmp_path, root=root, before=["env", *(f"{key}={value}" for key, value in extra.items())]
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    git("init", "--quiet")
+    (root / ".gitignore").write_text("__pycache__/\n")
+    git("add", ".")
+    git("commit", "--quiet", "--message", "first")
+    return root, git, told
+
+
+def test_the_commit_is_told_and_whether_sources_differ_from_it(repository):
+    root, git, told = repository
+    commit = git("rev-parse", "HEAD").stdout.strip()
+    assert told() == {"commit": commit, "dirty": False}
+    (root / "results").mkdir()
+    (root / "results/table.csv").write_text("1")
+    assert told()["dirty"] is False
+    edited = root / "structgan/losses/cluster.py"
+    edited.write_text(edited.read_text() + "\n# a comment\n")
+    assert told() == {"commit": commit, "dirty": True}
+    git("checkout", "--", ".")
+    (root / "baselines/mine.py").write_text("")
+    assert told()["dirty"] is True
+
+
+def test_git_that_is_missing_fails_or_belongs_to_somebody_else_gives_null(repository, tmp_path):
+    root, git, told = repository
+    null = {"commit": None, "dirty": None}
+    assert told(PATH="/nowhere") == null
+    shutil.rmtree(root / ".git")
+    assert told() == null
+    git("init", "--quiet", cwd=tmp_path)
+    assert told() == null
+
+
+def test_a_lock_of_another_git_is_no_hindrance(repository):
+    root, _, told = repository
+    (root / ".git/index.lock").touch()
+    os.utime(root / "structgan/train.py")
+    assert told()["dirty"] is False
+
+
+def test_the_commit_is_not_part_of_a_runs_identity(repository, tmp_path, command):
+    root, git, _ = repository
+
+    def identities():
+        done = command("-m", "structgan", "configure", cwd=tmp_path, root=root)
+        assert done.returncode == 0, done.stderr
+        plan = files.read_json(tmp_path / "results/runs/paper/plan.json")
+        return [cell["identity"] for cell in plan["cells"]]
+
+    before = identities()
+    git("commit", "--quiet", "--allow-empty", "--message", "second")
+    assert identities() == before and len(before) > 100
