@@ -1,0 +1,54 @@
+"""A scratch copy of the repository, and Snakemake on it as a user would call it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+PARTS = ("Snakefile", "structgan", "baselines", "workflow", "tests", "pyproject.toml", "slurm")
+CONFIGS = ("workflow/config/demo.yaml", "tests/tiny.yaml")
+
+
+@dataclass
+class Tree:
+    """A copy of the repository."""
+
+    root: Path
+
+    def start(self, *arguments: str, config: str, log: str = "snakemake.log", **environment: str) -> subprocess.Popen[str]:
+        """Snakemake on this copy as a user would call it, in the background, its messages in a file."""
+        values = os.environ | environment | {
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "PYTHONPATH": str(self.root),
+            "XDG_CACHE_HOME": str(self.root / ".cache"),
+            "OMP_NUM_THREADS": "1",
+        }  # fmt: skip
+        command = ["snakemake", *arguments, "--configfile", *CONFIGS, config]
+        with open(self.root / log, "w") as out:
+            return subprocess.Popen(command, cwd=self.root, env=values, stdout=out, stderr=out, text=True)
+
+    def run(self, *arguments: str, config: str, timeout: float = 600, **environment: str) -> str:
+        """The same to its end, which must be a good one; its messages."""
+        with self.start(*arguments, config=config, **environment) as process:
+            try:
+                process.wait(timeout)
+            finally:
+                process.terminate()
+        messages = (self.root / "snakemake.log").read_text()
+        assert process.returncode == 0, messages[-6000:]
+        return messages
+
+
+def copy(to: Path) -> Tree:
+    """Copy what a run needs; the link ``slurm`` stays a link."""
+    for part in PARTS:
+        if (ROOT / part).is_dir() and not (ROOT / part).is_symlink():
+            shutil.copytree(ROOT / part, to / part, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy2(ROOT / part, to / part, follow_symlinks=False)
+    return Tree(to)
