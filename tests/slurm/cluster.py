@@ -1,8 +1,8 @@
 """A real Slurm on this machine for the time of a test: one node, two fake GPUs, partitions ``cpu`` and ``gpu``.
 
 Keys, sockets, state and logs lie in one temporary folder. Only the configuration must be found at a fixed place, since
-Snakemake's plug-in drops SLURM_CONF: two links in /etc/slurm, made where nothing else is, gone when the cluster stops. The
-daemons end with the process that started them, even one that is killed.
+Snakemake's plug-in drops SLURM_CONF: two links in /etc/slurm, made where nothing else is, gone when the cluster stops.
+The daemons end with the process that started them, even one that is killed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 CONFIGURATION = Path("/etc/slurm")
 PREFIX = "structgan-slurm-"
 NODE = "node"
-CPUS, MEMORY_MB, GPUS = 4, 16000, 2
+CPUS, MEMORY_MB, GPUS = 8, 16000, 2
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scontrol", "scancel", "setpriv")
 
 SLURM_CONF = """

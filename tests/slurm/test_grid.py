@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 
 import pytest
-
 from cluster import Cluster
 from trees import Tree
 

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cluster import NODE, Cluster, call, wait
-from trees import Tree
+from trees import Tree, end
 
 CONFIG = "tests/slurm/preempted.yaml"
-RUNS = "results/runs/preempted/digits/slow/simclr/base"
-WAYS = ("cancelled", "terminated", "requeued", "out of time", "left alone")
+RUNS = "results/runs/preempted/digits/slow/none/base"
+WAYS = {
+    "cancelled": ("scancel", "JOB"),
+    "terminated": ("scancel", "--signal=TERM", "JOB"),
+    "requeued": ("scontrol", "requeue", "JOB"),
+    "out of time": ("scontrol", "update", "JobId=JOB", "TimeLimit=1"),
+    "left alone": (),
+}
 SLOW = '''
 """SimCLR that takes its time, as much as the environment says; the numbers are the same."""
 
@@ -33,43 +39,48 @@ class Slow(SimCLR):
 
 
 def run_of(tree: Tree, way: str) -> Path:
-    return tree.root / RUNS / f"seed={WAYS.index(way)}"
+    return tree.root / RUNS / f"seed={list(WAYS).index(way)}"
 
 
 def targets() -> list[str]:
     return [f"{RUNS}/seed={seed}/encoder.safetensors" for seed in range(len(WAYS))]
 
 
-class Story:
-    """The cluster's jobs of the five runs."""
+def progress(tree: Tree, way: str) -> dict[str, Any]:
+    """What the training process last said of itself."""
+    path = run_of(tree, way) / "progress.json"
+    return json.loads(path.read_text()) if path.exists() else {"state": None, "step": 0}
 
-    def __init__(self, slurm: Cluster, tree: Tree) -> None:
-        self.slurm, self.tree = slurm, tree
 
-    def job(self, way: str, state: str = "running") -> str | None:
-        """The job that trains a run now."""
-        end = f"_{WAYS.index(way)}"
-        jobs = self.slurm.jobs(state).items()
-        return next((number for number, what in jobs if what.startswith("rule_train") and what.endswith(end)), None)
+def job_of(slurm: Cluster, way: str) -> str:
+    """The job that trains a run now."""
+    end = f"_{list(WAYS).index(way)}"
+    found = [number for number, what in slurm.jobs("running").items() if what.endswith(end)]
+    assert len(found) == 1, (way, slurm.jobs("all"))
+    return found[0]
 
-    def interrupt(self) -> None:
-        """Each run in its own way, once it has a state to go on from; then all at once lose their node."""
-        for way in WAYS:
-            wait(lambda way=way: (run_of(self.tree, way) / "state.safetensors").exists(), 120, f"{way}: state")
-        call("scancel", self.need("cancelled"))
-        call("scancel", "--signal=TERM", self.need("terminated"))
-        call("scontrol", "requeue", self.need("requeued"))
-        call("scontrol", "update", f"JobId={self.need('out of time')}", "TimeLimit=1")
 
-    def lose_node(self) -> None:
-        call("scontrol", "update", f"NodeName={NODE}", "State=DOWN", "Reason=test")
-        wait(lambda: not self.slurm.jobs("running,completing"), 60, "no job runs on a node that is down")
-        call("scontrol", "update", f"NodeName={NODE}", "State=RESUME")
+def interrupt(slurm: Cluster, tree: Tree) -> dict[str, dict[str, Any]]:
+    """End each run in its own way in the middle of its training; then take the node away from all at once.
 
-    def need(self, way: str) -> str:
-        number = self.job(way)
-        assert number is not None, (way, self.slurm.jobs("all"))
-        return number
+    Returns:
+        What each training process said when it had ended.
+    """
+    said = {}
+    for way, command in WAYS.items():
+        wait(lambda way=way: progress(tree, way)["step"] >= 3, 120, f"{way}: trains")
+        if command:
+            call(*(word.replace("JOB", job_of(slurm, way)) for word in command))
+    for way in WAYS:
+        if WAYS[way]:
+            wait(lambda way=way: progress(tree, way)["state"] == "stopped", 90, f"{way}: saved and stopped")
+            said[way] = progress(tree, way)
+            print(way, said[way])
+    wait(lambda: len(slurm.jobs("running")) == len(WAYS), 120, "all train again")
+    call("scontrol", "update", f"NodeName={NODE}", "State=DOWN", "Reason=test")
+    wait(lambda: not slurm.jobs("running,completing"), 60, "no job runs on a node that is down")
+    call("scontrol", "update", f"NodeName={NODE}", "State=RESUME")
+    return said
 
 
 @pytest.fixture(scope="module")
@@ -84,25 +95,22 @@ def tree(scratch: Tree) -> Tree:
 
 
 @pytest.fixture(scope="module")
-def story(slurm: Cluster, tree: Tree) -> Story:
-    story = Story(slurm, tree)
+def said(slurm: Cluster, tree: Tree) -> dict[str, dict[str, Any]]:
+    """The whole story: five trainings start, are interrupted, and end; what they said when they were interrupted."""
     intervals = ("--slurm-init-seconds-before-status-checks", "3")
-    with tree.start("--profile", "slurm", *intervals, *targets(), config=CONFIG, SLOW="0.15") as process:
+    with tree.start("--profile", "slurm", *intervals, *targets(), config=CONFIG, SLOW="0.5") as process:
         try:
-            story.interrupt()
-            time.sleep(30)
-            story.lose_node()
+            said = interrupt(slurm, tree)
             process.wait(240)
         finally:
-            process.terminate()
-    messages = (tree.root / "snakemake.log").read_text()
-    assert process.returncode == 0, messages[-6000:]
-    return story
+            end(process)
+    assert process.returncode == 0, tree.messages()[-6000:]
+    return said
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_run_ends_as_if_it_had_not_been_interrupted(story: Story, way: str) -> None:
-    run, untouched = run_of(story.tree, way), story.tree.root / "untouched" / way
+def test_a_run_ends_as_if_it_had_not_been_interrupted(said: dict[str, dict[str, Any]], tree: Tree, way: str) -> None:
+    run, untouched = run_of(tree, way), tree.root / "untouched" / way
     assert (run / "encoder.safetensors").read_bytes() == (untouched / "encoder.safetensors").read_bytes()
     records = [json.loads((folder / "history.json").read_text())["records"] for folder in (run, untouched)]
     losses = [[(record["step"], record["losses"]) for record in history] for history in records]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = ("Snakefile", "structgan", "baselines", "workflow", "tests", "pyproject.toml", "slurm")
+LOG = "snakemake.log"
 CONFIGS = ("workflow/config/demo.yaml", "tests/tiny.yaml")
 
 
@@ -20,7 +22,7 @@ class Tree:
 
     root: Path
 
-    def start(self, *arguments: str, config: str, log: str = "snakemake.log", **environment: str) -> subprocess.Popen[str]:
+    def start(self, *arguments: str, config: str, **environment: str) -> subprocess.Popen[str]:
         """Snakemake on this copy as a user would call it, in the background, its messages in a file."""
         values = os.environ | environment | {
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
@@ -29,7 +31,7 @@ class Tree:
             "OMP_NUM_THREADS": "1",
         }  # fmt: skip
         command = ["snakemake", *arguments, "--configfile", *CONFIGS, config]
-        with open(self.root / log, "w") as out:
+        with open(self.root / LOG, "w") as out:
             return subprocess.Popen(command, cwd=self.root, env=values, stdout=out, stderr=out, text=True)
 
     def run(self, *arguments: str, config: str, timeout: float = 600, **environment: str) -> str:
@@ -38,10 +40,23 @@ class Tree:
             try:
                 process.wait(timeout)
             finally:
-                process.terminate()
-        messages = (self.root / "snakemake.log").read_text()
-        assert process.returncode == 0, messages[-6000:]
-        return messages
+                end(process)
+        assert process.returncode == 0, self.messages()[-6000:]
+        return self.messages()
+
+    def messages(self) -> str:
+        """What the last call said."""
+        return (self.root / LOG).read_text()
+
+
+def end(process: subprocess.Popen[str]) -> None:
+    """End Snakemake, which on Ctrl-C cancels its jobs, where it has not ended by itself."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(60)
+        except subprocess.TimeoutExpired:
+            process.kill()
 
 
 def copy(to: Path) -> Tree:
