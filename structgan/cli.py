@@ -90,7 +90,7 @@ def train(run: Path, data: Path, device: str, fresh: bool) -> None:
     trains it from the first step. Through Snakemake: STRUCTGAN_FRESH=1 snakemake --forcerun train train_generative. An
     unfinished run goes on either way, so that retries get further.
 
-    SIGTERM, SIGUSR1 and SIGINT finish the step, save and end with exit code 75; a second signal ends at once. A second
+    SIGTERM, SIGUSR1 and SIGINT finish the step, save and end with exit code 75; a second SIGINT ends at once. A second
     process on the same run waits up to a minute for the first to end.
     """
     device = resolve_device(device)

@@ -2,8 +2,9 @@
 
 SIGTERM comes before SIGKILL on a time limit, a preemption or a cancelled job, SIGUSR1 where the submission asks for an
 early warning (``--signal=USR1@120``), SIGINT from a keyboard. Before the first step there is nothing to save, and a
-signal ends the process at the next line of Python. A second signal ends it at once, whatever it is doing; files are
-only ever replaced whole.
+signal ends the process at the next line of Python. A second SIGINT ends it at once, whatever it is doing; files are only
+ever replaced whole. Another SIGTERM does not: where a time limit was cut short, Slurm sends SIGUSR1 and SIGTERM together,
+and SIGKILL after them is its own second word.
 
 A step in progress is never given up: half of its updates cannot be undone, so that the state would be no step's. Where
 a step is long (a large network on a CPU), the time between SIGTERM and SIGKILL (Slurm's KillWait) or the warning time
@@ -35,7 +36,7 @@ class Stopped(SystemExit):
 class Preemption:
     """Listens for ``SIGNALS`` while it is entered; must be entered in the main thread.
 
-    A thread reads the signals' numbers as they come, so that the second one is heard while the first still waits for
+    A thread reads the signals' numbers as they come, so that a second one is heard while the first still waits for
     an operation of PyTorch to end.
     """
 
@@ -77,11 +78,11 @@ class Preemption:
             raise Stopped(f"{self.reason} before the first step")
 
     def _watch(self) -> None:
-        """End the process on a second signal; a zero byte, which is no signal's number, ends the thread."""
-        heard = 0
+        """End the process on a second SIGINT; a zero byte, which is no signal's number, ends the thread."""
+        interrupts = 0
         while number := os.read(self._reader, 1)[0]:
-            heard += 1
-            if heard == 2:
+            interrupts += number == signal.SIGINT
+            if interrupts == 2:
                 os._exit(128 + number)
-            words = "finishing the step and saving; a second signal ends the process at once"
+            words = "finishing the step and saving; a second Ctrl-C ends the process at once"
             print(f"{signal.Signals(number).name}: {words}", file=sys.stderr, flush=True)

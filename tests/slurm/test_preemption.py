@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,16 @@ WAYS = {
     "terminated": ("scancel", "--signal=TERM", "JOB"),
     "requeued": ("scontrol", "requeue", "JOB"),
     "out of time": ("scontrol", "update", "JobId=JOB", "TimeLimit=1"),
-    "left alone": (),
 }
+TRAIN = """
+import sys
+from pathlib import Path
+
+from structgan import train
+
+for run in sys.argv[1:]:
+    train.run(Path(run), Path("data/prepared/digits.safetensors"))
+"""
 SLOW = '''
 """SimCLR that takes its time, as much as the environment says; the numbers are the same."""
 
@@ -42,10 +51,6 @@ def run_of(tree: Tree, way: str) -> Path:
     return tree.root / RUNS / f"seed={list(WAYS).index(way)}"
 
 
-def targets() -> list[str]:
-    return [f"{RUNS}/seed={seed}/encoder.safetensors" for seed in range(len(WAYS))]
-
-
 def progress(tree: Tree, way: str) -> dict[str, Any]:
     """What the training process last said of itself."""
     path = run_of(tree, way) / "progress.json"
@@ -60,46 +65,51 @@ def job_of(slurm: Cluster, way: str) -> str:
     return found[0]
 
 
+def lose_node(slurm: Cluster, tree: Tree) -> None:
+    """Take the node away from all trainings at once, and give it back."""
+    wait(lambda: all(progress(tree, way)["step"] >= 3 for way in WAYS), 180, "all train")
+    call("scontrol", "update", f"NodeName={NODE}", "State=DOWN", "Reason=test")
+    wait(lambda: not slurm.jobs("running,completing"), 60, "no job runs on a node that is down")
+    call("scontrol", "update", f"NodeName={NODE}", "State=RESUME")
+
+
 def interrupt(slurm: Cluster, tree: Tree) -> dict[str, dict[str, Any]]:
-    """End each run in its own way in the middle of its training; then take the node away from all at once.
+    """End each run in its own way in the middle of its training.
 
     Returns:
         What each training process said when it had ended.
     """
-    said = {}
+    before = {way: progress(tree, way) for way in WAYS}
+    wait(lambda: all(progress(tree, way)["step"] >= before[way]["step"] + 3 for way in WAYS), 180, "all train again")
     for way, command in WAYS.items():
-        wait(lambda way=way: progress(tree, way)["step"] >= 3, 120, f"{way}: trains")
-        if command:
-            call(*(word.replace("JOB", job_of(slurm, way)) for word in command))
-    for way in WAYS:
-        if WAYS[way]:
-            wait(lambda way=way: progress(tree, way)["state"] == "stopped", 90, f"{way}: saved and stopped")
-            said[way] = progress(tree, way)
-            print(way, said[way])
-    wait(lambda: len(slurm.jobs("running")) == len(WAYS), 120, "all train again")
-    call("scontrol", "update", f"NodeName={NODE}", "State=DOWN", "Reason=test")
-    wait(lambda: not slurm.jobs("running,completing"), 60, "no job runs on a node that is down")
-    call("scontrol", "update", f"NodeName={NODE}", "State=RESUME")
+        call(*(word.replace("JOB", job_of(slurm, way)) for word in command))
+    said: dict[str, dict[str, Any]] = {}
+
+    def all_stopped() -> bool:
+        now = {way: progress(tree, way) for way in WAYS}
+        said.update((way, words) for way, words in now.items() if words["state"] == "stopped")
+        return len(said) == len(WAYS)
+
+    wait(all_stopped, 90, f"saved and stopped: {', '.join(WAYS)}")
     return said
 
 
 @pytest.fixture(scope="module")
 def tree(scratch: Tree) -> Tree:
-    """A copy with the slow method, and with the encoders of runs that nobody interrupted under ``untouched``."""
+    """A copy with the slow method and the prepared data set."""
     (scratch.root / "baselines/slow.py").write_text(SLOW)
-    scratch.run("--profile", "workflow/profiles/local", "--cores", "2", *targets(), config=CONFIG)
-    for way in WAYS:
-        shutil.copytree(run_of(scratch, way), scratch.root / "untouched" / way)
-    shutil.rmtree(scratch.root / "results")
+    scratch.run("--profile", "workflow/profiles/local", "--", "data", config=CONFIG)
     return scratch
 
 
 @pytest.fixture(scope="module")
 def said(slurm: Cluster, tree: Tree) -> dict[str, dict[str, Any]]:
-    """The whole story: five trainings start, are interrupted, and end; what they said when they were interrupted."""
+    """The whole story: trainings start, lose their node, are interrupted, and end; what they said when interrupted."""
     intervals = ("--slurm-init-seconds-before-status-checks", "3")
-    with tree.start("--profile", "slurm", *intervals, *targets(), config=CONFIG, SLOW="0.5") as process:
+    targets = [str(run_of(tree, way).relative_to(tree.root) / "encoder.safetensors") for way in WAYS]
+    with tree.start("--profile", "slurm", *intervals, *targets, config=CONFIG, SLOW="0.5") as process:
         try:
+            lose_node(slurm, tree)
             said = interrupt(slurm, tree)
             process.wait(240)
         finally:
@@ -108,10 +118,38 @@ def said(slurm: Cluster, tree: Tree) -> dict[str, dict[str, Any]]:
     return said
 
 
+@pytest.fixture(scope="module")
+def untouched(said: dict[str, dict[str, Any]], tree: Tree) -> Path:
+    """The same runs, trained without an interruption."""
+    folder = tree.root / "untouched"
+    for way in WAYS:
+        (folder / way).mkdir(parents=True)
+        shutil.copy2(run_of(tree, way) / "config.json", folder / way)
+    tree.python("-c", TRAIN, *(str(folder / way) for way in WAYS))
+    return folder
+
+
+def test_a_signal_of_the_cluster_saves_where_the_training_stood(said: dict[str, dict[str, Any]]) -> None:
+    for way, words in said.items():
+        name = "SIGUSR1" if way == "out of time" else "SIGTERM"
+        assert words["reason"] == f"{name}: saved at step {words['step']} of {words['steps']}"
+
+
 @pytest.mark.parametrize("way", WAYS)
-def test_a_run_ends_as_if_it_had_not_been_interrupted(said: dict[str, dict[str, Any]], tree: Tree, way: str) -> None:
-    run, untouched = run_of(tree, way), tree.root / "untouched" / way
-    assert (run / "encoder.safetensors").read_bytes() == (untouched / "encoder.safetensors").read_bytes()
-    records = [json.loads((folder / "history.json").read_text())["records"] for folder in (run, untouched)]
+def test_a_run_ends_as_if_it_had_not_been_interrupted(tree: Tree, untouched: Path, way: str) -> None:
+    run = run_of(tree, way)
+    assert (run / "encoder.safetensors").read_bytes() == (untouched / way / "encoder.safetensors").read_bytes()
+    records = [json.loads((folder / "history.json").read_text())["records"] for folder in (run, untouched / way)]
     losses = [[(record["step"], record["losses"]) for record in history] for history in records]
     assert losses[0] == losses[1]
+
+
+def test_retries_submit_again_and_a_requeue_keeps_its_job(slurm: Cluster, said: dict[str, dict[str, Any]]) -> None:
+    names = list(WAYS)
+    jobs = {
+        number: names[int(what[-1])]
+        for number, what in slurm.jobs("all").items()
+        if what.startswith("rule_train_wildcards_digits_slow")
+    }
+    restarts = {way: [int(slurm.job(n)["Restarts"]) for n, of in sorted(jobs.items()) if of == way] for way in WAYS}
+    assert restarts == {"cancelled": [1, 0], "terminated": [1, 0], "requeued": [2], "out of time": [1, 0]}

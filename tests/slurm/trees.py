@@ -24,15 +24,22 @@ class Tree:
 
     def start(self, *arguments: str, config: str, **environment: str) -> subprocess.Popen[str]:
         """Snakemake on this copy as a user would call it, in the background, its messages in a file."""
-        values = os.environ | environment | {
+        command = ["snakemake", "--configfile", *CONFIGS, config, *arguments]
+        values = self.environment() | environment
+        with open(self.root / LOG, "w") as out:
+            return subprocess.Popen(command, cwd=self.root, env=values, stdout=out, stderr=out, text=True)
+
+    def python(self, *arguments: str) -> None:
+        """Python on this copy's package."""
+        subprocess.run([sys.executable, *arguments], cwd=self.root, env=self.environment(), check=True, timeout=300)
+
+    def environment(self) -> dict[str, str]:
+        return os.environ | {
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "PYTHONPATH": str(self.root),
             "XDG_CACHE_HOME": str(self.root / ".cache"),
             "OMP_NUM_THREADS": "1",
-        }  # fmt: skip
-        command = ["snakemake", *arguments, "--configfile", *CONFIGS, config]
-        with open(self.root / LOG, "w") as out:
-            return subprocess.Popen(command, cwd=self.root, env=values, stdout=out, stderr=out, text=True)
+        }
 
     def run(self, *arguments: str, config: str, timeout: float = 600, **environment: str) -> str:
         """The same to its end, which must be a good one; its messages."""
