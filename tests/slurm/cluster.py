@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -48,7 +49,7 @@ AccountingStorageType=accounting_storage/none
 JobCompType=jobcomp/filetxt
 JobCompLoc={folder}/jobs.txt
 MpiDefault=none
-MinJobAge=300
+MinJobAge=3600
 KillWait=10
 ReturnToService=2
 GresTypes=gpu
@@ -173,6 +174,16 @@ class Cluster:
         self.launch("slurmd", "slurmd", "-D", "-N", NODE)
         wait(lambda: self.node_state() in ("idle", "mixed", "allocated"), 60, f"node up (logs: {self.folder})")
 
+    def crash_node(self) -> None:
+        """Let the node die as by a loss of power: its daemon and every process of its jobs are gone without a word."""
+        daemon = self.daemons.pop("slurmd")
+        daemon.kill()
+        daemon.wait()
+        for process in processes():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        call("scontrol", "update", f"NodeName={NODE}", "State=DOWN", "Reason=crash")
+
     def halt(self, name: str) -> None:
         """Stop one daemon, by force where asking does not help."""
         daemon = self.daemons.pop(name)
@@ -188,9 +199,12 @@ class Cluster:
         if "slurmctld" in self.daemons:
             with contextlib.suppress(ClusterError, subprocess.TimeoutExpired):
                 call("scancel", "--user", "root")
-                wait(lambda: not self.jobs(), 20, "all jobs ended")
+                wait(lambda: not self.jobs(), 15, "all jobs ended")
         for name in reversed(list(self.daemons)):
             self.halt(name)
+        for process in processes():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
         for path in self.links:
             path.unlink(missing_ok=True)
 
@@ -215,6 +229,17 @@ class Cluster:
         path = self.folder / "tasks.txt"
         lines = path.read_text().splitlines() if path.exists() else []
         return {number: (partition, devices) for number, partition, devices in map(str.split, lines)}
+
+
+def processes() -> list[int]:
+    """Processes of the cluster's jobs: what Slurm put above them, and all that carry the cluster's name."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            above = (folder / "comm").read_text().strip() == "slurmstepd"
+            if above or b"SLURM_CLUSTER_NAME=structgan" in (folder / "environ").read_bytes().split(b"\0"):
+                found.append(int(folder.name))
+    return found
 
 
 def running(folder: Path) -> bool:

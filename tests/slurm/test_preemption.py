@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cluster import NODE, Cluster, call, wait
+from cluster import Cluster, call, wait
 from trees import Tree, end
 
 CONFIG = "tests/slurm/preempted.yaml"
@@ -66,11 +65,11 @@ def job_of(slurm: Cluster, way: str) -> str:
 
 
 def lose_node(slurm: Cluster, tree: Tree) -> None:
-    """Take the node away from all trainings at once, and give it back."""
-    wait(lambda: all(progress(tree, way)["step"] >= 3 for way in WAYS), 180, "all train")
-    call("scontrol", "update", f"NodeName={NODE}", "State=DOWN", "Reason=test")
+    """Let the node die under all trainings at once, and come back."""
+    wait(lambda: all((run_of(tree, way) / "state.safetensors").exists() for way in WAYS), 180, "all train")
+    slurm.crash_node()
     wait(lambda: not slurm.jobs("running,completing"), 60, "no job runs on a node that is down")
-    call("scontrol", "update", f"NodeName={NODE}", "State=RESUME")
+    slurm.start_node()
 
 
 def interrupt(slurm: Cluster, tree: Tree) -> dict[str, dict[str, Any]]:
@@ -145,11 +144,8 @@ def test_a_run_ends_as_if_it_had_not_been_interrupted(tree: Tree, untouched: Pat
 
 
 def test_retries_submit_again_and_a_requeue_keeps_its_job(slurm: Cluster, said: dict[str, dict[str, Any]]) -> None:
-    names = list(WAYS)
-    jobs = {
-        number: names[int(what[-1])]
-        for number, what in slurm.jobs("all").items()
-        if what.startswith("rule_train_wildcards_digits_slow")
-    }
-    restarts = {way: [int(slurm.job(n)["Restarts"]) for n, of in sorted(jobs.items()) if of == way] for way in WAYS}
+    restarts: dict[str, list[int]] = {way: [] for way in WAYS}
+    for number, what in sorted(slurm.jobs("all").items(), key=lambda item: int(item[0])):
+        if what.startswith("rule_train_wildcards_digits_slow"):
+            restarts[list(WAYS)[int(what[-1])]].append(int(slurm.job(number)["Restarts"]))
     assert restarts == {"cancelled": [1, 0], "terminated": [1, 0], "requeued": [2], "out of time": [1, 0]}
