@@ -200,9 +200,10 @@ class Cluster:
             with contextlib.suppress(ClusterError, subprocess.TimeoutExpired):
                 call("scancel", "--user", "root")
                 wait(lambda: not self.jobs(), 15, "all jobs ended")
+        ours = bool(self.daemons)  # else a cluster of others may run here
         for name in reversed(list(self.daemons)):
             self.halt(name)
-        for process in processes():
+        for process in processes() if ours else ():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
         for path in self.links:
@@ -232,7 +233,10 @@ class Cluster:
 
 
 def processes() -> list[int]:
-    """Processes of the cluster's jobs: what Slurm put above them, and all that carry the cluster's name."""
+    """Processes of the cluster's jobs: what Slurm put above them, and all that carry the cluster's name.
+
+    To be asked only while this cluster is the machine's: any slurmstepd counts.
+    """
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
