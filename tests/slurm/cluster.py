@@ -19,44 +19,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 CONFIGURATION = Path("/etc/slurm")
+TEMPLATE = Path(__file__).with_name("slurm.conf")
 PREFIX = "structgan-slurm-"
 NODE = "node"
 CPUS, MEMORY_MB, GPUS = 8, 16000, 2
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scontrol", "scancel", "setpriv")
 
-SLURM_CONF = """
-ClusterName=structgan
-SlurmctldHost={host}(127.0.0.1)
-SlurmUser=root
-SlurmctldPort={controller_port}
-SlurmdPort={node_port}
-AuthType=auth/munge
-AuthInfo=socket={folder}/munge.socket,cred_expire=20
-StateSaveLocation={folder}/state
-SlurmdSpoolDir={folder}/spool
-SlurmctldPidFile={folder}/slurmctld.pid
-SlurmdPidFile={folder}/slurmd.pid
-SlurmctldLogFile={folder}/slurmctld.log
-SlurmdLogFile={folder}/slurmd.log
-ProctrackType=proctrack/linuxproc
-TaskPlugin=task/none
-TaskProlog={folder}/task-prolog
-SelectType=select/cons_tres
-SelectTypeParameters=CR_Core_Memory
-SlurmdParameters=config_overrides
-JobAcctGatherType=jobacct_gather/none
-AccountingStorageType=accounting_storage/none
-JobCompType=jobcomp/filetxt
-JobCompLoc={folder}/jobs.txt
-MpiDefault=none
-MinJobAge=3600
-KillWait=10
-ReturnToService=2
-GresTypes=gpu
-NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 CPUs={cpus} RealMemory={memory} Gres=gpu:{gpus}
-PartitionName=cpu Nodes={node} Default=YES MaxTime=2-00:00:00 MaxMemPerNode={memory}
-PartitionName=gpu Nodes={node} MaxTime=2-00:00:00
-"""
 TASK_PROLOG = """#!/bin/sh
 echo "$SLURM_JOB_ID $SLURM_JOB_PARTITION ${{CUDA_VISIBLE_DEVICES:-none}}" >> {folder}/tasks.txt
 """
@@ -135,7 +103,7 @@ class Cluster:
         for index in range(GPUS):
             os.mknod(self.folder / f"gpu{index}", 0o020666, os.makedev(1, 3))
         (self.folder / "gres.conf").write_text(f"Name=gpu Count={GPUS} File={self.folder}/gpu[0-{GPUS - 1}]\n")
-        (self.folder / "slurm.conf").write_text(SLURM_CONF.format(**values))
+        (self.folder / "slurm.conf").write_text(TEMPLATE.read_text().format(**values))
         prolog = self.folder / "task-prolog"
         prolog.write_text(TASK_PROLOG.format(**values))
         prolog.chmod(0o755)
