@@ -1,4 +1,5 @@
-# make demo: a first look in minutes. make test: everything that is checked. Both set up .venv first.
+# make demo: a first look in minutes. make test: everything that is checked without a cluster. make test-slurm: what
+# needs one, on a Slurm that root starts here for its length. All set up .venv first.
 PYTHON ?= python3
 VENV := .venv
 CONFIG ?= workflow/config/demo.yaml
@@ -8,7 +9,7 @@ SMALL := workflow/config/cifar10-small.yaml $(if $(wildcard $(RAW_JPEG)),workflo
 SMALL_SUITE := $(if $(wildcard $(RAW_JPEG)),cifar10-small-jpeg,cifar10-small)
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: setup demo cifar10-small test lint clean
+.PHONY: setup demo cifar10-small test test-faults test-slurm lint clean
 
 setup: $(VENV)/.installed
 
@@ -36,6 +37,13 @@ lint: setup
 
 test: lint
 	OMP_NUM_THREADS=1 pytest -n 2 --durations 10
+
+test-faults: setup
+	OMP_NUM_THREADS=1 pytest -n 2 -m faults --durations 10
+
+test-slurm: setup
+	tests/slurm/install
+	OMP_NUM_THREADS=1 pytest -m slurm --durations 5 tests/slurm
 
 clean:
 	rm -rf .pytest_cache .mypy_cache .ruff_cache

@@ -20,11 +20,9 @@ from structgan.errors import UserError, unknown
 ROOT = Path(__file__).resolve().parent.parent
 METHOD_FOLDERS = (ROOT / "structgan" / "methods", ROOT / "baselines")
 TRAINING = (ROOT / "structgan" / "train.py",)
-NEUTRAL = frozenset(
-    ROOT / "structgan" / f"{name}.py"
-    for name in ("__init__", "environment", "errors", "files", "progress", "protocol", "sources")
-)
-"""Modules that cannot change a weight: how files are written, what is printed, the version number."""
+PLUMBING = "__init__ environment errors files heartbeat lock preempt progress protocol sources"
+NEUTRAL = frozenset(ROOT / "structgan" / f"{name}.py" for name in PLUMBING.split())
+"""Modules that cannot change a weight: how files are written, what is printed, who may train, the version number."""
 
 
 def methods() -> dict[str, Path]:

@@ -1,8 +1,8 @@
 """The training loop, the only one; it knows no method by name.
 
 The whole data set lies on the device as uint8; a batch is an index, an augmentation of the whole batch at once and one
-call of the method's ``step``. All randomness comes from generators that the state holds, so that a resumed run goes on
-exactly.
+call of the method's ``step``. All randomness comes from generators that the state holds, and the losses since the last
+record lie in it too, so that a resumed run goes on exactly, whichever step it stopped at.
 """
 
 from __future__ import annotations
@@ -10,19 +10,28 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from structgan import augment, checkpoint, environment, method, sources
+from structgan import augment, checkpoint, environment, health, lock, method, randomness, sources
 from structgan.datasets import Dataset, load
 from structgan.errors import UserError
-from structgan.files import read_json, save_tensors, write_json
+from structgan.files import read_json, save_tensors, sweep, write_json
+from structgan.heartbeat import Heartbeat
+from structgan.history import History
+from structgan.preempt import Preemption, Stopped
 from structgan.progress import Progress
 
-COLLAPSED = 1e-5
+WRITES = (
+    checkpoint.NEWEST,
+    "generator.safetensors",
+    "encoder.safetensors",
+    "history.json",
+    "env.json",
+    "progress.json",
+)
 
 
 class Batches:
@@ -61,7 +70,7 @@ class Batches:
 
 
 class Run:
-    """One run folder being trained: its method, data, generators, history and state file."""
+    """One run folder being trained: its method, data, generators, history and states."""
 
     def __init__(self, folder: Path, data: Path, device: str) -> None:
         self.folder, self.device = folder, device
@@ -71,7 +80,7 @@ class Run:
         if self.config["sources"] != sources.run_digest(self.config["method"]):
             raise UserError(f"{folder}/config.json: planned for other sources than these; plan again")
         seeds = np.random.SeedSequence(self.config["seed"]).generate_state(3).tolist()  # weights, order, latents
-        torch.manual_seed(seeds[0])
+        randomness.seed(seeds[0])
         self.dataset = load(data, device, verify=True)
         self.method = method.build(self.config, len(self.dataset.classes)).to(device)
         if self.method.uses_labels and self.dataset.training_labels is None:
@@ -80,127 +89,107 @@ class Run:
         order = torch.Generator().manual_seed(seeds[1])
         transform = augment.build(self.settings["augmentation"], self.dataset.image_size)
         self.batches = Batches(self.dataset, self.training["batch_size"], transform, self.method.views, order)
+        self.states = checkpoint.States(folder, self.config["identity"], self.dataset.content_hash)
         self.step, self.seconds = 0, 0.0
-        self.records: list[dict[str, Any]] = []
+        self.history = History(folder, self.training["batch_size"])
         self.environment = environment.Record(device)
 
-    @property
-    def state_file(self) -> Path:
-        return self.folder / "state.safetensors"
-
     def save(self) -> None:
-        """Write the state file; the one before stays until the new one is whole.
+        """Write the state, having looked at all that it holds; the one before stays beside it.
 
         Raises:
-            UserError: a network holds a number that is not finite, which no later step could mend.
+            UserError: a loss or a weight is not finite, or the disk is full; the states stay as they were.
         """
-        for name, value in self.method.state_dict().items():
-            if value.is_floating_point() and not value.isfinite().all():
-                raise UserError(
-                    f"{self.folder}: the weights '{name}' are no longer finite after step {self.step}; stopped, "
-                    f"the last good state is kept in {self.state_file.name}"
-                )
+        self.history.means(self.step)
+        health.check_weights(self.method, self.folder, self.step)
         self.environment.update(self.step, self.seconds)
         loop = {
             "step": self.step,
             "seconds": self.seconds,
-            "records": self.records,
-            "content_hash": self.dataset.content_hash,
+            "history": self.history.state(),
             "submissions": self.environment.entries(),
             "order": self.batches.order,
             "rng_batches": self.batches.rng.get_state(),
             "rng_method": self.method.rng.get_state(),
-            "rng_torch": torch.get_rng_state(),
+            "rng_process": randomness.state(self.device),
         }
-        checkpoint.save(self.state_file, self.config["identity"], self.method, loop)
+        self.states.save(self.method, loop)
 
-    def resume(self) -> None:
-        """Go on from the state file, where there is one of this identity and of these images; else start afresh."""
-        if not self.state_file.exists():
+    def resume(self, fresh: bool = False) -> None:
+        """Go on from the newest whole state of this identity and these images, where there is one; else start afresh.
+
+        Args:
+            fresh: start afresh where the run is finished; an unfinished one goes on, so that the retries of a run that
+                is trained again get further.
+        """
+        state = self.states.find()
+        if state is None:
             return
-        try:
-            loop = checkpoint.load(self.state_file, self.config["identity"], self.dataset.content_hash, self.method)
-        except UserError as error:
-            print(f"starting afresh: {error}", file=sys.stderr)
+        if fresh and state["loop"]["step"] == self.training["steps"]:
+            print("finished, but trained again from the first step, as asked", file=sys.stderr)
+            self.states.keep_newest = False
             return
-        self.step, self.seconds, self.records = loop["step"], loop["seconds"], loop["records"]
+        loop = checkpoint.apply(state, self.method)
+        self.step, self.seconds = loop["step"], loop["seconds"]
+        self.history.restore(loop["history"], self.device)
         self.environment.resume(loop["submissions"], self.step, self.seconds)
         self.batches.order = loop["order"]
         self.batches.rng.set_state(loop["rng_batches"])
         self.method.rng.set_state(loop["rng_method"])
-        torch.set_rng_state(loop["rng_torch"])
+        randomness.restore(loop["rng_process"], self.device)
         print(f"resumed at step {self.step}", file=sys.stderr)
 
-    def fit(self) -> None:
-        """Train up to the planned number of steps, logging and saving as configured."""
-        steps, every = self.training["steps"], self.training["log_every"]
-        probe_images = self.dataset.training_images[: min(64, len(self.dataset.training_images))]
-        pending: list[dict[str, Tensor]] = []
+    def fit(self, preemption: Preemption | None = None, heartbeat: Heartbeat | None = None) -> None:
+        """Train up to the planned number of steps, logging and saving as configured.
+
+        Raises:
+            UserError: training went wrong, or the disk is full.
+            Stopped: a signal asked for the end; the state is saved.
+        """
+        steps = self.training["steps"]
         title = "/".join(str(self.config[name]) for name in ("dataset", "method", "augmentation", "variant", "seed"))
         self.method.train()
         begin, before = time.monotonic(), self.seconds
         with Progress(title, steps, done=self.step) as progress:
             while self.step < steps:
-                self.method.step_index = self.step
-                views, labels = next(self.batches)
-                try:
-                    pending.append(self.method.step(views, labels if self.method.uses_labels else None))
-                except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
-                    if pending:
-                        self.check(pending)
-                    raise UserError(
-                        f"{self.folder}: step {self.step + 1} failed ({str(error).splitlines()[0]}); stopped, "
-                        f"the last good state is kept in {self.state_file.name}"
-                    ) from error
-                self.step += 1
-                if self.step % every and self.step < steps:
-                    progress.advance()
-                    continue
+                self.update()
                 self.seconds = before + time.monotonic() - begin
-                losses = self.check(pending)
-                pending = []
-                self.check_collapse(probe_images)
-                images = self.step * self.training["batch_size"]
-                self.records.append({"step": self.step, "images": images, "seconds": self.seconds, "losses": losses})
-                progress.advance(1, **losses)
-                if self.step % self.training["save_every"] < every or self.step == steps:
+                last = self.step == steps
+                progress.advance(1, **(self.log() if last or self.step % self.training["log_every"] == 0 else {}))
+                if heartbeat:
+                    heartbeat.beat(self.step, self.seconds)
+                stop = preemption.reason if preemption and not last else ""
+                if stop or last or self.step % self.training["save_every"] == 0:
                     self.save()
+                if stop:
+                    raise Stopped(f"{stop}: saved at step {self.step} of {steps}")
 
-    def check(self, pending: list[dict[str, Tensor]]) -> dict[str, float]:
-        """Mean of each loss since the last log.
-
-        Raises:
-            UserError: a loss is not finite; the message says which one, at which step. The state file stays as it was.
-        """
-        means: dict[str, float] = {}
-        for name in pending[0]:
-            values = torch.stack([losses[name] for losses in pending]).double().cpu()
-            bad = (~values.isfinite()).nonzero()
-            if len(bad):
-                step = self.step - len(pending) + 1 + int(bad[0])
-                raise UserError(
-                    f"{self.folder}: loss '{name}' is {float(values[bad[0]])} at step {step}; stopped, "
-                    f"the last good state is kept in {self.state_file.name}"
-                )
-            means[name] = float(values.mean())
-        return means
-
-    @torch.no_grad()
-    def check_collapse(self, images: Tensor) -> None:
-        """Stop where the encoder gives every image the same features.
+    def update(self) -> None:
+        """One step of the method on the next batch; its losses are kept for the next log.
 
         Raises:
-            UserError: the features' spread is below ``COLLAPSED`` of their length.
+            UserError: a factorisation failed, on weights or features that are no longer of use.
         """
-        self.method.eval()
-        features = self.method.encode(images.float() / 127.5 - 1).float()
-        self.method.train()
-        spread = features.std(0).norm() / features.norm(dim=1).mean().clamp_min(1e-12)
-        if not float(spread) > COLLAPSED:
-            raise UserError(
-                f"{self.folder}: the features collapsed at step {self.step} (spread {float(spread):.1e}); stopped, "
-                f"the last good state is kept in {self.state_file.name}"
-            )
+        self.method.step_index = self.step
+        views, labels = next(self.batches)
+        try:
+            self.history.pending.append(self.method.step(views, labels if self.method.uses_labels else None))
+        except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
+            self.history.means(self.step)
+            reason = str(error).splitlines()[0]
+            raise UserError(f"{self.folder}: step {self.step + 1} failed ({reason}); {health.KEPT}") from error
+        self.step += 1
+
+    def log(self) -> dict[str, float]:
+        """Record the mean losses since the last log and return them.
+
+        Raises:
+            UserError: a loss is not finite, or the features collapsed.
+        """
+        losses = self.history.record(self.step, self.seconds)
+        images = self.dataset.training_images
+        health.check_collapse(self.method, images[: min(64, len(images))], self.folder, self.step)
+        return losses
 
     def publish(self) -> None:
         """Write the run's outputs; the encoder is the last but one, env.json marks the run as finished."""
@@ -211,7 +200,7 @@ class Run:
         }
         if sources.traits(self.config["method"])["samples"]:
             save_tensors(self.folder / "generator.safetensors", self.method.generator.state_dict(), metadata)
-        write_json(self.folder / "history.json", {"records": self.records})
+        write_json(self.folder / "history.json", {"records": self.history.records})
         save_tensors(self.folder / "encoder.safetensors", self.method.encoder.state_dict(), metadata)
         images = self.step * self.training["batch_size"]
         write_json(
@@ -223,21 +212,32 @@ class Run:
                 "steps": self.step,
                 "images": images,
                 "images_per_second": images / self.seconds if self.seconds else None,
+                "pace": self.history.thin_pace(),
                 **self.environment.summary(),
             },
         )
 
 
-def run(folder: Path, data: Path, device: str = "cpu") -> None:
-    """Train the run of a folder to its end, going on where it stopped.
+def run(folder: Path, data: Path, device: str = "cpu", fresh: bool = False) -> None:
+    """Train the run of a folder to its end, going on where it stopped; one process at a time.
 
-    The final state stays: a run that is triggered again under the same identity publishes from it in seconds.
+    The final state stays: a run that is triggered again under the same identity publishes from it in seconds, unless
+    ``fresh`` asks for a finished run to be trained again.
 
     Raises:
-        UserError: bad settings, bad data, a loss that is not finite, collapsed features, or a full disk.
+        UserError: bad settings, bad data, a loss that is not finite, collapsed features, a full disk, or another
+            process that trains this run.
+        Stopped: a signal asked for the end; where training had begun, the state is saved.
     """
     environment.tune(device)
-    job = Run(folder, data, device)
-    job.resume()
-    job.fit()
-    job.publish()
+    config = read_json(folder / "config.json")
+    gpus = int(device.startswith("cuda"))
+    with Preemption() as preemption, lock.held(folder), Heartbeat(folder, config, device, gpus) as heartbeat:
+        sweep(folder, WRITES)
+        job = Run(folder, data, device)
+        job.resume(fresh)
+        preemption.defer()
+        heartbeat.beat(job.step, job.seconds)
+        job.fit(preemption, heartbeat)
+        heartbeat.beat(job.step, job.seconds)
+        job.publish()

@@ -94,12 +94,12 @@ class Tree:
                     "classes": [str(i) for i in range(10)]},
         }  # fmt: skip
         records_ = [
-            {"step": s, "images": 8 * s, "seconds": 0.1 * s, "losses": {"d_gaussian": 1 / s, "g_gaussian": -1 / s}}
-            for s in range(1, 40)
+            {"step": s, "images": 8 * s, "losses": {"d_gaussian": 1 / s, "g_gaussian": -1 / s}} for s in range(1, 40)
         ]
         git = {"commit": "c0ffee" * 6, "dirty": seed == 1}
         submission = {"host": "node7", "job": "41", "started": 1.7e9, "steps": 39, "seconds": 12.0}
         env = {
+            "steps": 39, "images": 312, "pace": [[s, 0.1 * s] for s in range(1, 40)],
             "seconds": 12.0, "images_per_second": 80.0, "device": "cpu", "git": git, "peak_host_memory_mb": 812.5,
             "peak_gpu_memory_mb": None, "cpu_energy_j": None, "precision": {"dtype": "float32", "tf32_matmul": False},
             "versions": {"torch": "2.12.1"}, "submissions": [submission],

@@ -75,11 +75,17 @@ ALLOWED = {
     "method": {"errors", "files", "sources"},
     "methods": {"errors", "method", "optim", "losses", "models", "augment", "datasets"},
     "checkpoint": {"errors", "files", "method"},
-    "train": {"errors", "files", "sources", "method", "augment", "datasets", "checkpoint", "environment", "progress"},
+    **{name: set() for name in ("preempt", "randomness")},
+    "lock": {"errors", "files"},
+    "heartbeat": {"errors", "files", "lock", "preempt"},
+    "health": {"errors", "method"},
+    "history": {"errors", "health"},
+    "train": {"errors", "files", "sources", "method", "augment", "datasets", "checkpoint", "environment", "progress"}
+    | {"health", "heartbeat", "history", "lock", "preempt", "randomness"},
     "metrics": {"metrics", "errors", "files", "method", "datasets", "models", "environment", "progress", "protocol"},
     "report": {"report", "errors", "files", "standing"},
     "cli": {"", "errors", "files", "sources", "config", "plan", "environment", "datasets", "train", "metrics", "report"}
-    | {"status", "collect"},
+    | {"status", "collect", "preempt"},
     "__main__": {"cli"},
 }
 """What each part of structgan may import of structgan; "" is the package itself, for its version."""

@@ -34,20 +34,28 @@ def copy_tree(target: Path) -> Path:
     return target
 
 
-def surroundings(tree: Path) -> dict[str, str]:
+def surroundings(tree: Path, **variables: str) -> dict[str, str]:
     """The environment of a command on the copy of the tree."""
     return os.environ | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(tree),
         "XDG_CACHE_HOME": str(tree / ".cache"),
+        **variables,
     }
 
 
-def snakemake(tree: Path, *arguments: str, configs: tuple[str, ...] = TINY) -> subprocess.CompletedProcess[str]:
+def snakemake(
+    tree: Path, *arguments: str, configs: tuple[str, ...] = TINY, **variables: str
+) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "snakemake", "--profile", "workflow/profiles/local", "--cores", "2"]
     command += ["--configfile", *configs] if configs else []
     return subprocess.run(
-        [*command, *arguments], cwd=tree, env=surroundings(tree), capture_output=True, text=True, timeout=900
+        [*command, *arguments],
+        cwd=tree,
+        env=surroundings(tree, **variables),
+        capture_output=True,
+        text=True,
+        timeout=900,
     )
 
 
@@ -157,6 +165,17 @@ def test_a_retriggered_run_publishes_its_outputs_again_without_training(finished
     assert done.returncode == 0, done.stderr
     assert "resumed at step 6" in (tree / run / "train.log").read_text()
     assert {name: (tree / run / name).read_bytes() for name in before} == before
+
+    for path in (tree / run / "config.json", tree / "data/prepared/digits.safetensors"):
+        path.touch()
+    for variables, words in (
+        ({}, "resumed at step 6"),
+        ({"STRUCTGAN_FRESH": "1"}, "trained again from the first step"),
+    ):
+        done = snakemake(tree, "--forcerun", "train_generative", "--", f"{run}/encoder.safetensors", **variables)
+        assert done.returncode == 0, done.stderr
+        assert words in (tree / run / "train.log").read_text()
+        assert {name: (tree / run / name).read_bytes() for name in before} == before
 
 
 def test_the_pages_commands_make_a_run_again_when_pasted(finished: Path, tmp_path: Path) -> None:

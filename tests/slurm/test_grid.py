@@ -1,0 +1,53 @@
+"""`snakemake --profile slurm` runs the demo's grid, tiny, to the end."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from cluster import Cluster
+from trees import Tree
+
+CONFIG = "tests/slurm/grid.yaml"
+ON_GPU = ("train", "train_generative", "extractor", "probe", "fidelity")
+
+
+@pytest.fixture(scope="module")
+def messages(slurm: Cluster, scratch: Tree) -> str:
+    return scratch.run("--profile", "slurm", "--slurm-init-seconds-before-status-checks", "5", config=CONFIG)
+
+
+def test_every_table_figure_and_the_page_are_there(scratch: Tree, messages: str) -> None:
+    for name in ("representation", "generation", "augmentation", "ablation"):
+        assert (scratch.root / f"results/tables/slurm/{name}.csv").stat().st_size > 0
+    assert (scratch.root / "results/figures/slurm/augmentation.png").stat().st_size > 0
+    assert (scratch.root / "results/report/slurm.html").stat().st_size > 0
+    plan = json.loads((scratch.root / "results/runs/slurm/plan.json").read_text())
+    for cell in plan["cells"]:
+        assert json.loads((scratch.root / cell["run"] / "env.json").read_text())["identity"] == cell["identity"]
+
+
+def test_each_job_went_to_its_partition_with_what_the_configuration_asks_for(slurm: Cluster, messages: str) -> None:
+    tasks = slurm.tasks()
+    done = {number: rule_of(comment) for number, comment in slurm.jobs("completed").items()}
+    assert set(ON_GPU) | {"prepare", "table", "plot", "report"} == set(done.values())
+    for number, rule in done.items():
+        partition, devices = tasks[number]
+        job = slurm.job(number)
+        assert (job["MinMemoryNode"], job["TimeLimit"], job["Partition"]) == ("1500M", "00:10:00", partition)
+        if rule in ON_GPU:
+            assert partition == "gpu" and devices in ("0", "1") and job["TresPerJob"] == "gres:gpu:1"
+        else:
+            assert partition == "cpu" and devices == "none" and "TresPerJob" not in job
+    assert {devices for _, devices in tasks.values()} == {"0", "1", "none"}
+
+
+def test_logs_of_the_cluster_and_of_the_jobs_are_kept(scratch: Tree, slurm: Cluster, messages: str) -> None:
+    for number in slurm.jobs("completed"):
+        assert len(list((scratch.root / ".snakemake/slurm_logs").rglob(f"{number}.log"))) == 1
+    assert (scratch.root / "results/runs/slurm/digits/simclr/simclr/base/seed=0/train.log").exists()
+
+
+def rule_of(comment: str) -> str:
+    """The rule in a job's comment, ``rule_NAME`` or ``rule_NAME_wildcards_…``."""
+    return comment.removeprefix("rule_").split("_wildcards_")[0]
