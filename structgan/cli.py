@@ -159,6 +159,21 @@ def show(plan: Path, tables: Path) -> None:
 
 
 @cli.command()
+@click.option("--plan", default="all", show_default=True, help="A suite's plan.json, or all: every suite's.")
+def verify(plan: str) -> None:
+    """Recompute the checksums of data, runs and tables; set file times so that what is sound is not made again."""
+    from structgan import verify as verifying
+
+    found = sorted(Path("results/runs").glob("*/plan.json")) if plan == "all" else [Path(plan)]
+    if not found:
+        raise UserError("results/runs: no suite has been planned here (no */plan.json)")
+    wrong = [line for file in found for line in verifying.suite(file)]
+    for line in wrong:
+        click.echo(line)
+    sys.exit(1 if wrong else 0)
+
+
+@cli.command()
 def methods() -> None:
     """List the methods that were found, without importing them."""
     from structgan import sources

@@ -19,7 +19,8 @@ ROOT = Path(__file__).resolve().parent.parent
 METHOD_FOLDERS = (ROOT / "structgan" / "methods", ROOT / "baselines")
 TRAINING = (ROOT / "structgan" / "train.py",)
 NEUTRAL = frozenset(
-    ROOT / "structgan" / f"{name}.py" for name in ("__init__", "environment", "errors", "files", "progress", "sources")
+    ROOT / "structgan" / f"{name}.py"
+    for name in ("__init__", "environment", "errors", "files", "progress", "seal", "sources")
 )
 """Modules that cannot change a weight: how files are written, what is printed, the version number."""
 

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from structgan import augment, checkpoint, environment, method, sources
+from structgan import augment, checkpoint, environment, method, seal, sources
 from structgan.datasets import Dataset, load
 from structgan.errors import UserError
 from structgan.files import read_json, save_tensors, write_json
@@ -210,12 +210,14 @@ class Run:
             "content_hash": self.dataset.content_hash,
             "num_classes": str(len(self.dataset.classes)),
         }
+        made = [self.folder / name for name in ("history.json", "encoder.safetensors")]
         if sources.traits(self.config["method"])["samples"]:
-            save_tensors(self.folder / "generator.safetensors", self.method.generator.state_dict(), metadata)
+            made.append(self.folder / "generator.safetensors")
+            save_tensors(made[-1], self.method.generator.state_dict(), metadata)
         write_json(self.folder / "history.json", {"records": self.records})
         save_tensors(self.folder / "encoder.safetensors", self.method.encoder.state_dict(), metadata)
         images = self.step * self.training["batch_size"]
-        write_json(
+        seal.write(
             self.folder / "env.json",
             {
                 "identity": self.config["identity"],
@@ -226,6 +228,7 @@ class Run:
                 "images_per_second": images / self.seconds if self.seconds else None,
                 **self.environment,
             },
+            made=made,
         )
 
 

@@ -54,11 +54,14 @@ def at_start(path):
 
 ANYWHERE = {name: imported(ast.walk(ast.parse(path.read_text()))) for name, path in MODULES.items()}
 AT_START = {name: at_start(path) for name, path in MODULES.items()}
-LIGHT = {"errors", "sources", "config", "plan", "files", "regime"}
+LIGHT = {"errors", "sources", "config", "plan", "files", "regime", "seal", "stamps"}
 ALLOWED = {
     "errors": set(),
     "progress": set(),
     "files": {"errors"},
+    "seal": {"files"},
+    "stamps": set(),
+    "verify": {"errors", "files", "seal", "stamps", "config", "datasets", "metrics", "progress"},
     "sources": {"errors"},
     "config": {"errors", "sources"},
     "plan": {"errors", "regime", "sources", "config", "files"},
@@ -74,9 +77,20 @@ ALLOWED = {
     "method": {"errors", "files", "sources"},
     "methods": {"errors", "method", "optim", "losses", "models", "augment", "datasets"},
     "checkpoint": {"errors", "files", "method"},
-    "train": {"errors", "files", "sources", "method", "augment", "datasets", "checkpoint", "environment", "progress"},
-    "metrics": {"metrics", "errors", "files", "method", "datasets", "models", "environment", "progress"},
-    "report": {"report", "errors", "files"},
+    "train": {
+        "errors",
+        "files",
+        "seal",
+        "sources",
+        "method",
+        "augment",
+        "datasets",
+        "checkpoint",
+        "environment",
+        "progress",
+    },
+    "metrics": {"metrics", "errors", "files", "seal", "method", "datasets", "models", "environment", "progress"},
+    "report": {"report", "errors", "files", "seal"},
     "cli": {
         "errors",
         "files",
@@ -88,6 +102,7 @@ ALLOWED = {
         "train",
         "metrics",
         "report",
+        "verify",
         "",
     },
     "__main__": {"cli"},

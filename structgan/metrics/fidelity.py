@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from structgan import files
+from structgan import files, seal
 from structgan.errors import UserError, unknown
 from structgan.metrics import backend, extractor, inception, samples
 from structgan.metrics.probe import dataset_record
@@ -174,4 +174,5 @@ def run(
         "dataset": dataset_record(dataset),
         "seconds": round(time.monotonic() - begin, 3),
     }
-    files.write_json(folder / "fidelity.json", record)
+    inputs = [folder / "encoder.safetensors", folder / "generator.safetensors", Path(protocol_file)]
+    seal.write(folder / "fidelity.json", record, made=[folder / "samples.png"], inputs=inputs)
