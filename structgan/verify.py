@@ -233,10 +233,11 @@ def suite(plan_file: Path) -> list[str]:
     """
     found: list[Finding] = []
     checked = Suite(plan_file)
-    with Progress(f"verify {checked.plan['suite']}", len(checked.plan["cells"])) as progress:
+    with Progress(f"verify {checked.plan['suite']}", len(checked.plan["cells"]), "run") as progress:
         for finding in checked.findings():
             found.append(finding)
-            progress.advance(int(finding.path.name == "config.json"))
+            if finding.path.name == "config.json":
+                progress.advance()
     stamps.stamp(found)
     print(f"{plan_file}: {len(found)} files verified", file=sys.stderr)
     return [f"{finding.path}: {finding.problem}" for finding in found if finding.problem]
