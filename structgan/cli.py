@@ -14,7 +14,7 @@ PATH = click.Path(path_type=Path)
 RUN = click.option("--run", required=True, type=PATH, help="Folder of the run; it holds config.json.")
 DATA = click.option("--data", required=True, type=PATH, help="Prepared data set (data/prepared/NAME.safetensors).")
 PROTOCOL = click.option(
-    "--protocol", required=True, type=PATH, help="Evaluation settings of the suite (protocol.json)."
+    "--protocol", required=True, type=PATH, help="The job's protocol (results/runs/SUITE/protocol/JOB.json)."
 )
 PLAN = click.option("--plan", required=True, type=PATH, help="The suite's plan.json.")
 STALE = click.option("--include-stale", is_flag=True, help="Show numbers of another identity, marked.")
@@ -43,7 +43,7 @@ def cli() -> None:
 @cli.command()
 @click.option("--configfile", "files", multiple=True, type=str, help="Laid on top of workflow/config/config.yaml.")
 def configure(files: tuple[str, ...]) -> None:
-    """Write the plan of a suite: plan.json, protocol.json and each run's config.json."""
+    """Write the plan of a suite: plan.json, the protocols and each run's config.json."""
     from structgan import config, plan
 
     made = plan.write(config.load(files), [str(config.BASE), *files])
@@ -70,10 +70,9 @@ def prepare(settings: Path, raw: Path, out: Path) -> None:
 @DEVICE
 def extractor(data: Path, protocol: Path, out: Path, device: str) -> None:
     """Train the embedded feature extractor of the generation metrics on a data set's labels."""
-    from structgan.files import read_json
     from structgan.metrics import extractor as extractors
 
-    extractors.train(data, read_json(protocol)["extractor"], out, resolve_device(device))
+    extractors.train(data, protocol, out, resolve_device(device))
 
 
 @cli.command()
@@ -159,15 +158,45 @@ def show(plan: Path, tables: Path) -> None:
 
 
 @cli.command()
-@click.option("--plan", default="all", show_default=True, help="A suite's plan.json, or all: every suite's.")
-def verify(plan: str) -> None:
+@click.option("--plan", "plans", multiple=True, type=PATH, help="A suite's plan.json; by default every suite found.")
+@click.option("--all", "every", is_flag=True, help="Show each row of the grid, however many there are.")
+@click.option("--json", "as_json", is_flag=True, help="Write one JSON object a suite and line, for machines.")
+def status(plans: tuple[Path, ...], every: bool, as_json: bool) -> None:
+    """Show how the runs of each suite stand, what runs and for how long, and what it costs."""
+    import json
+
+    from structgan import status as overview
+
+    for plan in plans or overview.suites():
+        found = overview.gather(plan)
+        click.echo(json.dumps(found.as_json()) if as_json else "\n".join([*overview.lines(found, every), ""]))
+
+
+@cli.command()
+@click.option("--yes", is_flag=True, help="Delete without asking.")
+def gc(yes: bool) -> None:
+    """Delete runs that no plan names, or whose results are of another identity than planned; asks first."""
+    from structgan import collect
+
+    found, used = collect.find()
+    for line in collect.lines(found, used):
+        click.echo(line)
+    if found and not yes:
+        if not sys.stdin.isatty():
+            raise UserError("gc: no terminal to ask on; nothing was deleted, --yes deletes without asking")
+        click.confirm(f"Delete {len(found)} runs?", abort=True)
+    if found:
+        click.echo(f"{collect.delete(found)} runs deleted")
+
+
+@cli.command()
+@click.option("--plan", "plans", multiple=True, type=PATH, help="A suite's plan.json; by default every suite found.")
+def verify(plans: tuple[Path, ...]) -> None:
     """Recompute the checksums of data, runs and tables; set file times so that what is sound is not made again."""
+    from structgan import status
     from structgan import verify as verifying
 
-    found = sorted(Path("results/runs").glob("*/plan.json")) if plan == "all" else [Path(plan)]
-    if not found:
-        raise UserError("results/runs: no suite has been planned here (no */plan.json)")
-    wrong = [line for file in found for line in verifying.suite(file)]
+    wrong = [line for plan in plans or status.suites() for line in verifying.suite(plan)]
     for line in wrong:
         click.echo(line)
     sys.exit(1 if wrong else 0)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import difflib
 import functools
-import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping
@@ -221,11 +220,6 @@ def resolve(config: Mapping[str, Any], cell: Mapping[str, Any]) -> dict[str, Any
     }
 
 
-def fingerprint(value: Any) -> str:
-    """SHA-256 of a value's canonical JSON."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
-
-
 def run_config(config: Mapping[str, Any], cell: Mapping[str, Any]) -> dict[str, Any]:
     """The content of a run's config.json: names, resolved settings, digest of the sources, identity."""
     content = {
@@ -234,4 +228,4 @@ def run_config(config: Mapping[str, Any], cell: Mapping[str, Any]) -> dict[str, 
         "settings": resolve(config, cell),
         "sources": sources.run_digest(cell["method"]),
     }
-    return {**content, "identity": fingerprint(content)}
+    return {**content, "identity": sources.fingerprint(content)}

@@ -7,15 +7,14 @@ file is touched only when its content changes: an unchanged plan plans no work. 
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from structgan import claims, protocol, regime, sources, stamps, standing
 from structgan import config as configuration
-from structgan import regime, sources
 from structgan.errors import UserError, unknown
-from structgan.files import read_json, write_json_if_changed
+from structgan.files import write_json, write_json_if_changed
 
 NAMES = ("dataset", "method", "augmentation", "variant", "seed")
 
@@ -79,7 +78,7 @@ def make(config: Mapping[str, Any], files: list[str]) -> tuple[dict[str, Any], l
             continue
         folder = run_folder(suite, cell)
         runs.append({"folder": folder, "config": run})
-        planned.append({**cell, "run": folder, "identity": run["identity"]})
+        planned.append({**cell, "run": folder, "identity": run["identity"], "steps": settings["training"]["steps"]})
     if not planned:
         raise UserError(f"{files[-1] if files else 'configuration'}: grid names no run that makes sense")
     used = {name: list(dict.fromkeys(cell[name] for cell in planned)) for name in NAMES}
@@ -89,6 +88,7 @@ def make(config: Mapping[str, Any], files: list[str]) -> tuple[dict[str, Any], l
         "note": config["note"],
         "configfiles": [configuration.short(file) for file in files],
         "protocol": config["evaluation"],
+        "evaluation": {kind: protocol.mark(protocol.make(config["evaluation"], kind)) for kind in protocol.KINDS},
         "datasets": {
             name: {
                 "title": config["datasets"][name].get("title", name),
@@ -136,37 +136,38 @@ def references(config: Mapping[str, Any], datasets: list[str]) -> list[dict[str,
     return [row for row in rows if row["dataset"] in shown]
 
 
-def stamp(run: Path, identity: str) -> None:
-    """Let file times follow identity: a finished run's config.json is older than its outputs, any other run's is newer.
-
-    So neither a value changed and changed back nor a fresh clone plans work, and a run that was trained under another
-    configuration is planned again whatever the times say.
-    """
-    try:
-        trained = read_json(run / "env.json").get("identity")
-        oldest = min(path.stat().st_mtime for path in run.glob("*.safetensors") if path.name != "state.safetensors")
-        oldest = min(oldest, (run / "history.json").stat().st_mtime, (run / "env.json").stat().st_mtime)
-    except (UserError, OSError, ValueError):
-        return
-    config = run / "config.json"
-    newer = config.stat().st_mtime > oldest
-    if trained == identity and newer:
-        os.utime(config, (oldest - 1, oldest - 1))
-    elif trained != identity and not newer:
-        config.touch()
-
-
 def write(config: Mapping[str, Any], files: list[str]) -> dict[str, Any]:
-    """Write the plan of a suite: plan.json, protocol.json, each data set's settings, each run's config.json."""
+    """Write the plan of a suite: plan.json, the protocols, each data set's settings, each run's config.json.
+
+    Raises:
+        UserError: bad configuration; or another planning process, such as a Snakemake that runs, holds this suite or
+            one of its data sets, and what it planned is not this.
+    """
     plan, runs = make(config, files)
     root = Path("results/runs") / config["suite"]
+    if holder := claims.claim(root / ".plan.lock"):
+        if standing.optional(root / "plan.json") != plan:
+            raise UserError(
+                f"{root}: in use by {holder}, and this plan is another; nothing was changed, wait until that one ends"
+            )
+        return plan
     for name in plan["datasets"]:
         block = configuration.pick(config, "datasets", "data set", name)
         settings = {"name": name, **{key: value for key, value in block.items() if key not in ("title", "training")}}
-        write_json_if_changed(f"data/prepared/{name}.json", settings)
+        settings["sources"] = sources.builder_digest(block.get("builder", ""))
+        file = stamps.DATA / f"{name}.json"
+        lock = file.with_name(f".{name}.lock")
+        changed = standing.optional(file) != settings
+        if holder := claims.claim(lock, shared=not changed):
+            raise UserError(f"{file}: in use by {holder}, and this plan changes it; wait until that one ends")
+        if changed:
+            write_json(file, settings)
+            claims.claim(lock, shared=True)
     for run in runs:
         write_json_if_changed(f"{run['folder']}/config.json", run["config"])
-        stamp(Path(run["folder"]), run["config"]["identity"])
-    write_json_if_changed(root / "protocol.json", plan["protocol"])
+        stamps.config(Path(run["folder"]), run["config"]["identity"])
+    for kind in protocol.KINDS:
+        write_json_if_changed(root / "protocol" / f"{kind}.json", protocol.make(config["evaluation"], kind))
     write_json_if_changed(root / "plan.json", plan)
+    stamps.settle(plan, root)
     return plan

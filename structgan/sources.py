@@ -10,8 +10,10 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
+import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from structgan.errors import UserError, unknown
 
@@ -20,7 +22,7 @@ METHOD_FOLDERS = (ROOT / "structgan" / "methods", ROOT / "baselines")
 TRAINING = (ROOT / "structgan" / "train.py",)
 NEUTRAL = frozenset(
     ROOT / "structgan" / f"{name}.py"
-    for name in ("__init__", "environment", "errors", "files", "progress", "seal", "sources")
+    for name in ("__init__", "environment", "errors", "files", "progress", "protocol", "seal", "sources")
 )
 """Modules that cannot change a weight: how files are written, what is printed, the version number."""
 
@@ -122,6 +124,31 @@ def digest(*entries: Path) -> str:
 def run_digest(method: str) -> str:
     """The digest of what trains a run of ``method``: the loop, the method, and all that these import."""
     return digest(*TRAINING, method_file(method))
+
+
+def evaluation_digest(kind: str) -> str:
+    """The digest of what evaluates: ``structgan/metrics/<kind>.py`` and all that it imports."""
+    return digest(ROOT / "structgan" / "metrics" / f"{kind}.py")
+
+
+def builder_digest(builder: str) -> str:
+    """The digest of what prepares a data set: the module that ``datasets.BUILDERS`` names, and what prepares with it.
+
+    The table is read from the syntax tree, for importing it brings torch. An unknown builder has the digest of the
+    package alone: preparing refuses it by name.
+    """
+    package = ROOT / "structgan" / "datasets"
+    entries = [package / "__init__.py"]
+    for node in tree(entries[0]).body:
+        if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == "BUILDERS" for t in node.targets):
+            modules = ast.literal_eval(node.value)
+            entries += [package / f"{modules[builder]}.py"] if builder in modules else []
+    return digest(*entries)
+
+
+def fingerprint(value: Any) -> str:
+    """SHA-256 of a value's canonical JSON."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 @functools.cache

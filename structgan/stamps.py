@@ -1,58 +1,109 @@
-"""File times that say what identity says: each file that was verified is newer than all that it was made from.
+"""File times that follow identity, so that Snakemake, which compares times, plans exactly what is out of date.
 
-DVC and git keep no times, and Snakemake has nothing else to go by in a fresh clone. A stale or damaged file gets a time
-that is older than anything, so that it is planned again. Imports no torch.
+An input is stamped older than every output that was made from its content; an output of another content, protocol or
+source is stamped older than its input. So neither touched files nor a value changed and changed back plan work, and
+nothing stale passes for new. Only the planning process stamps. Imports no torch.
 """
 
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Iterable
-from enum import IntEnum
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
-OLDEST = 86_400.0
-"""Unix time in seconds, the second day of 1970: zero would mean "no time" to some file systems and tools."""
-STEP = 2.0
-"""Seconds between two rungs: the coarsest file time in use is 2 s."""
+from structgan import sources
+from structgan.files import read_json
+from structgan.standing import FILES, METRICS, environment, fault, head, header, optional
 
-
-class Rung(IntEnum):
-    """Places in the order of making: a file is made from files of lower rungs only."""
-
-    SETTINGS = 0
-    DATA = 1
-    EXTRACTOR = 2
-    RUN = 3
-    METRIC = 4
-    TABLE = 5
-    PAGE = 6
+DATA = Path("data/prepared")
 
 
-class Finding(NamedTuple):
-    """One file, its place, and what is wrong with it: one clause, or None.
-
-    The clause is empty where the fault lies with another file, which tells it.
-    """
-
-    path: Path
-    rung: Rung
-    problem: str | None
+def outputs(run: Path) -> list[Path]:
+    """What training published in a folder; empty unless it did so to the end."""
+    networks = [path for path in run.glob("*.safetensors") if not path.name.startswith("state.")]
+    files = [*networks, run / "history.json", run / "env.json"]
+    return files if networks and all(file.exists() for file in files) else []
 
 
-def stamp(findings: Iterable[Finding], now: float | None = None) -> None:
-    """Set the times of the files that exist: sound ones by rung and in the past, all others to ``OLDEST``.
+def oldest(paths: Iterable[Path]) -> float | None:
+    """The earliest time of modification of the files that are there; None where there is none."""
+    return min((path.stat().st_mtime for path in paths if path.exists()), default=None)
 
-    Settings that are not sound keep their time: planning writes them again, which makes them newer than all else.
+
+def age(paths: Iterable[Path], limit: float | None) -> None:
+    """Make files older than ``limit`` that are not; None leaves them as they are."""
+    for path in paths:
+        if limit is not None and path.exists() and path.stat().st_mtime >= limit:
+            os.utime(path, (limit - 1, limit - 1))
+
+
+def config(run: Path, identity: str) -> None:
+    """A finished run's config.json is older than its outputs, any other run's is newer."""
+    limit = oldest(outputs(run))
+    file = run / "config.json"
+    if limit is None:
+        return
+    if optional(run / "env.json").get("identity") == identity:
+        age([file], limit)
+    elif file.stat().st_mtime <= limit:
+        file.touch()
+
+
+def settle(plan: Mapping[str, Any], root: Path) -> None:
+    """Stamp the data sets, protocols and evaluations of a suite.
 
     Args:
-        findings: files with their verdicts.
-        now: Unix time in seconds at which the highest rung would lie; this moment by default.
+        plan: its plan.json.
+        root: results/runs/<suite>.
     """
-    top = (time.time() if now is None else now) - STEP
-    for finding in findings:
-        if finding.path.exists() and (finding.problem is None or finding.rung is not Rung.SETTINGS):
-            when = top - STEP * (max(Rung) - finding.rung) if finding.problem is None else OLDEST
-            os.utime(finding.path, (when, when))
+    made = {name: header(DATA / f"{name}.safetensors") for name in plan["datasets"]}
+    fresh: dict[str, list[Path]] = {kind: [] for kind in plan["evaluation"]}
+    stale: dict[str, list[Path]] = {kind: [] for kind in plan["evaluation"]}
+    same: dict[str, list[Path]] = {name: [] for name in made}
+    other: dict[str, list[Path]] = {name: [] for name in made}
+    for cell in plan["cells"]:
+        run, content = Path(cell["run"]), made[cell["dataset"]].get("content_hash")
+        trained = environment(run, cell["identity"])
+        if not trained:
+            continue
+        of_this = content is not None and trained.get("dataset", {}).get("content_hash") == content
+        (same if of_this else other)[cell["dataset"]] += outputs(run)
+        for kind in METRICS:
+            found = head(run / FILES[kind][0])
+            if found is not None:
+                good = fault(found, cell["identity"], plan["evaluation"][kind]) is None
+                (fresh if good else stale)[kind] += [run / name for name in FILES[kind]]
+    for name, data in made.items():
+        file = root / name / "extractor.safetensors"
+        found = header(file)
+        if found:
+            good = all(found.get(key) == value for key, value in plan["evaluation"]["extractor"].items())
+            (fresh if good else stale)["extractor"].append(file)
+            (same if found.get("content_hash") == data.get("content_hash") else other)[name].append(file)
+    for kind in fresh:
+        protocol = root / "protocol" / f"{kind}.json"
+        age([protocol], oldest(fresh[kind]))
+        age(stale[kind], protocol.stat().st_mtime)
+    for name, data in made.items():
+        prepare(name, data, same[name], other[name])
+
+
+def prepare(name: str, data: Mapping[str, str], same: list[Path], other: list[Path]) -> None:
+    """Stamp a prepared data set and its settings.
+
+    Args:
+        name: of the data set.
+        data: metadata of its file, empty where it is missing.
+        same: outputs that were made from this content.
+        other: outputs that were made from another.
+    """
+    file, settings = DATA / f"{name}.safetensors", DATA / f"{name}.json"
+    if not data:
+        return
+    age([file], oldest(same))
+    age(other, file.stat().st_mtime)
+    if data.get("identity") == sources.fingerprint(read_json(settings)):
+        age([settings], file.stat().st_mtime)
+    elif settings.stat().st_mtime <= file.stat().st_mtime:
+        settings.touch()

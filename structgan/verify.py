@@ -13,15 +13,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from structgan import config as configuration
-from structgan import datasets, seal, stamps
+from structgan import datasets, protocol, seal, sources, standing, times
 from structgan.errors import UserError
-from structgan.files import load_tensors, read_json, sha256
+from structgan.files import read_json, sha256
 from structgan.metrics import extractor
 from structgan.progress import Progress
-from structgan.stamps import Finding, Rung
+from structgan.times import Finding, Rung
 
-KEYS = ("suite", "protocol", "datasets", "methods", "cells")
+KEYS = ("suite", "evaluation", "datasets", "methods", "cells")
 METRICS = ("probe.json", "fidelity.json")
 HEAD = 4096
 """Bytes of a page within which it says what it was made from."""
@@ -46,24 +45,27 @@ class Suite:
         self.folder = plan_file.parent
         self.root = plan_file.absolute().parents[3]
         self.root = self.root.relative_to(Path.cwd()) if self.root.is_relative_to(Path.cwd()) else self.root
-        self.protocol = self.folder / "protocol.json"
         self.hashes: dict[str, str] = {}
         self.digests: dict[Path, str] = {}
 
     def findings(self) -> Iterator[Finding]:
         """Every file that the plan knows and that exists, in the order of making."""
         yield Finding(self.plan_file, Rung.SETTINGS, None)
-        yield Finding(self.protocol, Rung.SETTINGS, self.protocol_problem())
+        for kind in self.plan["evaluation"]:
+            path = self.folder / "protocol" / f"{kind}.json"
+            yield Finding(path, Rung.SETTINGS, self.protocol_problem(path, kind))
         for name in self.plan["datasets"]:
             yield from self.data(name)
         for cell in self.plan["cells"]:
             yield from self.run(self.root / cell["run"], cell)
         yield from self.report()
 
-    def protocol_problem(self) -> str | None:
-        """Whether protocol.json says what the plan says."""
-        same = self.protocol.exists() and read_json(self.protocol) == self.plan["protocol"]
-        return None if same else "not the protocol of plan.json"
+    def protocol_problem(self, path: Path, kind: str) -> str | None:
+        """Whether a protocol is the one that the plan names."""
+        found = standing.optional(path)
+        whole = {"settings", "sources"} <= found.keys()
+        same = whole and protocol.mark(found) == self.plan["evaluation"][kind]
+        return None if same else "not the protocol that plan.json names: plan again"
 
     def data(self, name: str) -> Iterator[Finding]:
         """A prepared data set, its settings, and the extractor that was trained on it."""
@@ -79,13 +81,11 @@ class Suite:
     def data_problem(self, path: Path, name: str, settings: Path) -> str | None:
         """Content hash and settings of a prepared data set; what is sound is remembered in ``hashes``."""
         try:
-            dataset = datasets.load(path, verify=True)
-            self.hashes[name] = dataset.content_hash
-            asked = read_json(settings)
+            self.hashes[name] = datasets.load(path, verify=True).content_hash
+            same = standing.header(path).get("identity") == sources.fingerprint(read_json(settings))
         except UserError as error:
             return clause(error, path)
-        wrong = [key for key, value in asked.items() if dataset.settings.get(key) != value]
-        return f"prepared with another '{wrong[0]}' than {settings.name} asks for" if wrong else None
+        return None if same else f"prepared with other settings or sources than {settings.name} asks for"
 
     def extractor_problem(self, path: Path, name: str) -> str | None:
         """Weights, data and settings of an embedded extractor."""
@@ -95,9 +95,9 @@ class Suite:
             return clause(error, path)
         if name in self.hashes and trained.content_hash != self.hashes[name]:
             return f"trained on another '{name}' than data/prepared holds"
-        asked = self.plan["protocol"]["extractor"]
-        wrong = [key for key, value in asked.items() if trained.settings.get(key) != value]
-        return f"trained with another '{wrong[0]}' than the protocol asks for" if wrong else None
+        found = standing.header(path)
+        same = all(found.get(key) == value for key, value in self.plan["evaluation"]["extractor"].items())
+        return None if same else "trained under another protocol or by other sources"
 
     def run(self, run: Path, cell: Mapping[str, Any]) -> Iterator[Finding]:
         """A run: its configuration, what its training wrote, and its metrics."""
@@ -157,18 +157,18 @@ class Suite:
 
     def measured(self, path: Path, record: Mapping[str, Any], cell: Mapping[str, Any]) -> str | None:
         """Whether a metric file was measured on this run, these images, with this protocol and extractor."""
-        if record.get("identity") != cell["identity"]:
-            return f"measured of {str(record.get('identity'))[:12]}, the plan is {cell['identity'][:12]}"
+        fault = standing.fault(record, cell["identity"], self.plan["evaluation"].get(path.stem))
+        if fault:
+            return fault
         if self.hashes.get(cell["dataset"], record["dataset"]["content_hash"]) != record["dataset"]["content_hash"]:
             return f"measured on another '{cell['dataset']}' than data/prepared holds"
         for name, digest in record["checksums"]["inputs"].items():
-            source = self.protocol if name == self.protocol.name else path.parent / name
-            if source.exists() and self.digest(source) != digest:
+            if (path.parent / name).exists() and self.digest(path.parent / name) != digest:
                 return f"measured with another {name}"
         trained = self.folder / cell["dataset"] / "extractor.safetensors"
         if record.get("protocol", {}).get("extractor") != "embedded" or not trained.exists():
             return None
-        same = load_tensors(trained)[1].get("sha256") == record["protocol"].get("extractor_sha256")
+        same = standing.header(trained).get("sha256") == record["protocol"].get("extractor_sha256")
         return None if same else "measured with another extractor"
 
     def report(self) -> Iterator[Finding]:
@@ -213,7 +213,7 @@ def config_problem(path: Path, identity: str) -> str | None:
     except UserError as error:
         return clause(error, path)
     content = {key: value for key, value in record.items() if key != "identity"} if isinstance(record, dict) else {}
-    if not content or record.get("identity") != configuration.fingerprint(content):
+    if not content or record.get("identity") != sources.fingerprint(content):
         return "damaged or edited, its content does not have the identity that it holds"
     if record["identity"] != identity:
         return f"identity {record['identity'][:12]}, the plan has {identity[:12]}: plan again"
@@ -238,6 +238,6 @@ def suite(plan_file: Path) -> list[str]:
             found.append(finding)
             if finding.path.name == "config.json":
                 progress.advance()
-    stamps.stamp(found)
+    times.stamp(found)
     print(f"{plan_file}: {len(found)} files verified", file=sys.stderr)
     return [f"{finding.path}: {finding.problem}" for finding in found if finding.problem]

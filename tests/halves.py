@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from structgan import config, datasets, files, method
+from structgan import config, datasets, files, method, protocol
 from structgan.datasets import Parts, Split, store
 from structgan.metrics import extractor, fidelity
 
@@ -31,12 +32,24 @@ def pictures(n: int, seed: int) -> Split:
 def write(folder: Path) -> Path:
     """Writes a data set, a trained extractor, a protocol and runs as their training leaves them, one of them a GAN."""
     store.save(folder / "data.safetensors", Parts(CLASSES, pictures(400, 0), pictures(200, 1)), {"name": "halves"})
-    extractor.train(folder / "data.safetensors", SMALL, folder / "extractor.safetensors", "cpu")
+    evaluation = {
+        "seed": 0,
+        "fidelity": {**SETTINGS, "n_generated": 120},
+        "map": {"points": 50},
+        "knn": {"k": 5},
+        "extractor": SMALL,
+    }
+    for kind in protocol.KINDS:
+        files.write_json(folder / f"{kind}-protocol.json", protocol.make(evaluation, kind))
+    train_extractor(folder, folder / "extractor.safetensors")
     for name in ("plain_gan", "random"):
         made_run(folder / name, name, datasets.load(folder / "data.safetensors").content_hash)
-    protocol = {"seed": 0, "fidelity": {**SETTINGS, "n_generated": 120}, "map": {"points": 50}, "knn": {"k": 5}}
-    files.write_json(folder / "protocol.json", protocol)
     return folder
+
+
+def train_extractor(folder: Path, out: Path) -> dict[str, Any]:
+    """Trains an extractor on the data set in ``folder`` as its protocol says; returns its metadata."""
+    return extractor.train(folder / "data.safetensors", folder / "extractor-protocol.json", out, "cpu")
 
 
 def made_run(folder: Path, name: str, images: str) -> None:

@@ -17,6 +17,7 @@ METHODS = {
     "random": {"title": "Random encoder", "kind": "reference", "uses_labels": False, "samples": False},
     "supervised": {"title": "Supervised", "kind": "reference", "uses_labels": True, "samples": False},
 }
+EVALUATION = {kind: {"protocol": f"settings of {kind}", "sources": f"code of {kind}"} for kind in ("probe", "fidelity")}
 SCORES = {  # linear top-1 per seed
     ("structural", "none", "full"): [0.50, 0.54],
     ("structural", "none", "no_cluster"): [0.40, 0.42],
@@ -39,6 +40,7 @@ class Tree:
         self.plan: dict[str, Any] = {
             "suite": "demo", "title": "Demo <script>alert(1)</script>", "note": "a & b", "configfiles": ["a.yaml"],
             "protocol": {"few_labels": {"fractions": [0.01, 0.1]}},
+            "evaluation": EVALUATION,
             "datasets": {"digits": {"title": "Digits 16×16"}}, "methods": METHODS,
             "augmentations": {"none": {"title": "none"}, "crop": {"title": "crop"}},
             "variants": {key: {"title": title} for key, title in variants.items()}, "cells": [],
@@ -84,7 +86,8 @@ class Tree:
         }  # fmt: skip
         points = [[math.cos(i) + seed, math.sin(3 * i)] for i in range(40)]
         probe = {
-            "identity": f"id-{run}", "encoder": {"sha256": "ee" * 32, "features": "backbone", "dim": 64},
+            "identity": f"id-{run}", "evaluation": EVALUATION["probe"],
+            "encoder": {"sha256": "ee" * 32, "features": "backbone", "dim": 64},
             "dataset": data,
             "metrics": metrics, "protocol": {"linear": {"split": "train→test", "C": 1.0, "n_train": 600}, "seed": 0},
             "map": {"kind": "tsne", "split": "test", "points": points, "labels": [i % 10 for i in range(40)],
@@ -104,7 +107,13 @@ class Tree:
             protocol = {"extractor": "embedded", "extractor_sha256": "bb", "n_generated": 200, "n_reference": 600,
                         "reference": "train", "resizer": "none", "seed": 0}  # fmt: skip
             scores = {"fid": fid, "is": 5.0, "is_std": 0.1, "kid": 0.01, "precision": 0.5, "recall": 0.25}
-            fidelity = {"identity": f"id-{run}", "metrics": scores, "protocol": protocol, "dataset": data}
+            fidelity = {
+                "identity": f"id-{run}",
+                "evaluation": EVALUATION["fidelity"],
+                "metrics": scores,
+                "protocol": protocol,
+                "dataset": data,
+            }
             self.put(folder / "fidelity.json", fidelity)
             Image.new("RGB", (32, 32), (40 * seed, 90, 200)).save(folder / "samples.png")
 

@@ -8,7 +8,7 @@ import re
 
 import yaml
 
-from structgan import config
+from structgan import config, sources
 
 CELL = {"dataset": "digits", "method": "structural", "augmentation": "none", "variant": "full", "seed": 0}
 
@@ -92,11 +92,11 @@ def test_configuration_is_the_only_place_with_values():
 def test_fingerprint_is_of_the_content_and_not_of_its_order():
     value = {"a": 1, "b": {"c": [1, 2.5, None, "é"], "d": True}}
     turned = {"b": {"d": True, "c": [1, 2.5, None, "é"]}, "a": 1}
-    assert config.fingerprint(value) == config.fingerprint(turned)
+    assert sources.fingerprint(value) == sources.fingerprint(turned)
     canonical = rb'{"a":1,"b":{"c":[1,2.5,null,"\u00e9"],"d":true}}'
-    assert config.fingerprint(value) == hashlib.sha256(canonical).hexdigest()
+    assert sources.fingerprint(value) == hashlib.sha256(canonical).hexdigest()
     others = [{"a": 2, "b": value["b"]}, {"a": 1}, {"a": 1, "b": {"c": [2.5, 1, None, "é"], "d": True}}]
-    assert len({config.fingerprint(other) for other in [value, *others]}) == 4
+    assert len({sources.fingerprint(other) for other in [value, *others]}) == 4
 
 
 def test_identity_follows_each_setting_and_no_title(base):

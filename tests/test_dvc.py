@@ -1,4 +1,4 @@
-"""Real DVC, git and Snakemake on a suite of two runs: what is made again, what is recorded, what a fresh clone plans."""
+"""Real DVC, git and Snakemake on two runs: what is made again, what is recorded, what a fresh clone plans."""
 
 from __future__ import annotations
 

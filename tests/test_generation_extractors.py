@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 import torch
-from halves import SETTINGS, SMALL
+from halves import SETTINGS, SMALL, train_extractor
 
-from structgan import datasets, files
+from structgan import datasets, files, protocol
 from structgan.errors import UserError
 from structgan.metrics import backend, extractor, features, fidelity, inception
 from structgan.models.classifier import Classifier
@@ -31,7 +31,7 @@ def test_the_extractor_repeats_itself_and_does_not_touch_the_global_seed(place: 
     torch.manual_seed(5)
     expected = torch.rand(1)
     torch.manual_seed(5)
-    again = extractor.train(place / "data.safetensors", SMALL, place / "again.safetensors", "cpu")
+    again = train_extractor(place, place / "again.safetensors")
     assert torch.equal(torch.rand(1), expected)
     assert again["sha256"] == extractor.load(weights).sha256
 
@@ -57,9 +57,11 @@ def test_a_damaged_extractor_is_refused(place: Path, weights: Path, tmp_path: Pa
         ({"seed": -1}, r"extractor\.seed: -1 is not a whole number of at least 0"),
     ],
 )
-def test_wrong_settings_of_the_extractor(place: Path, settings: dict[str, Any], message: str) -> None:
+def test_wrong_settings_of_the_extractor(place: Path, tmp_path: Path, settings: dict[str, Any], message: str) -> None:
+    planned = tmp_path / "protocol.json"
+    files.write_json(planned, protocol.make({"extractor": settings}, "extractor"))
     with pytest.raises(UserError, match=message):
-        extractor.train(place / "data.safetensors", settings, place / "never.safetensors", "cpu")
+        extractor.train(place / "data.safetensors", planned, place / "never.safetensors", "cpu")
     assert not (place / "never.safetensors").exists()
 
 
@@ -106,7 +108,7 @@ def test_inception_runs_on_given_weights(
         network = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"])
     torch.save(network.state_dict(), tmp_path / "inception.pth")
     settings = {**SETTINGS, "extractor": "inception", "weights": str(tmp_path / "inception.pth"), "metrics": ["prc"]}
-    path, about = fidelity.pick_weights(settings, None, data)
+    path, about = fidelity.pick_weights(settings, None, data, {})
     assert about["extractor_sha256"] == files.sha256(path) and "299" in about["resizer"]
     found = backend.measure(data.train.images[:4], data.train.images[:4], settings, path)
     assert found["precision"] == found["recall"] == 1.0

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from halves import CLASSES, SETTINGS, pictures
+from halves import CLASSES, SETTINGS, SMALL, pictures
 from PIL import Image
 
-from structgan import datasets, files, method
+from structgan import datasets, files, method, protocol
 from structgan.datasets import Parts, store
 from structgan.errors import UserError
 from structgan.metrics import backend, extractor, features, fidelity, probe, samples
@@ -45,18 +44,18 @@ def test_the_grid_shows_each_image_in_its_place(tmp_path: Path) -> None:
 
 def test_a_run_is_measured_with_its_protocol_and_samples(place: Path, weights: Path) -> None:
     folder = place / "plain_gan"
-    fidelity.run(folder, place / "data.safetensors", place / "protocol.json", weights, "cpu")
+    fidelity.run(folder, place / "data.safetensors", place / "fidelity-protocol.json", weights, "cpu")
     found = files.read_json(folder / "fidelity.json")
     assert set(found["metrics"]) == set(backend.RESULTS.values())
     assert found["identity"] == files.read_json(folder / "config.json")["identity"]
-    protocol = found["protocol"]
-    assert (protocol["n_generated"], protocol["n_reference"], protocol["reference"]) == (120, 400, "train")
-    assert protocol["extractor_sha256"] == extractor.load(weights).sha256 and protocol["resizer"] == "none"
-    assert protocol["backend"].startswith("torch-fidelity 0.") and protocol["dtype"] == "uint8"
+    told = found["protocol"]
+    assert (told["n_generated"], told["n_reference"], told["reference"]) == (120, 400, "train")
+    assert told["extractor_sha256"] == extractor.load(weights).sha256 and told["resizer"] == "none"
+    assert told["backend"].startswith("torch-fidelity 0.") and told["dtype"] == "uint8"
     with Image.open(folder / "samples.png") as picture:
         assert picture.width == picture.height >= 8 * 18
     picture_before = (folder / "samples.png").read_bytes()
-    fidelity.run(folder, place / "data.safetensors", place / "protocol.json", weights, "cpu")
+    fidelity.run(folder, place / "data.safetensors", place / "fidelity-protocol.json", weights, "cpu")
     assert files.read_json(folder / "fidelity.json")["metrics"] == found["metrics"]
     assert (folder / "samples.png").read_bytes() == picture_before
 
@@ -64,7 +63,7 @@ def test_a_run_is_measured_with_its_protocol_and_samples(place: Path, weights: P
 def test_a_run_is_probed(place: Path) -> None:
     folder = place / "random"
     before = (folder / "encoder.safetensors").read_bytes()
-    probe.run(folder, place / "data.safetensors", place / "protocol.json", "cpu")
+    probe.run(folder, place / "data.safetensors", place / "probe-protocol.json", "cpu")
     found = files.read_json(folder / "probe.json")
     loaded = method.load_run(folder, found["dataset"]["content_hash"])
     assert found["encoder"]["sha256"] == features.module_hash(loaded.encoder)
@@ -77,14 +76,14 @@ def test_a_run_is_probed(place: Path) -> None:
 def test_a_method_without_samples_and_a_foreign_extractor_are_refused(
     place: Path, weights: Path, tmp_path: Path
 ) -> None:
-    data_file, protocol = place / "data.safetensors", place / "protocol.json"
+    data_file, planned = place / "data.safetensors", place / "fidelity-protocol.json"
     with pytest.raises(UserError, match=r"no sample\(\)"):
-        fidelity.run(place / "random", data_file, protocol, weights, "cpu")
+        fidelity.run(place / "random", data_file, planned, weights, "cpu")
     store.save(tmp_path / "other.safetensors", Parts(CLASSES, pictures(80, 5), pictures(80, 6)), {"name": "other"})
     with pytest.raises(UserError, match="was trained on another"):
-        fidelity.run(place / "plain_gan", tmp_path / "other.safetensors", protocol, weights, "cpu")
+        fidelity.run(place / "plain_gan", tmp_path / "other.safetensors", planned, weights, "cpu")
     with pytest.raises(UserError, match="needs a trained extractor"):
-        fidelity.run(place / "plain_gan", data_file, protocol, None, "cpu")
+        fidelity.run(place / "plain_gan", data_file, planned, None, "cpu")
     assert not (place / "random" / "fidelity.json").exists()
 
 
@@ -109,7 +108,8 @@ def test_wrong_settings_are_one_clear_line(
 ) -> None:
     folder = tmp_path / "run"
     shutil.copytree(place / "plain_gan", folder, ignore=shutil.ignore_patterns("fidelity.json", "samples.png"))
-    (tmp_path / "protocol.json").write_text(json.dumps({"fidelity": {**SETTINGS, **settings}}))
+    planned = protocol.make({"fidelity": {**SETTINGS, **settings}, "extractor": SMALL}, "fidelity")
+    files.write_json(tmp_path / "protocol.json", planned)
     with pytest.raises(UserError, match=message) as caught:
         fidelity.run(folder, place / "data.safetensors", tmp_path / "protocol.json", weights, "cpu")
     assert "\n" not in str(caught.value)

@@ -18,10 +18,10 @@ def test_plan_is_written_only_where_its_content_changes(demo, tmp_path, monkeypa
     monkeypatch.chdir(tmp_path)
     made = plan.write(demo, [str(DEMO)])
     first = times(tmp_path)
-    assert len(first) == len(made["cells"]) + 3  # plan, protocol, one data set's settings
+    assert len(first) == len(made["cells"]) + 5  # plan, three protocols, one data set's settings
     for cell in made["cells"]:
         run = json.loads((tmp_path / cell["run"] / "config.json").read_text())
-        assert run["identity"] == cell["identity"] == config.fingerprint({k: run[k] for k in run if k != "identity"})
+        assert run["identity"] == cell["identity"] == sources.fingerprint({k: run[k] for k in run if k != "identity"})
         assert cell["run"] == "results/runs/demo/{dataset}/{method}/{augmentation}/{variant}/seed={seed}".format(**cell)
     plan.write(demo, [str(DEMO)])
     assert times(tmp_path) == first

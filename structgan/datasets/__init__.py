@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from structgan import sources
 from structgan.datasets.options import resolve
 from structgan.datasets.store import Dataset, Parts, Split, load, save
 from structgan.errors import UserError, unknown
@@ -35,7 +36,8 @@ def prepare(settings: Mapping[str, Any], out: Path, raw: Path) -> dict[str, Any]
 
     Args:
         settings: ``builder``, the keys of that builder, and optionally ``name`` (default: the stem of ``out``),
-            ``note`` (what to say beside numbers from it), ``title`` and ``reference`` (for tables; not used here).
+            ``note`` (what to say beside numbers from it), ``title`` and ``reference`` (for tables; not used here),
+            ``sources`` (the digest that it was planned for).
         out: the ``.safetensors`` file to write.
         raw: folder of the files as they were published; missing ones are downloaded into it.
 
@@ -44,7 +46,7 @@ def prepare(settings: Mapping[str, Any], out: Path, raw: Path) -> dict[str, Any]
 
     Raises:
         UserError: an unknown or wrong setting; a raw file that is missing, truncated, corrupted or unreachable; a
-            class with no image; a disk that is full.
+            class with no image; a disk that is full; settings that were planned for other sources.
     """
     begin = time.perf_counter()
     out = Path(out)
@@ -54,7 +56,10 @@ def prepare(settings: Mapping[str, Any], out: Path, raw: Path) -> dict[str, Any]
     if builder not in BUILDERS:
         raise unknown("builder", builder, BUILDERS, f"data set '{out.stem}'")
     module = importlib.import_module(f"structgan.datasets.{BUILDERS[builder]}")
-    resolved = resolve(settings, module.DEFAULTS[builder], out.stem)
+    if settings.get("sources") not in (None, sources.builder_digest(builder)):
+        raise UserError(f"data set '{out.stem}': planned for other sources than these; plan again")
+    asked = {key: value for key, value in settings.items() if key != "sources"}
+    resolved = resolve(asked, module.DEFAULTS[builder], out.stem)
     parts: Parts = module.build(resolved, Path(raw))
-    summary = save(out, parts, resolved)
+    summary = save(out, parts, resolved, sources.fingerprint(settings))
     return {**summary, "seconds": round(time.perf_counter() - begin, 3)}

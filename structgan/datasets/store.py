@@ -1,8 +1,8 @@
 """The file of a prepared data set: uint8 images and labels in one safetensors file that is mapped, not read.
 
 Tensors: ``train/images``, ``train/labels``, ``test/images``, ``test/labels`` and, for data with an unlabelled part,
-``unlabelled/images``. Metadata: format, name, classes, content_hash, settings, note, image_size. The content hash is
-the SHA-256 over the sorted tensors' names, types, shapes and bytes, so that a name or note never changes it.
+``unlabelled/images``. Metadata: format, name, classes, content_hash, identity, settings, note, image_size. The content
+hash is the SHA-256 over the sorted tensors' names, types, shapes and bytes, so that a name or note never changes it.
 """
 
 from __future__ import annotations
@@ -100,8 +100,10 @@ def content_hash(tensors: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def save(path: Path, parts: Parts, settings: Mapping[str, Any]) -> dict[str, Any]:
+def save(path: Path, parts: Parts, settings: Mapping[str, Any], identity: str = "") -> dict[str, Any]:
     """Check ``parts`` and write them atomically; returns the summary.
+
+    ``identity`` is the fingerprint of what was asked for, so that a plan knows a file that need not be made again.
 
     Raises:
         UserError: a class has no image in a split; the disk is full; the folder cannot be written.
@@ -121,6 +123,7 @@ def save(path: Path, parts: Parts, settings: Mapping[str, Any]) -> dict[str, Any
         "name": str(settings["name"]),
         "classes": json.dumps(parts.classes, ensure_ascii=False),
         "content_hash": digest,
+        "identity": identity,
         "settings": json.dumps(settings, sort_keys=True, separators=(",", ":"), ensure_ascii=False),
         "note": str(settings.get("note") or parts.note),
         "image_size": str(size),

@@ -21,7 +21,7 @@ class Probes:
 
     Args:
         train: Shape: (N, D), float32. train_labels: Shape: (N,), int64 in [0, classes). test, test_labels: likewise.
-        protocol: the blocks linear, svm, kmeans, knn and few_labels of protocol.json.
+        protocol: the blocks linear, svm, kmeans, knn and few_labels of the protocol.
         seed: draws the starts of k-means and the subsets of the few-label probes; part of the protocol, not of the run.
     """
 

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from structgan import files
+from structgan import files, protocol
 from structgan.errors import UserError, unknown
 from structgan.metrics.features import accuracy, module_hash
 from structgan.models.classifier import Classifier
@@ -69,18 +69,20 @@ def resolve(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def train(
-    data_file: str | Path, settings: Mapping[str, Any], out: str | Path, device: str | None = None
+    data_file: str | Path, protocol_file: str | Path, out: str | Path, device: str | None = None
 ) -> dict[str, Any]:
     """Train a classifier on the train split and write it to ``out`` with its metadata; returns the metadata.
 
     ``device`` is the best one by default. The number of epochs is fixed: test labels only measure the final accuracy.
 
     Raises:
-        UserError: a setting is wrong, the data file is damaged, or the loss is not finite.
+        UserError: a setting is wrong, the protocol was planned for other sources, the data file is damaged, or the
+            loss is not finite.
     """
     from structgan import datasets, environment
 
-    resolved = resolve(settings)
+    planned = protocol.read(protocol_file, "extractor")
+    resolved = resolve(planned["settings"].get("extractor", {}))
     device = device or environment.best_device()
     dataset = datasets.load(data_file, device)
     with torch.random.fork_rng(devices=[]):
@@ -98,6 +100,7 @@ def train(
         "dataset": dataset.name,
         "content_hash": dataset.content_hash,
         "settings": json.dumps(resolved, sort_keys=True),
+        **protocol.mark(planned),
     }
     files.save_tensors(out, network.state_dict(), metadata)
     return metadata

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from structgan import files, seal
+from structgan import files, protocol, seal
 from structgan.errors import UserError, unknown
 from structgan.metrics import backend, extractor, inception, samples
-from structgan.metrics.probe import dataset_record
+from structgan.metrics.described import dataset_record
 
 DEFAULTS: dict[str, Any] = {
     "extractor": "embedded",
@@ -33,7 +33,7 @@ CHOICES = {"extractor": ("embedded", "inception"), "reference": ("train", "test"
 
 
 def resolve(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The block "fidelity" of protocol.json with defaults filled in.
+    """The block "fidelity" of the protocol with defaults filled in.
 
     Raises:
         UserError: an unknown key, choice or metric, or a count that is not positive.
@@ -104,12 +104,13 @@ def pick_reference(dataset: Any, settings: Mapping[str, Any]) -> tuple[str, Tens
 
 
 def pick_weights(
-    settings: Mapping[str, Any], extractor_file: str | Path | None, dataset: Any
+    settings: Mapping[str, Any], extractor_file: str | Path | None, dataset: Any, trained_as: Mapping[str, Any]
 ) -> tuple[Path, dict[str, Any]]:
     """File of the extractor's weights, and what the protocol says of it.
 
     Raises:
-        UserError: the file is missing or damaged, or was trained on another data set.
+        UserError: the file is missing or damaged, or was trained on another data set or with other settings than
+            ``trained_as``.
     """
     if settings["extractor"] == "inception":
         path = inception.weights(settings["weights"])
@@ -121,6 +122,8 @@ def pick_weights(
         raise UserError(
             f"{extractor_file}: was trained on another '{trained.dataset}' than this data file; train it again"
         )
+    if trained.settings != extractor.resolve(trained_as):
+        raise UserError(f"{extractor_file}: was trained with other settings than planned; train it again")
     about = {"extractor_test_accuracy": trained.test_accuracy, "resizer": "none"}
     return Path(extractor_file), {"extractor_sha256": trained.sha256, **about}
 
@@ -137,15 +140,17 @@ def run(
     ``device`` is the best one by default.
 
     Raises:
-        UserError: the method does not generate, a file is missing or damaged, or a setting does not fit the data.
+        UserError: the method does not generate, a file is missing or damaged, a setting does not fit the data, or the
+            protocol was planned for other sources.
     """
     from structgan import datasets, environment
     from structgan.method import load_run
 
     begin = time.monotonic()
-    folder, settings = Path(run_dir), resolve(files.read_json(protocol_file).get("fidelity", {}))
+    folder, planned = Path(run_dir), protocol.read(protocol_file, "fidelity")
+    settings = resolve(planned["settings"].get("fidelity", {}))
     dataset = datasets.load(data_file)
-    weights, about = pick_weights(settings, extractor_file, dataset)
+    weights, about = pick_weights(settings, extractor_file, dataset, planned["settings"].get("extractor", {}))
     split, reference = pick_reference(dataset, settings)
     device = device or environment.best_device()
     method: Any = load_run(folder, dataset.content_hash, device)
@@ -157,6 +162,7 @@ def run(
     samples.write_grid(grid, folder / "samples.png")
     record = {
         "identity": method.identity,
+        "evaluation": protocol.mark(planned),
         "metrics": metrics,
         "protocol": {
             "extractor": settings["extractor"],
@@ -174,5 +180,5 @@ def run(
         "dataset": dataset_record(dataset),
         "seconds": round(time.monotonic() - begin, 3),
     }
-    inputs = [folder / "encoder.safetensors", folder / "generator.safetensors", Path(protocol_file)]
+    inputs = [folder / "encoder.safetensors", folder / "generator.safetensors"]
     seal.write(folder / "fidelity.json", record, made=[folder / "samples.png"], inputs=inputs)

@@ -10,10 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from structgan import files, seal
+from structgan import protocol, seal
 from structgan.errors import unknown
 from structgan.metrics import features, projection
 from structgan.metrics.battery import Probes
+from structgan.metrics.described import dataset_record
 from structgan.progress import Progress
 
 MAPS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -27,7 +28,7 @@ def evaluate(
     train_labels: Tensor,
     test: Tensor,
     test_labels: Tensor,
-    protocol: Mapping[str, Any],
+    settings: Mapping[str, Any],
     seed: int = 0,
 ) -> dict[str, Any]:
     """The parts "metrics" and "protocol" of probe.json. Arguments as in ``Probes``.
@@ -35,7 +36,7 @@ def evaluate(
     Raises:
         UserError: features that are not finite, or a k that the data set is too small for.
     """
-    probes = Probes(train, train_labels, test, test_labels, protocol, seed).all()
+    probes = Probes(train, train_labels, test, test_labels, settings, seed).all()
     result: dict[str, Any] = {"metrics": {}, "protocol": {}}
     with Progress("probe", len(probes), "probe") as progress:
         for name, measure in probes.items():
@@ -46,21 +47,21 @@ def evaluate(
 
 
 def feature_map(
-    test: Tensor, labels: Tensor, classes: tuple[str, ...], protocol: Mapping[str, Any], seed: int = 0
+    test: Tensor, labels: Tensor, classes: tuple[str, ...], settings: Mapping[str, Any], seed: int = 0
 ) -> dict[str, Any]:
     """The part "map" of probe.json: 2-D positions of a fixed random subset of the test features, unit length each.
 
     Args:
-        test: Shape: (N, D). labels: Shape: (N,). protocol: the block "map": kind ("tsne" or "pca") and points.
+        test: Shape: (N, D). labels: Shape: (N,). settings: the block "map": kind ("tsne" or "pca") and points.
 
     Raises:
         UserError: an unknown kind.
     """
-    kind = protocol.get("kind", "tsne")
+    kind = settings.get("kind", "tsne")
     if kind not in MAPS:
-        raise unknown("map", kind, MAPS, "protocol.map.kind")
+        raise unknown("map", kind, MAPS, "evaluation.map.kind")
     order = torch.randperm(len(test), generator=torch.Generator().manual_seed(seed))
-    kept = order[: protocol.get("points", 1000)].sort().values.to(test.device)
+    kept = order[: settings.get("points", 1000)].sort().values.to(test.device)
     points = MAPS[kind](features.normalise(test[kept])).cpu()
     return {
         "kind": kind,
@@ -77,22 +78,24 @@ def run(run_dir: str | Path, data_file: str | Path, protocol_file: str | Path, d
     The encoder is frozen: its hash is taken before and after the features are read; ``device`` is the best by default.
 
     Raises:
-        UserError: a file is missing or damaged, the encoder changed, or its features are not finite.
+        UserError: a file is missing or damaged, the protocol was planned for other sources, the encoder changed, or its
+            features are not finite.
     """
     from structgan import datasets, environment
     from structgan.method import load_run
 
     begin = time.monotonic()
     device = device or environment.best_device()
-    folder, protocol = Path(run_dir), files.read_json(protocol_file)
-    seed = protocol["seed"]
+    folder, planned = Path(run_dir), protocol.read(protocol_file, "probe")
+    settings, seed = planned["settings"], planned["settings"]["seed"]
     dataset = datasets.load(data_file, device, verify=True)
     method = load_run(folder, dataset.content_hash, device)
     with features.frozen(method.encoder, f"{folder}: encoder") as digest:
         train, test = (features.extract(method.encode, split.images) for split in (dataset.train, dataset.test))
-    result = evaluate(train, dataset.train.labels, test, dataset.test.labels, protocol, seed)
+    result = evaluate(train, dataset.train.labels, test, dataset.test.labels, settings, seed)
     record = {
         "identity": method.identity,
+        "evaluation": protocol.mark(planned),
         "encoder": {
             "sha256": digest,
             "features": "output of the encoder, before any projection",
@@ -100,17 +103,7 @@ def run(run_dir: str | Path, data_file: str | Path, protocol_file: str | Path, d
         },
         "dataset": dataset_record(dataset),
         **result,
-        "map": feature_map(test, dataset.test.labels, dataset.classes, protocol.get("map", {}), seed),
+        "map": feature_map(test, dataset.test.labels, dataset.classes, settings.get("map", {}), seed),
         "seconds": round(time.monotonic() - begin, 3),
     }
-    seal.write(folder / "probe.json", record, inputs=[folder / "encoder.safetensors", Path(protocol_file)])
-
-
-def dataset_record(dataset: Any) -> dict[str, Any]:
-    """What a metric file says of its data set."""
-    return {
-        "name": dataset.name,
-        "content_hash": dataset.content_hash,
-        "classes": len(dataset.classes),
-        "note": dataset.note,
-    }
+    seal.write(folder / "probe.json", record, inputs=[folder / "encoder.safetensors"])

@@ -16,9 +16,11 @@ def notes_of(suite: Suite, rows: list[Row]) -> tuple[str, ...]:
         notes.append(f"Missing: {missing} of {len(suite.frame)} runs are not finished; seeds read done/planned.")
     stale = int(((suite.frame["probe"] == "stale") | (suite.frame["fidelity"] == "stale")).sum())
     if stale and suite.include_stale:
-        notes.append(f"†: {stale} run(s) hold numbers of another configuration or source than today's plan.")
+        notes.append(f"†: {stale} run(s) hold numbers of another configuration, protocol or source than today's plan.")
     elif stale:
-        notes.append(f"Stale: {stale} run(s) belong to another configuration or source than today's plan; left out.")
+        notes.append(
+            f"Stale: {stale} run(s) belong to another configuration, protocol or source than today's plan; left out."
+        )
     if any(cell.unconverged for cell in cells):
         notes.append("‡: a probe's solver stopped at its iteration limit in at least one run.")
     reasons: dict[tuple[str, ...], list[str]] = {}

@@ -10,14 +10,14 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from structgan import seal
+from structgan import seal, standing
 from structgan.errors import UserError
 from structgan.files import read_json
 
 ACCURACIES = {"linear": "top1", "svm": "top1", "kmeans": "accuracy", "knn": "top1"}
 GENERATION = ("fid", "is", "kid", "precision", "recall")
 SECTIONS = {"dataset": "datasets", "method": "methods", "augmentation": "augmentations", "variant": "variants"}
-KEYS = ("suite", "datasets", "methods", "augmentations", "variants", "cells")
+KEYS = ("suite", "datasets", "methods", "augmentations", "variants", "evaluation", "cells")
 
 
 class Group(NamedTuple):
@@ -145,7 +145,8 @@ def read(plan_file: str | Path, include_stale: bool = False) -> Suite:
 
     Args:
         plan_file: results/runs/<suite>/plan.json.
-        include_stale: count numbers whose identity is not the plan's; by default such a run is not finished.
+        include_stale: count numbers whose identity, protocol or sources are not the plan's; by default such a
+            run is not finished.
 
     Raises:
         UserError: the plan or a run's JSON is missing a key or damaged.
@@ -161,11 +162,11 @@ def read(plan_file: str | Path, include_stale: bool = False) -> Suite:
     for cell in sorted(plan["cells"], key=lambda cell: _order(plan, file, cell)):
         folder = base_folder(file, cell["run"]) / cell["run"]
         row = {key: cell[key] for key in (*SECTIONS, "seed", "run", "identity")} | {"folder": str(folder)}
-        row["probe"], probe = _result(folder / "probe.json", cell["identity"], include_stale)
+        row["probe"], probe = _result(folder, "probe", cell, plan, include_stale)
         can_sample = bool(plan["methods"].get(cell["method"], {}).get("samples"))
         row["fidelity"], fidelity = "none", None
         if can_sample:
-            row["fidelity"], fidelity = _result(folder / "fidelity.json", cell["identity"], include_stale)
+            row["fidelity"], fidelity = _result(folder, "fidelity", cell, plan, include_stale)
         row["converged"] = True
         if probe is not None:
             probe.pop("map", None)
@@ -207,13 +208,16 @@ def _order(plan: Mapping[str, Any], file: Path, cell: Mapping[str, Any]) -> tupl
     return (*(rank(plan, kind, cell[kind]) for kind in SECTIONS), int(cell["seed"]))
 
 
-def _result(path: Path, identity: str, include_stale: bool) -> tuple[str, dict[str, Any] | None]:
+def _result(
+    folder: Path, kind: str, cell: Mapping[str, Any], plan: Mapping[str, Any], include_stale: bool
+) -> tuple[str, dict[str, Any] | None]:
+    path = folder / f"{kind}.json"
     if not path.exists():
         return "missing", None
     result = read_json(path)
     if not isinstance(result, dict):
         raise UserError(f"{path}: not a JSON object")
-    if result.get("identity") == identity:
+    if standing.fault(result, cell["identity"], plan["evaluation"].get(kind)) is None:
         return "finished", result
     return "stale", result if include_stale else None
 

@@ -46,7 +46,10 @@ def write(plan_file: str | Path, out_dir: str | Path, include_stale: bool = Fals
 def warnings(suite: records.Suite) -> list[str]:
     """One line for what is not finished and one for what is stale."""
     lines = []
-    for state, told in (("missing", "not finished"), ("stale", "of another identity than the plan")):
+    for state, told in (
+        ("missing", "not finished"),
+        ("stale", "of another identity, protocol or source than the plan"),
+    ):
         rows = suite.frame.index[(suite.frame["probe"] == state) | (suite.frame["fidelity"] == state)]
         if len(rows):
             counted = "marked †" if state == "stale" and suite.include_stale else "not counted"

@@ -19,7 +19,7 @@ rule prepare:
 rule extractor:
     input:
         data=rules.prepare.output.data,
-        protocol=f"{ROOT}/protocol.json",
+        protocol=f"{ROOT}/protocol/extractor.json",
     output:
         extractor=f"{ROOT}/{{dataset}}/extractor.safetensors",
     log:

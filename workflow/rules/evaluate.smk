@@ -3,7 +3,7 @@ rule probe:
     input:
         encoder=f"{RUN}/encoder.safetensors",
         data=rules.prepare.output.data,
-        protocol=f"{ROOT}/protocol.json",
+        protocol=f"{ROOT}/protocol/probe.json",
     output:
         probe=f"{RUN}/probe.json",
     log:
@@ -27,7 +27,7 @@ rule fidelity:
         generator=f"{RUN}/generator.safetensors",
         encoder=f"{RUN}/encoder.safetensors",
         data=rules.prepare.output.data,
-        protocol=f"{ROOT}/protocol.json",
+        protocol=f"{ROOT}/protocol/fidelity.json",
         extractor=rules.extractor.output.extractor if EMBEDDED else [],
     output:
         fidelity=f"{RUN}/fidelity.json",
