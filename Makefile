@@ -1,4 +1,5 @@
-# make demo: a first look in minutes. make test: everything that is checked. Both set up .venv first.
+# make demo: a first look in minutes. make test: everything that is checked but for versions of data and results, which
+# make test-dvc checks with DVC and git. All set up .venv first.
 PYTHON ?= python3
 VENV := .venv
 CONFIG ?= workflow/config/demo.yaml
@@ -8,7 +9,7 @@ SMALL := workflow/config/cifar10-small.yaml $(if $(wildcard $(RAW_JPEG)),workflo
 SMALL_SUITE := $(if $(wildcard $(RAW_JPEG)),cifar10-small-jpeg,cifar10-small)
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: setup demo cifar10-small test lint clean
+.PHONY: setup demo cifar10-small test test-dvc lint clean
 
 setup: $(VENV)/.installed
 
@@ -36,6 +37,9 @@ lint: setup
 
 test: lint
 	OMP_NUM_THREADS=1 pytest -n 2 --durations 10
+
+test-dvc: setup
+	OMP_NUM_THREADS=1 pytest -m dvc --durations 5 tests/test_dvc.py
 
 clean:
 	rm -rf .pytest_cache .mypy_cache .ruff_cache

@@ -70,7 +70,7 @@ class Repository:
         path.write_text(path.read_text().replace(old, new))
 
     def trained(self) -> dict[str, str]:
-        """Each trained run and the moment of its training, which env.json's file cannot have twice."""
+        """Each trained run and the file that holds its encoder, which is a new one after each training."""
         return {
             str(path.parent.relative_to(self.folder)): f"{path.stat().st_ino} {path.stat().st_mtime_ns}"
             for path in self.folder.glob("results/runs/small/digits/*/*/*/seed=*/encoder.safetensors")
@@ -189,12 +189,13 @@ def test_a_value_changed_in_a_fresh_clone_is_trained_and_recorded(clone: Reposit
     probe = json.loads((clone.folder / GAN / "probe.json").read_text())
     assert linear["new"] == pytest.approx(probe["metrics"]["linear"]["top1"]) and linear["old"] != linear["new"]
     assert not [key for key in metrics if ".random." in key]
-    plots = json.loads(clone.dvc("plots", "diff", "--json"))["data"]
-    assert len(plots) == 2 and not json.loads(clone.dvc("plots", "diff", "--json")).get("errors")
+    plots = json.loads(clone.dvc("plots", "diff", "--split", "--json"))
+    assert "errors" not in plots and len(plots["data"]) == 2
     for name, column in (("training", "value"), ("representation", "linear_mean")):
-        points = next(found for title, found in plots.items() if f"{name}.csv" in title)[0]["datapoints"]
-        sides = [[float(point[column]) for point in points[rev]] for rev in ("HEAD", "workspace")]
-        assert sides[0] != sides[1] and len(sides[0]) == len(sides[1]) > 0
+        (plot,) = plots["data"][f"results/tables/small/{name}.csv"]
+        points = plot["anchor_definitions"]["<DVC_METRIC_DATA>"]
+        old_values, new_values = ([p[column] for p in points if p["rev"] == rev] for rev in ("HEAD", "workspace"))
+        assert len(old_values) == len(new_values) > 0 and old_values != new_values
 
 
 def test_a_run_of_another_identity_is_planned_whatever_the_times_say(clone: Repository) -> None:

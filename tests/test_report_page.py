@@ -115,7 +115,7 @@ def test_degenerate_suites(tmp_path: Path, case: str) -> None:
                 lambda v: v["dataset"].update(content_hash="x"),
             )
     tree.save()
-    assert len(figures.write(tree.plan_file, tree.figures)) == 10
+    assert len(figures.write(tree.plan_file, tree.figures)) == 11
     text = tree.page()
     assert ("No number yet" in text) == (case in ("nothing finished", "empty plan", "no generator"))
     assert ("Letters" in text) == (case == "two data sets")
