@@ -33,7 +33,7 @@ class Suite:
         plan_file: results/runs/<suite>/plan.json; its paths are relative to the folder that holds ``results``.
 
     Raises:
-        UserError: the plan is missing or damaged.
+        UserError: the plan is missing, damaged or lies elsewhere.
     """
 
     def __init__(self, plan_file: Path) -> None:
@@ -42,6 +42,8 @@ class Suite:
         for key in KEYS:
             if not isinstance(self.plan, dict) or key not in self.plan:
                 raise UserError(f"{plan_file}: key '{key}' is missing (needed: {', '.join(KEYS)})")
+        if plan_file.absolute().parts[-4:-2] != ("results", "runs"):
+            raise UserError(f"{plan_file}: must lie at results/runs/SUITE/plan.json, which its paths are relative to")
         self.folder = plan_file.parent
         self.root = plan_file.absolute().parents[3]
         self.root = self.root.relative_to(Path.cwd()) if self.root.is_relative_to(Path.cwd()) else self.root
