@@ -1,5 +1,6 @@
-# make demo: a first look in minutes. make test: everything that is checked without a cluster. make test-slurm: what
-# needs one, on a Slurm that root starts here for its length. All set up .venv first.
+# make demo: a first look in minutes. make test: everything that is checked in minutes and without a cluster. make test-dvc:
+# versions of data and results, with DVC and git. make test-slurm: what needs a cluster, on a Slurm that root starts here
+# for its length. make test-faults: trainings killed at very many points. All set up .venv first.
 PYTHON ?= python3
 VENV := .venv
 CONFIG ?= workflow/config/demo.yaml
@@ -9,7 +10,7 @@ SMALL := workflow/config/cifar10-small.yaml $(if $(wildcard $(RAW_JPEG)),workflo
 SMALL_SUITE := $(if $(wildcard $(RAW_JPEG)),cifar10-small-jpeg,cifar10-small)
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: setup demo cifar10-small test test-faults test-slurm lint clean
+.PHONY: setup demo cifar10-small test test-dvc test-faults test-slurm lint clean
 
 setup: $(VENV)/.installed
 
@@ -37,6 +38,9 @@ lint: setup
 
 test: lint
 	OMP_NUM_THREADS=1 pytest -n 2 --durations 10
+
+test-dvc: setup
+	OMP_NUM_THREADS=1 pytest -m dvc --durations 5 tests/test_dvc.py
 
 test-faults: setup
 	OMP_NUM_THREADS=1 pytest -n 2 -m faults --durations 10

@@ -201,6 +201,19 @@ def gc(yes: bool) -> None:
 
 
 @cli.command()
+@click.option("--plan", "plans", multiple=True, type=PATH, help="A suite's plan.json; by default every suite found.")
+def verify(plans: tuple[Path, ...]) -> None:
+    """Recompute the checksums of data, runs and tables; set file times so that what is sound is not made again."""
+    from structgan import status
+    from structgan import verify as verifying
+
+    wrong = [line for plan in plans or status.suites() for line in verifying.suite(plan)]
+    for line in wrong:
+        click.echo(line)
+    sys.exit(1 if wrong else 0)
+
+
+@cli.command()
 def methods() -> None:
     """List the methods that were found, without importing them."""
     from structgan import sources

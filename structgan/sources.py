@@ -20,7 +20,7 @@ from structgan.errors import UserError, unknown
 ROOT = Path(__file__).resolve().parent.parent
 METHOD_FOLDERS = (ROOT / "structgan" / "methods", ROOT / "baselines")
 TRAINING = (ROOT / "structgan" / "train.py",)
-PLUMBING = "__init__ environment errors files heartbeat lock preempt progress protocol sources"
+PLUMBING = "__init__ environment errors files heartbeat lock preempt progress protocol seal sources"
 NEUTRAL = frozenset(ROOT / "structgan" / f"{name}.py" for name in PLUMBING.split())
 """Modules that cannot change a weight: how files are written, what is printed, who may train, the version number."""
 

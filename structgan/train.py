@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from structgan import augment, checkpoint, environment, health, lock, method, randomness, sources
+from structgan import augment, checkpoint, environment, health, lock, method, randomness, seal, sources
 from structgan.datasets import Dataset, load
 from structgan.errors import UserError
 from structgan.files import read_json, save_tensors, sweep, write_json
@@ -198,12 +198,14 @@ class Run:
             "content_hash": self.dataset.content_hash,
             "num_classes": str(len(self.dataset.classes)),
         }
+        made = [self.folder / name for name in ("history.json", "encoder.safetensors")]
         if sources.traits(self.config["method"])["samples"]:
-            save_tensors(self.folder / "generator.safetensors", self.method.generator.state_dict(), metadata)
+            made.append(self.folder / "generator.safetensors")
+            save_tensors(made[-1], self.method.generator.state_dict(), metadata)
         write_json(self.folder / "history.json", {"records": self.history.records})
         save_tensors(self.folder / "encoder.safetensors", self.method.encoder.state_dict(), metadata)
         images = self.step * self.training["batch_size"]
-        write_json(
+        seal.write(
             self.folder / "env.json",
             {
                 "identity": self.config["identity"],
@@ -215,6 +217,7 @@ class Run:
                 "pace": self.history.thin_pace(),
                 **self.environment.summary(),
             },
+            made=made,
         )
 
 

@@ -55,10 +55,13 @@ def at_start(path):
 ANYWHERE = {name: imported(ast.walk(ast.parse(path.read_text()))) for name, path in MODULES.items()}
 AT_START = {name: at_start(path) for name, path in MODULES.items()}
 LIGHT = {"errors", "sources", "config", "plan", "files", "regime", "protocol", "standing", "stamps", "claims"}
-LIGHT |= {"judge", "queue", "status", "collect"}
+LIGHT |= {"judge", "queue", "status", "collect", "seal", "times"}
 ALLOWED = {
-    **{name: set() for name in ("", "errors", "progress", "claims", "queue")},
+    **{name: set() for name in ("", "errors", "progress", "claims", "queue", "preempt", "randomness", "times")},
     **{name: {"errors"} for name in ("files", "sources", "optim", "regime", "colour", "resample")},
+    "seal": {"files"},
+    "verify": {"errors", "files", "seal", "times", "datasets", "metrics", "progress", "protocol"}
+    | {"sources", "standing"},
     "config": {"errors", "sources"},
     "protocol": {"errors", "files", "sources"},
     "standing": {"errors", "files"},
@@ -75,17 +78,17 @@ ALLOWED = {
     "method": {"errors", "files", "sources"},
     "methods": {"errors", "method", "optim", "losses", "models", "augment", "datasets"},
     "checkpoint": {"errors", "files", "method"},
-    **{name: set() for name in ("preempt", "randomness")},
     "lock": {"errors", "files"},
     "heartbeat": {"errors", "files", "lock", "preempt"},
     "health": {"errors", "method"},
     "history": {"errors", "health"},
     "train": {"errors", "files", "sources", "method", "augment", "datasets", "checkpoint", "environment", "progress"}
-    | {"health", "heartbeat", "history", "lock", "preempt", "randomness"},
-    "metrics": {"metrics", "errors", "files", "method", "datasets", "models", "environment", "progress", "protocol"},
-    "report": {"report", "errors", "files", "standing"},
+    | {"health", "heartbeat", "history", "lock", "preempt", "randomness", "seal"},
+    "metrics": {"metrics", "errors", "files", "method", "datasets", "models", "environment", "progress", "protocol"}
+    | {"seal"},
+    "report": {"report", "errors", "files", "seal", "standing"},
     "cli": {"", "errors", "files", "sources", "config", "plan", "environment", "datasets", "train", "metrics", "report"}
-    | {"status", "collect", "preempt"},
+    | {"collect", "preempt", "status", "verify"},
     "__main__": {"cli"},
 }
 """What each part of structgan may import of structgan; "" is the package itself, for its version."""

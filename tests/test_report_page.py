@@ -33,7 +33,7 @@ def test_everything_regenerates_byte_for_byte(whole: Tree) -> None:
     }
     figures.write(whole.plan_file, whole.figures)
     whole.page()
-    assert len(before) == 18 + 10 + 1
+    assert len(before) == 21 + 11 + 1
     assert all(path.read_bytes() == content for path, content in before.items())
 
 
@@ -205,7 +205,7 @@ def test_degenerate_suites(tmp_path: Path, case: str) -> None:
                 lambda v: v["dataset"].update(content_hash="x"),
             )
     tree.save()
-    assert len(figures.write(tree.plan_file, tree.figures)) == 10
+    assert len(figures.write(tree.plan_file, tree.figures)) == 11
     text = tree.page()
     assert ("No number yet" in text) == (case in ("nothing finished", "empty plan", "no generator"))
     assert ("Letters" in text) == (case == "two data sets")

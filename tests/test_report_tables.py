@@ -27,8 +27,8 @@ def test_headers_are_exact(tree: Tree) -> None:
         "dataset,method,variant,none_mean,none_std,none_seeds,none_minus_simclr,crop_mean"
     )
     assert head["ablation"].startswith(LEAD + "linear_mean,linear_std,linear_minus_full,kmeans_mean")
-    assert {path.suffix for path in tree.tables.iterdir()} == {".csv", ".md", ".tex"}
-    assert len(list(tree.tables.iterdir())) == 18
+    assert {path.suffix for path in tree.tables.iterdir()} == {".csv", ".md", ".tex", ".json"}
+    assert len(list(tree.tables.iterdir())) == 21
 
 
 def test_mean_and_sample_deviation(tree: Tree) -> None:

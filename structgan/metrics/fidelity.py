@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from structgan import files, protocol
+from structgan import files, protocol, seal
 from structgan.errors import UserError, unknown
 from structgan.metrics import backend, extractor, inception, samples
 from structgan.metrics.described import dataset_record
@@ -173,4 +173,5 @@ def run(
         "dataset": dataset_record(dataset),
         "seconds": round(time.monotonic() - begin, 3),
     }
-    files.write_json(folder / "fidelity.json", record)
+    inputs = [folder / "encoder.safetensors", folder / "generator.safetensors"]
+    seal.write(folder / "fidelity.json", record, made=[folder / "samples.png"], inputs=inputs)

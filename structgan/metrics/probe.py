@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from structgan import files, protocol
+from structgan import protocol, seal
 from structgan.errors import UserError, unknown
 from structgan.metrics import features, projection
 from structgan.metrics.battery import Probes
@@ -111,4 +111,4 @@ def run(run_dir: str | Path, data_file: str | Path, protocol_file: str | Path, d
         "map": feature_map(test, dataset.test.labels, dataset.classes, settings["map"], seed),
         "seconds": round(time.monotonic() - begin, 3),
     }
-    files.write_json(folder / "probe.json", record)
+    seal.write(folder / "probe.json", record, inputs=[folder / "encoder.safetensors"])

@@ -27,8 +27,8 @@ def write(plan_file: str | Path, out_dir: str | Path, include_stale: bool = Fals
         include_stale: draw runs of another identity too.
 
     Returns:
-        The files: augmentation, ablation, training, samples, features, each as svg and png. The same runs and the same
-        version of Matplotlib give the same bytes.
+        The files: augmentation, ablation, training, samples, features, each as svg and png, and made_from.json. The
+        same runs and the same version of Matplotlib give the same bytes.
 
     Raises:
         UserError: two protocols would meet in one figure, or a file is damaged.
@@ -39,4 +39,4 @@ def write(plan_file: str | Path, out_dir: str | Path, include_stale: bool = Fals
     with style.drawing():
         for name, draw in FIGURES.items():
             paths += style.save(draw(suite), Path(out_dir), name, DPI.get(name, 144))
-    return paths
+    return [*paths, records.sign(suite, Path(out_dir), paths)]

@@ -72,6 +72,7 @@ def write(
     html = environment.get_template("page.html.j2").render(
         suite=suite,
         plan=suite.plan,
+        made_from=records.results(suite),
         totals=provenance.totals(suite),
         headlines=highlights.headlines(suite),
         figures=figures,

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from structgan import standing
+from structgan import seal, standing
 from structgan.errors import UserError
 from structgan.files import read_json
 
@@ -116,6 +116,20 @@ def base_folder(plan_file: Path, run: str) -> Path:
         if parent.parts[-length:] == parts[:length]:
             return parent.parents[length - 1]
     return Path()
+
+
+def results(suite: Suite) -> str:
+    """One digest of the plan and of every result that it names, as they are on the disk."""
+    folders = [base_folder(suite.file, cell["run"]) / cell["run"] for cell in suite.plan["cells"]]
+    return seal.results(suite.file, folders)
+
+
+def sign(suite: Suite, folder: Path, made: list[Path]) -> Path:
+    """Write a folder's made_from.json: checksums of its files and of the results that they were made from."""
+    path = folder / "made_from.json"
+    record = {"suite": suite.plan["suite"], "include_stale": suite.include_stale}
+    seal.write(path, record, made, results=results(suite))
+    return path
 
 
 def number(entry: Any, *keys: str) -> float:

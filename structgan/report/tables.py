@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from structgan.files import read_json, write_text
-from structgan.report import layouts, markup, records
+from structgan.files import read_json, write_json, write_text
+from structgan.report import layouts, markup, records, series
 from structgan.report.cells import DASH
 
 WIDE = 150
@@ -21,7 +21,8 @@ def write(plan_file: str | Path, out_dir: str | Path, include_stale: bool = Fals
         include_stale: count runs of another identity, marked †; by default they are not finished.
 
     Returns:
-        The files: representation, few_labels, generation, generation_more, augmentation, ablation, each in three forms.
+        The files: representation, few_labels, generation, generation_more, augmentation, ablation, each in three forms;
+        metrics.json and training.csv, which version control compares; made_from.json.
 
     Raises:
         UserError: a column would mix two protocols (nothing is written), or a file is damaged.
@@ -34,9 +35,12 @@ def write(plan_file: str | Path, out_dir: str | Path, include_stale: bool = Fals
     texts = {
         Path(out_dir) / f"{name}.{form}": to(table) for name, table in tables.items() for form, to in forms.items()
     }
+    texts[Path(out_dir) / "training.csv"] = series.training(suite)
     for path, text in texts.items():
         write_text(path, text)
-    return list(texts)
+    metrics = Path(out_dir) / "metrics.json"
+    write_json(metrics, series.headline(suite))
+    return [*texts, metrics, records.sign(suite, Path(out_dir), [*texts, metrics])]
 
 
 def warnings(suite: records.Suite) -> list[str]:

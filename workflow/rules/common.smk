@@ -94,6 +94,9 @@ def tables():
         f"results/tables/{SUITE}/{name}.{kind}"
         for name in TABLES
         for kind in ("csv", "md", "tex")
+    ] + [
+        f"results/tables/{SUITE}/{name}"
+        for name in ("metrics.json", "training.csv", "made_from.json")
     ]
 
 
@@ -102,7 +105,7 @@ def figures():
         f"results/figures/{SUITE}/{name}.{kind}"
         for name in FIGURES
         for kind in ("svg", "png")
-    ]
+    ] + [f"results/figures/{SUITE}/made_from.json"]
 
 
 def extra_rules():
