@@ -24,8 +24,8 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "image_size": 16,
         "train_size": 6000,
         "test_size": 2000,
-        "train_scans": [0, 1297],
-        "test_scans": [1297, 1797],
+        "train_scans": [500, 1797],
+        "test_scans": [0, 500],
         "seed": 0,
     }
 }
