@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from structgan import sources
+from structgan import sources, times
 from structgan.files import read_json
 from structgan.standing import FILES, METRICS, environment, fault, head, header, optional
 
@@ -27,8 +27,12 @@ def outputs(run: Path) -> list[Path]:
 
 
 def oldest(paths: Iterable[Path]) -> float | None:
-    """The earliest time of modification of the files that are there; None where there is none."""
-    return min((path.stat().st_mtime for path in paths if path.exists()), default=None)
+    """The earliest time of modification of the files that are there, but for damaged ones; None where there is none.
+
+    ``structgan verify`` dates what is damaged back to ``times.OLDEST``: it stays older than its inputs and is made again.
+    """
+    found = (path.stat().st_mtime for path in paths if path.exists())
+    return min((when for when in found if when > times.OLDEST), default=None)
 
 
 def age(paths: Iterable[Path], limit: float | None) -> None:

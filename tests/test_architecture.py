@@ -65,7 +65,7 @@ ALLOWED = {
     "config": {"errors", "sources"},
     "protocol": {"errors", "files", "sources"},
     "standing": {"errors", "files"},
-    "stamps": {"files", "sources", "standing"},
+    "stamps": {"files", "sources", "standing", "times"},
     "judge": {"standing"},
     "status": {"errors", "files", "judge", "queue"},
     "collect": {"claims", "files", "judge", "standing"},
