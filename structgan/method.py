@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from structgan import sources
+from structgan import parallel, sources
 from structgan.errors import UserError
 from structgan.files import load_tensors, read_json
 
@@ -83,9 +83,18 @@ class Method(nn.Module):
         assert isinstance(images, Tensor)
         return images
 
-    def noise(self, *shape: int) -> Tensor:
-        """Standard normal numbers from the run's own generator, on its device."""
-        return torch.randn(*shape, generator=self.rng, device=self.rng.device)
+    def noise(self, n: int, *shape: int, stacked: int = 1) -> Tensor:
+        """Standard normal numbers from the run's own generator, on its device.
+
+        Where several processes share a batch, each draws for all of it and keeps its rows.
+
+        Args:
+            n: rows, as many as ``stacked`` times the images of ``step``.
+            shape: of each row.
+            stacked: batches that lie one after the other in the rows, such as 2 for real and generated images.
+        """
+        drawn = torch.randn(n * parallel.size(), *shape, generator=self.rng, device=self.rng.device)
+        return parallel.share(drawn, stacked=stacked)
 
 
 def find(name: str) -> type[Method]:

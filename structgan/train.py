@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from structgan import augment, checkpoint, environment, method, sources
+from structgan import augment, checkpoint, environment, method, parallel, sources
 from structgan.datasets import Dataset, load
 from structgan.errors import UserError
 from structgan.files import read_json, save_tensors, write_json
@@ -30,13 +30,13 @@ class Batches:
 
     Args:
         dataset: images and labels on the device.
-        batch_size: images a batch.
+        batch_size: images a batch, of which each process takes its part.
         transform: the augmentation regime.
         views: augmented versions of each image.
         rng: source of the order and of the augmentation's parameters.
 
     Raises:
-        UserError: the batch is larger than the data set.
+        UserError: the batch is larger than the data set, or its parts are not of one size.
     """
 
     def __init__(
@@ -47,6 +47,7 @@ class Batches:
             raise UserError(
                 f"training.batch_size = {batch_size}: larger than the {len(self.images)} images of '{dataset.name}'"
             )
+        parallel.split(batch_size)
         self.batch_size, self.transform, self.views, self.rng = batch_size, transform, views, rng
         self.order = torch.empty(0, dtype=torch.long)
 
@@ -54,7 +55,7 @@ class Batches:
         if len(self.order) < self.batch_size:
             self.order = torch.randperm(len(self.images), generator=self.rng)
         rows, self.order = self.order[: self.batch_size], self.order[self.batch_size :]
-        rows = rows.to(self.images.device)
+        rows = parallel.share(rows).to(self.images.device)
         images = self.images[rows]
         views = [self.transform(images, self.rng) for _ in range(self.views)]
         return views, None if self.labels is None else self.labels[rows]
@@ -76,13 +77,18 @@ class Run:
         self.method = method.build(self.config, len(self.dataset.classes)).to(device)
         if self.method.uses_labels and self.dataset.training_labels is None:
             raise UserError(f"methods.{self.config['method']}: uses labels, which '{self.dataset.name}' has none of")
+        parallel.join(self.method, self.method.optimisers())
         self.method.rng = torch.Generator(device).manual_seed(seeds[2])
         order = torch.Generator().manual_seed(seeds[1])
         transform = augment.build(self.settings["augmentation"], self.dataset.image_size)
         self.batches = Batches(self.dataset, self.training["batch_size"], transform, self.method.views, order)
         self.step, self.seconds = 0, 0.0
         self.records: list[dict[str, Any]] = []
-        self.environment = environment.describe(device)
+        self.environment = self.describe()
+
+    def describe(self) -> dict[str, Any]:
+        """Where this process runs, and on how many the run is."""
+        return {**environment.describe(self.device), "processes": parallel.size()}
 
     @property
     def state_file(self) -> Path:
@@ -111,7 +117,8 @@ class Run:
             "rng_method": self.method.rng.get_state(),
             "rng_torch": torch.get_rng_state(),
         }
-        checkpoint.save(self.state_file, self.config["identity"], self.method, loop)
+        if parallel.rank() == 0:
+            checkpoint.save(self.state_file, self.config["identity"], self.method, loop)
 
     def resume(self) -> None:
         """Go on from the state file, where there is one of this identity and of these images; else start afresh."""
@@ -129,7 +136,8 @@ class Run:
         self.batches.rng.set_state(loop["rng_batches"])
         self.method.rng.set_state(loop["rng_method"])
         torch.set_rng_state(loop["rng_torch"])
-        print(f"resumed at step {self.step}", file=sys.stderr)
+        if parallel.rank() == 0:
+            print(f"resumed at step {self.step}", file=sys.stderr)
 
     def fit(self) -> None:
         """Train up to the planned number of steps, logging and saving as configured."""
@@ -139,7 +147,7 @@ class Run:
         title = "/".join(str(self.config[name]) for name in ("dataset", "method", "augmentation", "variant", "seed"))
         self.method.train()
         begin, before = time.monotonic(), self.seconds
-        with Progress(title, steps, done=self.step) as progress:
+        with Progress(title, steps, done=self.step, quiet=parallel.rank() > 0) as progress:
             while self.step < steps:
                 self.method.step_index = self.step
                 views, labels = next(self.batches)
@@ -162,7 +170,7 @@ class Run:
                 self.check_collapse(probe_images)
                 images = self.step * self.training["batch_size"]
                 self.records.append({"step": self.step, "images": images, "seconds": self.seconds, "losses": losses})
-                self.environment = environment.describe(self.device) if self.step == steps else self.environment
+                self.environment = self.describe() if self.step == steps else self.environment
                 progress.advance(1, **losses)
                 if self.step % self.training["save_every"] < every or self.step == steps:
                     self.save()
@@ -175,7 +183,7 @@ class Run:
         """
         means: dict[str, float] = {}
         for name in pending[0]:
-            values = torch.stack([losses[name] for losses in pending]).double().cpu()
+            values = parallel.mean(torch.stack([losses[name] for losses in pending]).double()).cpu()
             bad = (~values.isfinite()).nonzero()
             if len(bad):
                 step = self.step - len(pending) + 1 + int(bad[0])
@@ -196,7 +204,7 @@ class Run:
         self.method.eval()
         features = self.method.encode(images.float() / 127.5 - 1).float()
         self.method.train()
-        spread = features.std(0).norm() / features.norm(dim=1).mean().clamp_min(1e-12)
+        spread = parallel.mean(features.std(0).norm() / features.norm(dim=1).mean().clamp_min(1e-12))
         if not float(spread) > COLLAPSED:
             raise UserError(
                 f"{self.folder}: the features collapsed at step {self.step} (spread {float(spread):.1e}); stopped, "
@@ -238,7 +246,9 @@ def run(folder: Path, data: Path, device: str = "cpu") -> None:
         UserError: bad settings, bad data, a loss that is not finite, collapsed features, or a full disk.
     """
     environment.tune(device)
-    job = Run(folder, data, device)
-    job.resume()
-    job.fit()
-    job.publish()
+    with parallel.group(device) as own:
+        job = Run(folder, data, own)
+        job.resume()
+        job.fit()
+        if parallel.rank() == 0:
+            job.publish()
