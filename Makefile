@@ -8,7 +8,7 @@ SMALL := workflow/config/cifar10-small.yaml $(if $(wildcard $(RAW_JPEG)),workflo
 SMALL_SUITE := $(if $(wildcard $(RAW_JPEG)),cifar10-small-jpeg,cifar10-small)
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: setup demo cifar10-small test lint clean
+.PHONY: setup demo cifar10-small test test-faults lint clean
 
 setup: $(VENV)/.installed
 
@@ -36,6 +36,9 @@ lint: setup
 
 test: lint
 	OMP_NUM_THREADS=1 pytest -n 2 --durations 10
+
+test-faults: setup
+	OMP_NUM_THREADS=1 pytest -n 2 -m faults --durations 10
 
 clean:
 	rm -rf .pytest_cache .mypy_cache .ruff_cache

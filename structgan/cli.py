@@ -80,12 +80,23 @@ def extractor(data: Path, protocol: Path, out: Path, device: str) -> None:
 @RUN
 @DATA
 @DEVICE
-def train(run: Path, data: Path, device: str) -> None:
-    """Train one run to its end, going on where it stopped."""
+@click.option(
+    "--fresh", is_flag=True, envvar="STRUCTGAN_FRESH", help="Train a finished run again [or: STRUCTGAN_FRESH=1]."
+)
+def train(run: Path, data: Path, device: str, fresh: bool) -> None:
+    """Train one run to its end, going on where it stopped.
+
+    A finished run of the same identity is not trained but published again, in seconds, whatever triggered it; --fresh
+    trains it from the first step. Through Snakemake: STRUCTGAN_FRESH=1 snakemake --forcerun train train_generative. An
+    unfinished run goes on either way, so that retries get further.
+
+    SIGTERM, SIGUSR1 and SIGINT finish the step, save and end with exit code 75; a second signal ends at once. A second
+    process on the same run waits up to a minute for the first to end.
+    """
     device = resolve_device(device)
     from structgan import train as training
 
-    training.run(run, data, device)
+    training.run(run, data, device, fresh)
 
 
 @cli.command()

@@ -9,7 +9,7 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +20,12 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+def replacing(path: str | os.PathLike[str], keep: Path | None = None) -> Iterator[Path]:
     """A temporary path beside ``path`` that takes its place when the block ends, and vanishes when it fails.
+
+    Args:
+        path: the file to write.
+        keep: a neighbour's name that the old file takes, once the new one is whole on the disk.
 
     Raises:
         UserError: the disk is full or the folder cannot be written; the old file, if any, is untouched.
@@ -39,12 +43,32 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         mask = os.umask(0)
         os.umask(mask)
         os.chmod(temporary, 0o666 & ~mask)
+        if keep is not None and target.exists():
+            os.replace(target, keep)
         os.replace(temporary, target)
+        sync_folder(target.parent)
     except OSError as error:
         raise write_error(error, target) from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring a folder's new names to the disk, where its file system can do so for folders."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):
+            os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sweep(folder: Path, names: Iterable[str]) -> None:
+    """Remove what a killed process left half-written of the files ``names``; no other process may be writing them."""
+    for name in names:
+        for left in folder.glob(f".{name}.*.part"):
+            left.unlink(missing_ok=True)
 
 
 def write_error(error: OSError, target: Path) -> UserError:
@@ -92,8 +116,10 @@ def read_json(path: str | os.PathLike[str]) -> Any:
         raise UserError(f"{path}: not valid JSON ({error})") from error
 
 
-def save_tensors(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Save tensors as safetensors, atomically; equal content gives equal bytes.
+def save_tensors(
+    path: str | os.PathLike[str], tensors: Mapping[str, Tensor], metadata: Mapping[str, str], keep: Path | None = None
+) -> None:
+    """Save tensors as safetensors, atomically; equal content gives equal bytes. ``keep`` names the file before.
 
     Raises:
         UserError: the disk is full or the file cannot be written.
@@ -102,7 +128,7 @@ def save_tensors(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], me
     from safetensors.torch import save_file
 
     flat = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    with replacing(path) as temporary:
+    with replacing(path, keep) as temporary:
         try:
             save_file(flat, temporary, dict(metadata))
             sort_metadata(temporary)

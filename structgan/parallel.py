@@ -35,20 +35,25 @@ def rank() -> int:
     return dist.get_rank() if dist.is_initialized() else 0
 
 
+def launched() -> int:
+    """Processes that torchrun started for this run, whether or not they have met; 1 without torchrun."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 @contextmanager
 def group(device: str) -> Iterator[str]:
     """Join the processes that torchrun started, where it did, and part from them at the end.
 
     Args:
-        device: ``cpu`` (gloo) or ``cuda`` (NCCL).
+        device: ``cpu`` or ``cuda``; tensors on the host pass through gloo, those on GPUs through NCCL.
 
     Yields:
         The device of this process: the GPU of its local rank.
 
     Raises:
-        UserError: there are fewer GPUs than processes on this machine.
+        UserError: there are fewer GPUs than processes on this machine, or another process of the run is gone.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    if launched() == 1:
         yield device
         return
     if device == "cuda":
@@ -59,8 +64,13 @@ def group(device: str) -> Iterator[str]:
             )
         torch.cuda.set_device(local)
         device = f"cuda:{local}"
-    dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
-    yield device
+    dist.init_process_group("cpu:gloo,cuda:nccl" if device.startswith("cuda") else "gloo")
+    try:
+        yield device
+    except RuntimeError as error:
+        if isinstance(error, dist.DistError) or "gloo" in str(error):
+            raise UserError(f"process {rank()} of {size()}: another process of the run is gone") from error
+        raise
     dist.destroy_process_group()  # after an error nothing is waited for: the other processes may never come
 
 
@@ -125,6 +135,31 @@ def mean(values: Tensor) -> Tensor:
     values = values.detach().clone()
     dist.all_reduce(values)
     return values / size()
+
+
+def greatest(number: int) -> int:
+    """The greatest of the processes' numbers; it passes between the hosts and waits for no GPU."""
+    if size() == 1:
+        return number
+    value = torch.tensor(number)
+    dist.all_reduce(value, dist.ReduceOp.MAX)
+    return int(value)
+
+
+def agree(number: int, what: str) -> None:
+    """Make sure that all processes have one number.
+
+    Raises:
+        UserError: they differ; every process raises it.
+    """
+    least, most = -greatest(-number), greatest(number)
+    if least != most:
+        raise UserError(f"{what} differs between the processes of the run: {least} to {most}")
+
+
+def wait() -> None:
+    """Wait until every process has come here."""
+    greatest(0)
 
 
 class SharedBatchNorm(_BatchNorm):

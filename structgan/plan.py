@@ -144,7 +144,7 @@ def stamp(run: Path, identity: str) -> None:
     """
     try:
         trained = read_json(run / "env.json").get("identity")
-        oldest = min(path.stat().st_mtime for path in run.glob("*.safetensors") if path.name != "state.safetensors")
+        oldest = min(path.stat().st_mtime for path in run.glob("*.safetensors") if not path.name.startswith("state."))
         oldest = min(oldest, (run / "history.json").stat().st_mtime, (run / "env.json").stat().st_mtime)
     except (UserError, OSError, ValueError):
         return

@@ -19,9 +19,10 @@ ROOT = Path(__file__).resolve().parent.parent
 METHOD_FOLDERS = (ROOT / "structgan" / "methods", ROOT / "baselines")
 TRAINING = (ROOT / "structgan" / "train.py",)
 NEUTRAL = frozenset(
-    ROOT / "structgan" / f"{name}.py" for name in ("__init__", "environment", "errors", "files", "progress", "sources")
+    ROOT / "structgan" / f"{name}.py"
+    for name in ("__init__", "environment", "errors", "files", "heartbeat", "lock", "preempt", "progress", "sources")
 )
-"""Modules that cannot change a weight: how files are written, what is printed, the version number."""
+"""Modules that cannot change a weight: how files are written, what is printed, who may train, the version number."""
 
 
 def methods() -> dict[str, Path]:

@@ -91,10 +91,17 @@ class Tree:
                     "classes": [str(i) for i in range(10)]},
         }  # fmt: skip
         records_ = [
-            {"step": s, "images": 8 * s, "seconds": 0.1 * s, "losses": {"d_gaussian": 1 / s, "g_gaussian": -1 / s}}
-            for s in range(1, 40)
+            {"step": s, "images": 8 * s, "losses": {"d_gaussian": 1 / s, "g_gaussian": -1 / s}} for s in range(1, 40)
         ]
-        env = {"seconds": 12.0, "images_per_second": 80.0, "device": "cpu", "git": {"commit": "c0ffee", "dirty": False}}
+        env = {
+            "steps": 39,
+            "images": 312,
+            "pace": [[s, 0.1 * s] for s in range(1, 40)],
+            "seconds": 12.0,
+            "images_per_second": 80.0,
+            "device": "cpu",
+            "git": {"commit": "c0ffee", "dirty": False},
+        }
         self.put(folder / "probe.json", probe)
         self.put(folder / "history.json", {"records": records_ if method != "random" else []})
         self.put(folder / "env.json", env)

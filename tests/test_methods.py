@@ -122,7 +122,7 @@ def test_interrupted_training_is_the_uninterrupted_one(make_run, digits, name):
 
     assert same(snapshot(whole.method), snapshot(second.method))
     assert same(optimiser_states(whole.method), optimiser_states(second.method))
-    history = [[(r["step"], r["images"], r["losses"]) for r in run.records] for run in (whole, second)]
+    history = [[(r["step"], r["images"], r["losses"]) for r in run.history.records] for run in (whole, second)]
     assert history[0] == history[1] and [step for step, *_ in history[0]] == [2, 4, 6]
     if whole.method.optimisers():
         assert not same(snapshot(first.method), snapshot(second.method))

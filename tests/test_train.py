@@ -57,7 +57,7 @@ def test_a_learning_rate_that_explodes_stops_the_paper_method(make_run, digits):
     with pytest.raises(UserError, match=r"(is nan|is inf|collapsed|no longer finite).* step [0-9]+.*stopped"):
         run.fit()
     assert not (folder / "encoder.safetensors").exists()
-    if run.state_file.exists():
+    if run.states.newest.exists():
         assert progress(folder)[1]
 
 
@@ -67,11 +67,11 @@ def test_a_state_that_is_not_this_runs_is_not_used(make_run, digits, capsys, kin
     donor.fit()
     folder = make_run("structural", steps=2)
     if kind == "identity":
-        shutil.copy(donor.state_file, folder)
+        shutil.copy(donor.states.newest, folder)
     else:
         own = train.Run(folder, digits, "cpu")
         own.fit()
-        own.state_file.write_bytes(own.state_file.read_bytes()[:-100])
+        own.states.newest.write_bytes(own.states.newest.read_bytes()[:-100])
     run, fresh = train.Run(folder, digits, "cpu"), train.Run(make_run("structural", folder="f", steps=2), digits, "cpu")
     capsys.readouterr()
     run.resume()
@@ -89,7 +89,7 @@ def test_a_batch_larger_than_the_data_set_is_refused(make_run, digits):
     folder = make_run("structural", batch_size=201)
     with pytest.raises(UserError, match=r"training\.batch_size = 201: larger than the 200 images of 'digits'"):
         train.run(folder, digits)
-    assert names(folder) == ["config.json"]
+    assert names(folder) == ["config.json", "lock", "progress.json"]
     train.Run(make_run("structural", batch_size=200), digits, "cpu")
 
 
@@ -139,7 +139,7 @@ def test_weights_that_break_a_factorisation_stop_the_run_in_one_line(make_run, d
         parameter.data.fill_(float("nan"))
     with pytest.raises(UserError, match=r"step 1 failed .*last good state is kept"):
         run.fit()
-    assert not run.state_file.exists()
+    assert not run.states.newest.exists()
 
 
 def test_labels_that_do_not_exist_are_missed_by_name(make_run, digits, tmp_path):

@@ -64,11 +64,12 @@ def second_folder(finished, tmp_path):
     return folder
 
 
+FAILED = ["config.json", "lock", "progress.json", "state.previous.safetensors", "state.safetensors"]
 PUBLISHED = ("encoder.safetensors", "generator.safetensors", "history.json", "env.json")
 
 
 def test_a_run_publishes_what_the_next_rules_read(finished):
-    assert names(finished) == sorted([*PUBLISHED, "config.json", "state.safetensors"])
+    assert names(finished) == sorted([*PUBLISHED, *FAILED])
     config = files.read_json(finished / "config.json")
     images = files.read_json(finished / "env.json")["dataset"]["content_hash"]
     for name in ("encoder", "generator"):
@@ -131,7 +132,7 @@ def test_a_loss_that_is_nan_stops_the_command(project, trains, refusal):
     line = refusal(trains(folder))
     assert line.startswith(f"structgan: {folder}: loss 'energy' is nan at step 5; stopped")
     assert line.endswith("the last good state is kept in state.safetensors")
-    assert names(folder) == ["config.json", "state.safetensors"] and progress(folder) == (4, True)
+    assert names(folder) == FAILED and progress(folder) == (4, True)
 
 
 WRONG = {
@@ -159,7 +160,12 @@ def test_whatever_goes_wrong_is_named_and_the_last_good_state_kept(project, comm
     assert len(lines) == len(WRONG), done.stderr
     for folder, line, what in zip(folders, lines, WRONG.values(), strict=True):
         assert line.startswith(f"{folder}: {what}") and "last good state is kept in state.safetensors" in line
-        assert names(folder) == ["config.json", "state.safetensors"] and progress(folder) == (4, True)
+        assert names(folder) == FAILED and progress(folder) == (4, True)
+
+
+def contents(folder):
+    """Every file but those that say who trains and how far it is."""
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name not in ("lock", "progress.json")}
 
 
 def test_full_disk_during_training_is_one_line_and_keeps_the_last_good_state(digits, trains, second_folder, refusal):
@@ -167,8 +173,10 @@ def test_full_disk_during_training_is_one_line_and_keeps_the_last_good_state(dig
     run = train.Run(second_folder, digits, "cpu")
     run.training = {**run.training, "steps": 2}
     run.fit()
-    before = {path.name: path.read_bytes() for path in second_folder.iterdir()}
+    before = contents(second_folder)
     done = trains(second_folder, before=["sh", "-c", 'ulimit -f 32; exec "$@"', "sh"])
     assert "resumed at step 2" in done.stderr
     assert "state.safetensors: cannot be written: File too large" in refusal(done)
-    assert {path.name: path.read_bytes() for path in second_folder.iterdir()} == before
+    assert contents(second_folder) == before and (second_folder / "state.safetensors").exists()
+    told = files.read_json(second_folder / "progress.json")
+    assert (told["state"], told["step"]) == ("failed", 4) and "File too large" in told["reason"]

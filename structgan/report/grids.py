@@ -41,11 +41,11 @@ def training(suite: Suite) -> Any:
     """
     import matplotlib.pyplot as plt
 
-    rows: list[tuple[Group, list[Mapping[str, Any]]]] = []
+    rows: list[tuple[Group, list[dict[str, Any]]]] = []
     for groups in main_groups(suite).values():
         for group in groups:
-            histories = [read_json(path).get("records", []) for path in finished(suite, group, "history.json")]
-            if histories := [records for records in histories if len(records) > 1]:
+            histories = [_history(path) for path in finished(suite, group, "history.json")]
+            if histories := [history for history in histories if len(history["records"]) > 1]:
                 rows.append((group, histories))
                 break
     if not rows:
@@ -76,26 +76,27 @@ def training(suite: Suite) -> Any:
     return figure
 
 
-def _curves(histories: Sequence[Any]) -> dict[str, list[tuple[list[float], list[float]]]]:
+def _history(path: Path) -> dict[str, Any]:
+    """A run's records, and its images per second between two points of the pace that its env.json keeps."""
+    environment = path.with_name("env.json")
+    env = read_json(environment) if environment.exists() else {}
+    speeds = [
+        (step, env["images"] / env["steps"] * (step - before) / (seconds - since))
+        for (before, since), (step, seconds) in itertools.pairwise(env.get("pace", []))
+        if seconds > since and step > before
+    ]
+    return {"records": read_json(path).get("records", []), "speeds": speeds}
+
+
+def _curves(histories: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[list[float], list[float]]]]:
     """Panels by title: for each seed its steps and smoothed values."""
-    names = list(
-        dict.fromkeys(name for records in histories for record in records for name in record.get("losses", {}))
-    )
+    runs = [history["records"] for history in histories]
+    names = list(dict.fromkeys(name for records in runs for record in records for name in record.get("losses", {})))
     panels: dict[str, list[tuple[list[float], list[float]]]] = {}
     for name in names:
-        series = [
-            [(r["step"], r["losses"][name]) for r in records if name in r.get("losses", {})] for records in histories
-        ]
+        series = [[(r["step"], r["losses"][name]) for r in records if name in r.get("losses", {})] for records in runs]
         panels[name.replace("_", " ")] = [_thin(line) for line in series if line]
-    speeds = []
-    for records in histories:
-        pairs = itertools.pairwise(records)
-        line = [
-            (after["step"], (after["images"] - before["images"]) / (after["seconds"] - before["seconds"]))
-            for before, after in pairs
-            if after["seconds"] > before["seconds"] and after["images"] > before["images"]
-        ]
-        speeds += [_thin(line)] if line else []
+    speeds = [_thin(history["speeds"]) for history in histories if history["speeds"]]
     return panels | ({"images per second": speeds} if speeds else {})
 
 

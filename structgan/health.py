@@ -1,0 +1,39 @@
+"""What stops a run: weights that are not finite, and features that collapsed; each is one clear line."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from structgan import parallel
+from structgan.errors import UserError
+from structgan.method import Method
+
+COLLAPSED = 1e-5
+KEPT = "stopped, the last good state is kept in state.safetensors"
+
+
+def check_weights(method: Method, run: object, step: int) -> None:
+    """Stop before a state is written that no later step could mend.
+
+    Raises:
+        UserError: a network holds a number that is not finite.
+    """
+    for name, value in method.state_dict().items():
+        if value.is_floating_point() and not value.isfinite().all():
+            raise UserError(f"{run}: the weights '{name}' are no longer finite after step {step}; {KEPT}")
+
+
+@torch.no_grad()
+def check_collapse(method: Method, images: Tensor, run: object, step: int) -> None:
+    """Stop where the encoder gives every image the same features. Shape of the images: (N, 3, H, W), uint8.
+
+    Raises:
+        UserError: the features' spread is below ``COLLAPSED`` of their length.
+    """
+    method.eval()
+    features = method.encode(images.float() / 127.5 - 1).float()
+    method.train()
+    spread = parallel.mean(features.std(0).norm() / features.norm(dim=1).mean().clamp_min(1e-12))
+    if not float(spread) > COLLAPSED:
+        raise UserError(f"{run}: the features collapsed at step {step} (spread {float(spread):.1e}); {KEPT}")

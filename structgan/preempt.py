@@ -1,0 +1,94 @@
+"""Signals that ask a training process to end: it finishes its step, saves, and leaves with ``EXIT_CODE``.
+
+SIGTERM comes before SIGKILL on a time limit, a preemption or a cancelled job, SIGUSR1 where the submission asks for an
+early warning (``--signal=USR1@120``), SIGINT from a keyboard. Before the first step there is nothing to save, and a
+signal ends the process at the next line of Python. A second signal ends it at once, whatever it is doing; files are
+only ever replaced whole.
+
+A step in progress is never given up: half of its updates cannot be undone, so that the state would be no step's. Where
+a step is long (a large network on a CPU), the time between SIGTERM and SIGKILL (Slurm's KillWait) or the warning time
+of ``--signal`` must cover one step and one save; else the run goes on from the state before, and nothing is damaged.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from types import FrameType
+from typing import Any, Self
+
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+EXIT_CODE = 75
+"""EX_TEMPFAIL of sysexits.h, "try again later": not 0, so that a scheduler submits again, and not a user's mistake."""
+
+
+class Stopped(SystemExit):
+    """A signal ended the process early; the message says which one. Its exit code is ``EXIT_CODE``."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(EXIT_CODE)
+        self.reason = reason
+
+
+class Preemption:
+    """Listens for ``SIGNALS`` while it is entered; must be entered in the main thread.
+
+    A thread reads the signals' numbers as they come, so that the second one is heard while the first still waits for
+    an operation of PyTorch to end.
+
+    Args:
+        insist: whether a second signal ends the process at once. False where a launcher stands between: a scheduler
+            signals all processes of a job, and the launcher then passes the signal on once more.
+    """
+
+    def __init__(self, insist: bool = True) -> None:
+        self.insist = insist
+        self.received: signal.Signals | None = None
+        self._deferring = False
+        self._before: dict[signal.Signals, Any] = {}
+
+    @property
+    def reason(self) -> str:
+        """The name of the signal that came, or an empty string: true once the process is asked to end."""
+        return self.received.name if self.received else ""
+
+    def defer(self) -> None:
+        """From here on a first signal is noted in ``reason`` and no more: the work ends in its own good time."""
+        self._deferring = True
+
+    def __enter__(self) -> Self:
+        self._reader, self._writer = os.pipe()
+        os.set_blocking(self._writer, False)
+        self._before = {number: signal.signal(number, self._note) for number in SIGNALS}
+        self._wakeup = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(self._wakeup)
+        os.write(self._writer, b"\0")
+        self._thread.join()
+        os.close(self._reader)
+        os.close(self._writer)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.received = signal.Signals(number)
+        if not self._deferring:
+            raise Stopped(f"{self.reason} before the first step")
+
+    def _watch(self) -> None:
+        """End the process on a second signal; a zero byte, which is no signal's number, ends the thread."""
+        heard = 0
+        while number := os.read(self._reader, 1)[0]:
+            heard += 1
+            if heard > 1 and not self.insist:
+                continue
+            if heard == 2:
+                os._exit(128 + number)
+            words = "finishing the step and saving" + "; a second signal ends the process at once" * self.insist
+            print(f"{signal.Signals(number).name}: {words}", file=sys.stderr, flush=True)
