@@ -51,7 +51,7 @@ def group(device: str) -> Iterator[str]:
         The device of this process: the GPU of its local rank.
 
     Raises:
-        UserError: there are fewer GPUs than processes on this machine, or another process of the run is gone.
+        UserError: there are fewer GPUs than processes on this machine.
     """
     if launched() == 1:
         yield device
@@ -65,13 +65,23 @@ def group(device: str) -> Iterator[str]:
         torch.cuda.set_device(local)
         device = f"cuda:{local}"
     dist.init_process_group("cpu:gloo,cuda:nccl" if device.startswith("cuda") else "gloo")
+    yield device
+    dist.destroy_process_group()  # after an error nothing is waited for: the other processes may never come
+
+
+@contextmanager
+def company() -> Iterator[None]:
+    """Work that needs all processes.
+
+    Raises:
+        UserError: another process of the run is gone.
+    """
     try:
-        yield device
+        yield
     except RuntimeError as error:
-        if isinstance(error, dist.DistError) or "gloo" in str(error):
+        if size() > 1 and (isinstance(error, dist.DistError) or "gloo" in str(error)):
             raise UserError(f"process {rank()} of {size()}: another process of the run is gone") from error
         raise
-    dist.destroy_process_group()  # after an error nothing is waited for: the other processes may never come
 
 
 def split(batch_size: int) -> int:

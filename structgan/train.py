@@ -212,7 +212,12 @@ def run(folder: Path, data: Path, device: str = "cpu", fresh: bool = False) -> N
     environment.tune(device)
     config = read_json(folder / "config.json")
     insist = parallel.launched() == 1  # torchrun passes on a signal that the scheduler has sent to all processes
-    with Preemption(insist) as preemption, parallel.group(device) as own, contextlib.ExitStack() as first:
+    with (
+        Preemption(insist) as preemption,
+        parallel.group(device) as own,
+        contextlib.ExitStack() as first,
+        parallel.company(),
+    ):
         heartbeat = None
         if parallel.rank() == 0:
             first.enter_context(lock.held(folder))

@@ -19,7 +19,7 @@ STEPS = 6
 
 def make(make_run, folder, method="structural", **changes):
     """A run that saves and logs out of step, so that a state holds losses that are not yet in a record."""
-    training = {"steps": STEPS, "log_every": 3, "save_every": 2} | changes
+    training = {"steps": STEPS, "log_every": 2, "save_every": 3} | changes
     return make_run(method, augmentation="simclr", folder=folder, **training)
 
 
@@ -117,8 +117,8 @@ def test_a_process_that_is_killed_leaves_no_other_waiting(make_run, digits):
 
 
 def torchrun(command, cwd, *arguments):
-    launch = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-    return command(*launch, "-m", "structgan", "train", "--device", "cpu", *arguments, cwd=cwd)
+    launch = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "--")
+    return command(*launch, "structgan", "train", "--device", "cpu", *arguments, cwd=cwd)
 
 
 def test_torchrun_trains_a_run(make_run, digits, command, tmp_path):
