@@ -31,8 +31,8 @@ POLL_S = 0.2
 
 
 @contextlib.contextmanager
-def held(run: Path, wait_s: float = WAIT_S) -> Iterator[None]:
-    """Hold the lock of a run's folder, after at most ``wait_s`` seconds of waiting for it.
+def held(run: Path) -> Iterator[None]:
+    """Hold the lock of a run's folder, after at most ``WAIT_S`` seconds of waiting for it.
 
     Raises:
         UserError: another process still holds it, or the file cannot be written.
@@ -44,7 +44,7 @@ def held(run: Path, wait_s: float = WAIT_S) -> Iterator[None]:
         raise write_error(error, path) from error
     with open(path, "r+", encoding="utf-8") as file:
         try:
-            acquire(file, path, wait_s)
+            acquire(file, path)
         except OSError as error:
             print(f"{path}: no lock on this file system ({error.strerror}); train in one process only", file=sys.stderr)
         write_holder(file)
@@ -54,24 +54,24 @@ def held(run: Path, wait_s: float = WAIT_S) -> Iterator[None]:
             file.truncate(0)
 
 
-def acquire(file: TextIO, path: Path, wait_s: float) -> None:
+def acquire(file: TextIO, path: Path) -> None:
     """Take the lock, waiting where another process has it.
 
     Raises:
         UserError: it is not free in time.
         OSError: the file system has no locks.
     """
-    deadline, told = time.monotonic() + wait_s, False
+    deadline, told = time.monotonic() + WAIT_S, False
     while True:
         try:
             return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             if time.monotonic() >= deadline:
                 raise UserError(
-                    f"{path}: still held by {holder(file)} after {wait_s:g} s; one process trains a run"
+                    f"{path}: still held by {holder(file)} after {WAIT_S:g} s; one process trains a run"
                 ) from error
         if not told:
-            print(f"{path}: held by {holder(file)}; waiting up to {wait_s:g} s", file=sys.stderr, flush=True)
+            print(f"{path}: held by {holder(file)}; waiting up to {WAIT_S:g} s", file=sys.stderr, flush=True)
             told = True
         time.sleep(POLL_S)
 

@@ -32,11 +32,14 @@ def copy_tree(target: Path) -> Path:
     return target
 
 
-def snakemake(tree: Path, *arguments: str, configs: tuple[str, ...] = TINY) -> subprocess.CompletedProcess[str]:
+def snakemake(
+    tree: Path, *arguments: str, configs: tuple[str, ...] = TINY, **variables: str
+) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(tree),
         "XDG_CACHE_HOME": str(tree / ".cache"),
+        **variables,
     }
     command = [sys.executable, "-m", "snakemake", "--profile", "workflow/profiles/local", "--cores", "2"]
     command += ["--configfile", *configs] if configs else []
@@ -151,6 +154,17 @@ def test_a_retriggered_run_publishes_its_outputs_again_without_training(finished
     assert done.returncode == 0, done.stderr
     assert "resumed at step 6" in (tree / run / "train.log").read_text()
     assert {name: (tree / run / name).read_bytes() for name in before} == before
+
+    for path in (tree / run / "config.json", tree / "data/prepared/digits.safetensors"):
+        path.touch()
+    for variables, words in (
+        ({}, "resumed at step 6"),
+        ({"STRUCTGAN_FRESH": "1"}, "trained again from the first step"),
+    ):
+        done = snakemake(tree, "--forcerun", "train_generative", "--", f"{run}/encoder.safetensors", **variables)
+        assert done.returncode == 0, done.stderr
+        assert words in (tree / run / "train.log").read_text()
+        assert {name: (tree / run / name).read_bytes() for name in before} == before
 
 
 def test_the_papers_grid_is_planned(tmp_path: Path) -> None:
