@@ -44,6 +44,8 @@ def launched() -> int:
 def group(device: str) -> Iterator[str]:
     """Join the processes that torchrun started, where it did, and part from them at the end.
 
+    The cores that the job has (OMP_NUM_THREADS) are shared out among the processes of this machine.
+
     Args:
         device: ``cpu`` or ``cuda``; tensors on the host pass through gloo, those on GPUs through NCCL.
 
@@ -56,6 +58,7 @@ def group(device: str) -> Iterator[str]:
     if launched() == 1:
         yield device
         return
+    torch.set_num_threads(max(1, torch.get_num_threads() // int(os.environ["LOCAL_WORLD_SIZE"])))
     if device == "cuda":
         local, found = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
         if local >= found:

@@ -117,8 +117,10 @@ def test_a_process_that_is_killed_leaves_no_other_waiting(make_run, digits):
 
 
 def torchrun(command, cwd, *arguments):
-    launch = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "--")
-    return command(*launch, "structgan", "train", "--device", "cpu", *arguments, cwd=cwd)
+    """As rule train does it."""
+    launch = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    signals = ("--signals-to-handle", "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1")
+    return command(*launch, *signals, "-m", "--", "structgan", "train", "--device", "cpu", *arguments, cwd=cwd)
 
 
 def test_torchrun_trains_a_run(make_run, digits, command, tmp_path):
