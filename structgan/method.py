@@ -69,6 +69,13 @@ class Method(nn.Module):
         assert isinstance(features, Tensor)
         return features
 
+    def watched(self, images: Tensor) -> dict[str, Tensor]:
+        """Vectors by name that must differ from image to image; the loop stops the run where they are all alike.
+
+        Shape: (N, 3, H, W), values in [-1, 1], to (N, D) each.
+        """
+        return {"features": self.encode(images)}
+
     def optimisers(self) -> dict[str, torch.optim.Optimizer]:
         """Every optimiser among the attributes and its name; they are saved and restored with the run."""
         return {name: value for name, value in vars(self).items() if isinstance(value, torch.optim.Optimizer)}

@@ -67,6 +67,10 @@ class Structural(Method):
         """Images of the generator's moving average. Shape: (n, 3, H, W), values in [-1, 1]."""
         return self.draw(n, self.settings["generator"]["latent"], generator)
 
+    def watched(self, images: Tensor) -> dict[str, Tensor]:
+        features, embeddings = self.average_discriminator(images)
+        return {"features": features, "embeddings": embeddings}
+
     def step(self, views: list[Tensor], labels: Tensor | None) -> dict[str, Tensor]:
         (real,) = views
         for name, optimiser in self.optimisers().items():
