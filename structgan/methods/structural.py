@@ -21,7 +21,7 @@ from structgan import optim, parallel
 from structgan.errors import UserError
 from structgan.losses import adversarial, cluster, gaussian, smoothness
 from structgan.method import Method
-from structgan.models.discriminator import Discriminator
+from structgan.models.discriminator import Discriminator, spectrally_normalised
 from structgan.models.generator import Generator
 from structgan.models.memory import MemoryBank, follow, frozen_copy
 
@@ -33,6 +33,8 @@ class Structural(Method):
         super().__init__(settings, image_size, num_classes, steps)
         net = settings["discriminator"]
         self.discriminator = Discriminator(image_size, **net)
+        if settings["spectral_norm"]:
+            spectrally_normalised(self.discriminator)
         self.gan_generator = Generator(image_size, **settings["generator"])
         self.average_discriminator = frozen_copy(self.discriminator)
         self.generator = frozen_copy(self.gan_generator)
