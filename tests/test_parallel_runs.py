@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import subprocess
+import sys
 import time
 
 import numpy as np
 import pytest
 import ranks
+from conftest import ROOT
 from run_folder import equal, history, names, tensors
 
 from structgan import files, train
@@ -64,7 +68,7 @@ def test_outputs_are_those_of_one_process_written_once(make_run, digits, alone):
 
 
 def test_a_signal_to_one_process_stops_both_at_one_step_and_they_go_on_exactly(make_run, digits):
-    whole, run = make(make_run, "whole", steps=12), make(make_run, "run", steps=12)
+    whole, run = make(make_run, "whole", steps=9), make(make_run, "run", steps=9)
     assert finish(whole, digits) == [0, 0]
     first, second = ranks.trainings(run, digits)
     state = run / "state.safetensors"
@@ -73,7 +77,7 @@ def test_a_signal_to_one_process_stops_both_at_one_step_and_they_go_on_exactly(m
     second.send(signal.SIGTERM)  # the scheduler's and torchrun's
     assert [first.end(), second.end()] == [EXIT_CODE] * 2, said(run)
     told = files.read_json(run / "progress.json")
-    assert told["state"] == "stopped" and told["reason"].startswith("SIGTERM") and 0 < told["step"] < 12
+    assert told["state"] == "stopped" and told["reason"].startswith("SIGTERM") and 0 < told["step"] < 9
     assert finish(run, digits) == [0, 0], said(run)
     assert f"resumed at step {told['step']}" in said(run)
     for name in ("encoder.safetensors", "generator.safetensors", "state.safetensors"):
@@ -116,23 +120,45 @@ def test_a_process_that_is_killed_leaves_no_other_waiting(make_run, digits):
     assert told["state"] == "failed" and "another process" in told["reason"]
 
 
-def torchrun(command, cwd, *arguments):
-    """As rule train does it."""
-    launch = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-    signals = ("--signals-to-handle", "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1")
-    return command(*launch, *signals, "-m", "--", "structgan", "train", "--device", "cpu", *arguments, cwd=cwd)
+@pytest.fixture
+def torchrun(tmp_path):
+    """Starts torchrun as rule train does, in a process group of its own, as a scheduler would."""
+
+    def start(run, data):
+        signals = ("--signals-to-handle", "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1")
+        launch = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *signals, "-m", "--")
+        return subprocess.Popen(
+            [sys.executable, *launch, "structgan", "train", "--device", "cpu", "--run", str(run), "--data", str(data)],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    return start
 
 
-def test_torchrun_trains_a_run(make_run, digits, command, tmp_path):
-    run = make(make_run, "run", method="simclr")
-    done = torchrun(command, tmp_path, "--run", run, "--data", digits)
-    assert done.returncode == 0, done.stderr
+def test_a_job_that_is_preempted_goes_on_under_torchrun(make_run, digits, torchrun):
+    """All processes of the job get the signal, and the workers get it from torchrun once more."""
+    run = make(make_run, "run", method="simclr", steps=80, save_every=20)
+    job = torchrun(run, digits)
+    while not (run / "state.safetensors").exists():
+        assert job.poll() is None, job.stderr.read()
+        time.sleep(0.01)
+    os.killpg(job.pid, signal.SIGTERM)
+    said = job.communicate(timeout=ranks.LIMIT_S)[1]
+    told = files.read_json(run / "progress.json")
+    assert job.returncode and told["state"] == "stopped" and 0 < told["step"] < 80, said
+    job = torchrun(run, digits)
+    said = job.communicate(timeout=ranks.LIMIT_S)[1]
+    assert job.returncode == 0 and said.count(f"resumed at step {told['step']}") == 1, said
     assert files.read_json(run / "env.json")["processes"] == 2
 
 
-def test_a_batch_that_cannot_be_shared_out_is_one_line(make_run, digits, command, tmp_path):
-    run = make(make_run, "run", method="simclr", batch_size=15)
-    done = torchrun(command, tmp_path, "--run", run, "--data", digits)
-    lines = [line for line in done.stderr.splitlines() if line.startswith("structgan: ")]
-    assert done.returncode != 0 and len(lines) == 1, done.stderr
+def test_a_batch_that_cannot_be_shared_out_is_one_line(make_run, digits, torchrun):
+    job = torchrun(make(make_run, "run", method="simclr", batch_size=15), digits)
+    said = job.communicate(timeout=ranks.LIMIT_S)[1]
+    lines = [line for line in said.splitlines() if line.startswith("structgan: ")]
+    assert job.returncode and len(lines) == 1, said
     assert "training.batch_size = 15" in lines[0] and "2 processes" in lines[0]
