@@ -11,13 +11,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn.utils.parametrizations import spectral_norm
+from torch import Tensor
 
 from structgan import optim
 from structgan.losses import adversarial
 from structgan.method import Method
-from structgan.models.discriminator import Discriminator
+from structgan.models.discriminator import Discriminator, spectrally_normalised
 from structgan.models.generator import Generator
 from structgan.models.memory import follow, frozen_copy
 
@@ -29,9 +28,7 @@ class PlainGAN(Method):
         super().__init__(settings, image_size, num_classes, steps)
         self.discriminator = Discriminator(image_size, **settings["discriminator"], embedding=1)
         if settings["spectral_norm"]:
-            for module in list(self.discriminator.modules()):
-                if isinstance(module, nn.Conv2d | nn.Linear):
-                    spectral_norm(module)
+            spectrally_normalised(self.discriminator)
         self.gan_generator = Generator(image_size, **settings["generator"])
         self.average_discriminator = frozen_copy(self.discriminator)
         self.generator = frozen_copy(self.gan_generator)

@@ -14,7 +14,7 @@ from lightly.loss import NTXentLoss
 from lightly.models.modules import SimCLRProjectionHead
 from torch import Tensor
 
-from structgan import optim
+from structgan import optim, parallel
 from structgan.method import Method
 from structgan.models.discriminator import Backbone
 
@@ -34,7 +34,7 @@ class SimCLR(Method):
     def step(self, views: list[Tensor], labels: Tensor | None) -> dict[str, Tensor]:
         optim.schedule(self.optimiser, self.settings["optimiser"], self.step_index, self.steps)
         projections = self.head(self.encoder(torch.cat(views)))
-        loss = self.criterion(*projections.chunk(2))
+        loss = self.criterion(*map(parallel.gather, projections.chunk(2)))
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         self.optimiser.step()

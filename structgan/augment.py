@@ -9,8 +9,9 @@ rounding to uint8 between operations:
 - jitter: ``ColorJitter``, with a random order of its four operations for each sample;
 - blur: ``GaussianBlur`` with reflected borders; solarise: ``RandomSolarize`` with threshold 0.5.
 
-All randomness is one draw of uniforms from the given generator. With a generator on the CPU the same seed gives the
-same choices on every device, and nothing waits for the device: they are made on the host before work is sent.
+All randomness is one draw of uniforms from the given generator, for the batch of all processes of a run. With a
+generator on the CPU the same seed gives the same choices on every device, and nothing waits for the device: they are
+made on the host before work is sent.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from structgan import colour, resample
+from structgan import colour, parallel, resample
 from structgan.regime import resolve
 
 DRAWS = {"flip": 1, "crop": 2 * resample.TRIES + 2, "jitter": 9, "grayscale": 1, "blur": 2, "solarise": 1}
@@ -59,7 +60,9 @@ class Augment:
 
     def _views(self, images: Tensor, generator: Generator) -> Tensor:
         widths = [DRAWS[name] for name in self.regime]
-        uniform = torch.rand(sum(widths), len(images), generator=generator, device=generator.device).cpu()
+        batch = len(images) * parallel.size()
+        uniform = torch.rand(sum(widths), batch, generator=generator, device=generator.device).cpu()
+        uniform = parallel.share(uniform, dim=1)
         drawn = dict(zip(self.regime, torch.split(uniform, widths), strict=True)) if widths else {}
         flip = drawn["flip"][0] < self.regime["flip"] if "flip" in drawn else torch.zeros(len(images), dtype=torch.bool)
         if "crop" in drawn:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -224,9 +225,13 @@ def methods() -> None:
 
 
 def main() -> None:
-    """Run the command line; what a user can mend is one line and exit code 2."""
+    """Run the command line; what a user can mend is one line and exit code 2.
+
+    Where torchrun started several processes, the lines of all but the first say so: mostly they repeat its line.
+    """
     try:
         cli()
     except UserError as error:
-        click.echo(f"structgan: {error}", err=True)
+        process = int(os.environ.get("RANK", "0"))
+        click.echo(f"structgan{f' process {process}' if process else ''}: {error}", err=True)
         sys.exit(2)

@@ -1,10 +1,11 @@
-"""What stops a run: weights that are not finite, and features that collapsed; each is one clear line."""
+"""What stops a run: weights that are not finite, and features or embeddings that collapsed; each is one clear line."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
+from structgan import parallel
 from structgan.errors import UserError
 from structgan.method import Method
 
@@ -25,14 +26,18 @@ def check_weights(method: Method, run: object, step: int) -> None:
 
 @torch.no_grad()
 def check_collapse(method: Method, images: Tensor, run: object, step: int) -> None:
-    """Stop where the encoder gives every image the same features. Shape of the images: (N, 3, H, W), uint8.
+    """Stop where every image has the same features, or whatever else the method has watched.
+
+    Shape of the images: (N, 3, H, W), uint8.
 
     Raises:
-        UserError: the features' spread is below ``COLLAPSED`` of their length.
+        UserError: their spread is below ``COLLAPSED`` of their length.
     """
     method.eval()
-    features = method.encode(images.float() / 127.5 - 1).float()
+    watched = method.watched(images.float() / 127.5 - 1)
     method.train()
-    spread = features.std(0).norm() / features.norm(dim=1).mean().clamp_min(1e-12)
-    if not float(spread) > COLLAPSED:
-        raise UserError(f"{run}: the features collapsed at step {step} (spread {float(spread):.1e}); {KEPT}")
+    for name, vectors in watched.items():
+        vectors = vectors.float()
+        spread = parallel.mean(vectors.std(0).norm() / vectors.norm(dim=1).mean().clamp_min(1e-12))
+        if not float(spread) > COLLAPSED:
+            raise UserError(f"{run}: the {name} collapsed at step {step} (spread {float(spread):.1e}); {KEPT}")

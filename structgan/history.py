@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from structgan import parallel
 from structgan.errors import UserError
 from structgan.health import KEPT
 
@@ -26,7 +27,7 @@ class History:
     Attributes:
         records: step, images and mean losses of each log.
         pace: step and seconds of each log.
-        pending: the losses of each step since the last log, scalars by name.
+        pending: the losses of each step since the last log, scalars by name, of this process's part of the batch.
     """
 
     def __init__(self, run: object, batch_size: int) -> None:
@@ -43,7 +44,7 @@ class History:
         """
         found: dict[str, float] = {}
         for name in self.pending[0] if self.pending else ():
-            values = torch.stack([losses[name] for losses in self.pending]).double().cpu()
+            values = parallel.mean(torch.stack([losses[name].double() for losses in self.pending])).cpu()
             bad = (~values.isfinite()).nonzero()
             if len(bad):
                 first = step - len(self.pending) + 1 + int(bad[0])
@@ -69,8 +70,11 @@ class History:
         return self.pace[:: max(1, stride)]
 
     def state(self) -> dict[str, Any]:
-        """All of it, for the state file."""
-        return {"records": self.records, "pace": self.pace, "pending": self.pending}
+        """All of it, for the state file; what is pending as means over the processes, so that any number can go on."""
+        pending = self.pending
+        if parallel.size() > 1:
+            pending = [{name: parallel.mean(loss.double()) for name, loss in losses.items()} for losses in pending]
+        return {"records": self.records, "pace": self.pace, "pending": pending}
 
     def restore(self, saved: dict[str, Any], device: str) -> None:
         """Put back what ``state`` gave."""

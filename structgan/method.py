@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
-from structgan import sources
+from structgan import parallel, sources
 from structgan.errors import UserError
 from structgan.files import load_tensors, read_json
 
@@ -82,6 +82,13 @@ class Method(nn.Module):
                 network.eval()
         return self
 
+    def watched(self, images: Tensor) -> dict[str, Tensor]:
+        """Vectors by name that must differ from image to image; the loop stops the run where they are all alike.
+
+        Shape: (N, 3, H, W), values in [-1, 1], to (N, D) each.
+        """
+        return {"features": self.encode(images)}
+
     def optimisers(self) -> dict[str, torch.optim.Optimizer]:
         """Every optimiser among the attributes and its name; they are saved and restored with the run."""
         return {name: value for name, value in vars(self).items() if isinstance(value, torch.optim.Optimizer)}
@@ -96,9 +103,18 @@ class Method(nn.Module):
         assert isinstance(images, Tensor)
         return images
 
-    def noise(self, *shape: int) -> Tensor:
-        """Standard normal numbers from the run's own generator, on its device."""
-        return torch.randn(*shape, generator=self.rng, device=self.rng.device)
+    def noise(self, n: int, *shape: int, stacked: int = 1) -> Tensor:
+        """Standard normal numbers from the run's own generator, on its device.
+
+        Where several processes share a batch, each draws for all of it and keeps its rows.
+
+        Args:
+            n: rows, as many as ``stacked`` times the images of ``step``.
+            shape: of each row.
+            stacked: batches that lie one after the other in the rows, such as 2 for real and generated images.
+        """
+        drawn = torch.randn(n * parallel.size(), *shape, generator=self.rng, device=self.rng.device)
+        return parallel.share(drawn, stacked=stacked)
 
 
 def find(name: str) -> type[Method]:

@@ -72,6 +72,10 @@ def make(config: Mapping[str, Any], files: list[str]) -> tuple[dict[str, Any], l
             regime.resolve(settings["augmentation"], settings["dataset"]["image_size"])
         except UserError as error:
             raise UserError(f"{configuration.origin(('grid',), files)}: grid: {error}") from error
+        gpus, batch_size = config["resources"]["train"]["gpu"], settings["training"]["batch_size"]
+        if gpus and batch_size % gpus:
+            where = configuration.origin(("resources", "train", "gpu"), files)
+            raise UserError(f"{where}: resources.train.gpu = {gpus}: must divide training.batch_size = {batch_size}")
         reason = exclusion(config, cell)
         if reason:
             excluded.append({**{name: cell[name] for name in NAMES[:4]}, "reason": reason})

@@ -38,9 +38,14 @@ class Preemption:
 
     A thread reads the signals' numbers as they come, so that a second one is heard while the first still waits for
     an operation of PyTorch to end.
+
+    Args:
+        insist: whether a second SIGINT ends the process at once. False where a launcher stands between: a scheduler
+            signals all processes of a job, and the launcher then passes the signal on once more.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, insist: bool = True) -> None:
+        self.insist = insist
         self.received: signal.Signals | None = None
         self._deferring = False
         self._before: dict[signal.Signals, Any] = {}
@@ -82,7 +87,7 @@ class Preemption:
         interrupts = 0
         while number := os.read(self._reader, 1)[0]:
             interrupts += number == signal.SIGINT
-            if interrupts == 2:
+            if interrupts == 2 and self.insist:
                 os._exit(128 + number)
-            words = "finishing the step and saving; a second Ctrl-C ends the process at once"
+            words = "finishing the step and saving" + "; a second Ctrl-C ends the process at once" * self.insist
             print(f"{signal.Signals(number).name}: {words}", file=sys.stderr, flush=True)

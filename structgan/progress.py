@@ -20,19 +20,26 @@ class Progress:
         unit: name of one unit, such as ``"step"``.
         done: units that were already done (a resumed run).
         interval_s: seconds between two lines of a log.
+        quiet: say nothing.
     """
 
     def __init__(
-        self, title: str, total: int | None, unit: str = "step", done: int = 0, interval_s: float = 10.0
+        self,
+        title: str,
+        total: int | None,
+        unit: str = "step",
+        done: int = 0,
+        interval_s: float = 10.0,
+        quiet: bool = False,
     ) -> None:
-        self.title, self.total, self.unit, self.interval_s = title, total, unit, interval_s
+        self.title, self.total, self.unit, self.interval_s, self.quiet = title, total, unit, interval_s, quiet
         self.done = self._first = done
         self._begin = self._last = time.monotonic()
         self._bar: Any = None
         self._task: Any = None
 
     def __enter__(self) -> Self:
-        if sys.stderr.isatty():
+        if sys.stderr.isatty() and not self.quiet:
             from rich.console import Console
             from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
             from rich.progress import Progress as Bar
@@ -54,7 +61,7 @@ class Progress:
         self.done += units
         if self._bar is not None:
             self._bar.update(self._task, completed=self.done, note=self._note(values))
-        elif time.monotonic() - self._last >= self.interval_s or self.done == self.total:
+        elif not self.quiet and (time.monotonic() - self._last >= self.interval_s or self.done == self.total):
             self._last = time.monotonic()
             self._print(values)
 

@@ -29,7 +29,7 @@ def outputs(run: Path) -> list[Path]:
 def oldest(paths: Iterable[Path]) -> float | None:
     """The earliest time of modification of the files that are there, but for damaged ones; None where there is none.
 
-    ``structgan verify`` dates what is damaged back to ``times.OLDEST``: it stays older than its inputs and is made again.
+    ``structgan verify`` dates what is damaged back to ``times.OLDEST``: older than its inputs, it is made again.
     """
     found = (path.stat().st_mtime for path in paths if path.exists())
     return min((when for when in found if when > times.OLDEST), default=None)

@@ -7,16 +7,18 @@ record lie in it too, so that a resumed run goes on exactly, whichever step it s
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from structgan import augment, checkpoint, environment, health, lock, method, randomness, seal, sources
-from structgan.datasets import Dataset, load
+from structgan import augment, checkpoint, environment, health, lock, method, parallel, randomness, seal, sources
+from structgan.batches import Batches
+from structgan.datasets import load
 from structgan.errors import UserError
 from structgan.files import read_json, save_tensors, sweep, write_json
 from structgan.heartbeat import Heartbeat
@@ -32,41 +34,6 @@ WRITES = (
     "env.json",
     "progress.json",
 )
-
-
-class Batches:
-    """An endless shuffled order over a data set, whole batches only, augmented on the device.
-
-    Args:
-        dataset: images and labels on the device.
-        batch_size: images a batch.
-        transform: the augmentation regime.
-        views: augmented versions of each image.
-        rng: source of the order and of the augmentation's parameters.
-
-    Raises:
-        UserError: the batch is larger than the data set.
-    """
-
-    def __init__(
-        self, dataset: Dataset, batch_size: int, transform: augment.Augment, views: int, rng: torch.Generator
-    ) -> None:
-        self.images, self.labels = dataset.training_images, dataset.training_labels
-        if batch_size > len(self.images):
-            raise UserError(
-                f"training.batch_size = {batch_size}: larger than the {len(self.images)} images of '{dataset.name}'"
-            )
-        self.batch_size, self.transform, self.views, self.rng = batch_size, transform, views, rng
-        self.order = torch.empty(0, dtype=torch.long)
-
-    def __next__(self) -> tuple[list[Tensor], Tensor | None]:
-        if len(self.order) < self.batch_size:
-            self.order = torch.randperm(len(self.images), generator=self.rng)
-        rows, self.order = self.order[: self.batch_size], self.order[self.batch_size :]
-        rows = rows.to(self.images.device)
-        images = self.images[rows]
-        views = [self.transform(images, self.rng) for _ in range(self.views)]
-        return views, None if self.labels is None else self.labels[rows]
 
 
 class Run:
@@ -85,6 +52,7 @@ class Run:
         self.method = method.build(self.config, len(self.dataset.classes)).to(device)
         if self.method.uses_labels and self.dataset.training_labels is None:
             raise UserError(f"methods.{self.config['method']}: uses labels, which '{self.dataset.name}' has none of")
+        parallel.join(self.method, self.method.optimisers())
         self.method.rng = torch.Generator(device).manual_seed(seeds[2])
         order = torch.Generator().manual_seed(seeds[1])
         transform = augment.build(self.settings["augmentation"], self.dataset.image_size)
@@ -113,7 +81,9 @@ class Run:
             "rng_method": self.method.rng.get_state(),
             "rng_process": randomness.state(self.device),
         }
-        self.states.save(self.method, loop)
+        if parallel.rank() == 0:
+            self.states.save(self.method, loop)
+        parallel.wait()  # no process leaves while the state is being written: torchrun would end the writer
 
     def resume(self, fresh: bool = False) -> None:
         """Go on from the newest whole state of this identity and these images, where there is one; else start afresh.
@@ -137,7 +107,8 @@ class Run:
         self.batches.rng.set_state(loop["rng_batches"])
         self.method.rng.set_state(loop["rng_method"])
         randomness.restore(loop["rng_process"], self.device)
-        print(f"resumed at step {self.step}", file=sys.stderr)
+        if parallel.rank() == 0:
+            print(f"resumed at step {self.step}", file=sys.stderr)
 
     def fit(self, preemption: Preemption | None = None, heartbeat: Heartbeat | None = None) -> None:
         """Train up to the planned number of steps, logging and saving as configured.
@@ -150,7 +121,7 @@ class Run:
         title = "/".join(str(self.config[name]) for name in ("dataset", "method", "augmentation", "variant", "seed"))
         self.method.train()
         begin, before = time.monotonic(), self.seconds
-        with Progress(title, steps, done=self.step) as progress:
+        with Progress(title, steps, done=self.step, quiet=parallel.rank() > 0) as progress:
             while self.step < steps:
                 self.update()
                 self.seconds = before + time.monotonic() - begin
@@ -158,11 +129,11 @@ class Run:
                 progress.advance(1, **(self.log() if last or self.step % self.training["log_every"] == 0 else {}))
                 if heartbeat:
                     heartbeat.beat(self.step, self.seconds)
-                stop = preemption.reason if preemption and not last else ""
+                stop = parallel.greatest(preemption.received or 0) if preemption and not last else 0
                 if stop or last or self.step % self.training["save_every"] == 0:
                     self.save()
                 if stop:
-                    raise Stopped(f"{stop}: saved at step {self.step} of {steps}")
+                    raise Stopped(f"{signal.Signals(stop).name}: saved at step {self.step} of {steps}")
 
     def update(self) -> None:
         """One step of the method on the next batch; its losses are kept for the next log.
@@ -175,7 +146,8 @@ class Run:
         try:
             self.history.pending.append(self.method.step(views, labels if self.method.uses_labels else None))
         except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
-            self.history.means(self.step)
+            if parallel.size() == 1:  # the losses of other processes cannot be asked for: they may not have failed
+                self.history.means(self.step)
             reason = str(error).splitlines()[0]
             raise UserError(f"{self.folder}: step {self.step + 1} failed ({reason}); {health.KEPT}") from error
         self.step += 1
@@ -234,13 +206,27 @@ def run(folder: Path, data: Path, device: str = "cpu", fresh: bool = False) -> N
     """
     environment.tune(device)
     config = read_json(folder / "config.json")
-    gpus = int(device.startswith("cuda"))
-    with Preemption() as preemption, lock.held(folder), Heartbeat(folder, config, device, gpus) as heartbeat:
-        sweep(folder, WRITES)
-        job = Run(folder, data, device)
+    insist = parallel.launched() == 1  # torchrun passes on a signal that the scheduler has sent to all processes
+    with (
+        Preemption(insist) as preemption,
+        parallel.group(device) as own,
+        contextlib.ExitStack() as first,
+        parallel.company(),
+    ):
+        heartbeat = None
+        if parallel.rank() == 0:
+            first.enter_context(lock.held(folder))
+            gpus = parallel.size() * device.startswith("cuda")
+            heartbeat = first.enter_context(Heartbeat(folder, config, device, gpus))
+            sweep(folder, WRITES)
+        parallel.wait()
+        job = Run(folder, data, own)
         job.resume(fresh)
+        parallel.agree(job.step, f"{folder}: the step of the state that was found")
         preemption.defer()
-        heartbeat.beat(job.step, job.seconds)
+        if heartbeat:
+            heartbeat.beat(job.step, job.seconds)
         job.fit(preemption, heartbeat)
-        heartbeat.beat(job.step, job.seconds)
-        job.publish()
+        if heartbeat:
+            heartbeat.beat(job.step, job.seconds)
+            job.publish()

@@ -84,20 +84,29 @@ def digits(tmp_path_factory, demo):
     return out
 
 
-@pytest.fixture
-def make_run(demo, tmp_path):
-    """Writes the folder of one run with its real config.json; keywords change its settings or its training."""
+@pytest.fixture(scope="session")
+def write_run(demo):
+    """Writes a run's folder with its real config.json; keywords change its settings or its training."""
 
-    def make(method, variant="base", augmentation="none", settings=None, folder="run", seed=3, **training):
+    def make(path, method, variant="base", augmentation="none", settings=None, seed=3, **training):
         changed = copy.deepcopy(demo)
         block = changed["methods"].setdefault(method, {"settings": {}})
         block["settings"] = config.merge(block["settings"], settings or {})
         block["training"] = {**block.get("training", {}), **training}
         names = {"dataset": "digits", "method": method, "augmentation": augmentation, "variant": variant, "seed": seed}
-        path = tmp_path / folder
         path.mkdir(parents=True, exist_ok=True)
         (path / "config.json").write_text(json.dumps(config.run_config(changed, names)))
         return path
+
+    return make
+
+
+@pytest.fixture
+def make_run(write_run, tmp_path):
+    """Writes the folder of one run below a test's own folder, see ``write_run``."""
+
+    def make(method, variant="base", folder="run", **changes):
+        return write_run(tmp_path / folder, method, variant, **changes)
 
     return make
 

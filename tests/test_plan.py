@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from structgan import config, plan, sources
+from structgan.errors import UserError
 
 DEMO = sources.ROOT / "workflow/config/demo.yaml"
 
@@ -42,10 +45,10 @@ def test_plan_survives_a_damaged_file(demo, tmp_path, monkeypatch):
 
 
 def test_plan_of_the_paper(base):
-    """3 data sets, 3 seeds: structural under 4 regimes, its 5 variants under one, 3 baselines under 4, random once."""
+    """3 data sets, 3 seeds: structural under 4 regimes, its 6 variants under one, 3 baselines under 4, random once."""
     made, runs = plan.make(base, [str(config.BASE)])
     cells = made["cells"]
-    assert len(cells) == len(runs) == 3 * 3 * (4 + 5 + 3 * 4 + 1)
+    assert len(cells) == len(runs) == 3 * 3 * (4 + 6 + 3 * 4 + 1)
     assert len({cell["run"] for cell in cells}) == len({cell["identity"] for cell in cells}) == len(cells)
     assert {cell["dataset"] for cell in cells} == {"cifar10", "cifar100", "imagenet10"}
     assert {cell["seed"] for cell in cells} == {0, 1, 2}
@@ -55,6 +58,17 @@ def test_plan_of_the_paper(base):
     assert made["methods"]["structural"]["kind"] == "method" and made["methods"]["structural"]["samples"]
     assert made["methods"]["supervised"]["uses_labels"] and made["methods"]["supervised"]["kind"] == "reference"
     assert not made["methods"]["simclr"]["samples"] and made["references"]
+
+
+@pytest.mark.parametrize("gpus", [0, 1, 2, 3])
+def test_gpus_change_no_identity_and_must_share_the_batch_evenly(base, gpus):
+    more = config.merge(base, {"resources": {"train": {"gpu": gpus}}})
+    if gpus == 3:
+        with pytest.raises(UserError, match=r"resources\.train\.gpu = 3: must divide training\.batch_size = 512"):
+            plan.make(more, [str(config.BASE)])
+    else:
+        made = [plan.make(settings, [])[0]["cells"] for settings in (base, more)]
+        assert made[0] == made[1]
 
 
 def test_grid_names_each_cell_once(base):

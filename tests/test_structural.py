@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from snapshots import IMAGES, same, snapshot
 from tiny_networks import TINY, parameters, pictures, seeded
 
-from structgan import config, train
+from structgan import config, health, train
+from structgan.errors import UserError
 from structgan.losses import gaussian, smoothness
 from structgan.methods.structural import Structural
 
@@ -125,17 +126,17 @@ def compare(network, leaves, objective):
 
 def test_every_variant_trains(demo, make_run, digits):
     variants = demo["methods"]["structural"]["variants"]
-    wanted = {"full", "no_cluster", "no_smoothness", "bhattacharyya", "wasserstein", "gaussian_only"}
+    wanted = {"full", "no_cluster", "no_smoothness", "spectral_norm", "bhattacharyya", "wasserstein", "gaussian_only"}
     assert wanted <= set(variants)
     names = {}
     for variant in variants:
         run = train.Run(make_run("structural", variant=variant, steps=2), digits, "cpu")
         run.fit()
-        names[variant] = set(run.records[-1]["losses"])
+        names[variant] = set(run.history.records[-1]["losses"])
     full = {"d_gaussian", "d_hinge", "d_cluster", "d_smoothness", "sigma", "g_gaussian", "g_cluster"}
     assert names["full"] == names["bhattacharyya"] == names["wasserstein"] == full
     assert names["no_cluster"] == full - {"d_cluster", "g_cluster"}
-    assert names["no_smoothness"] == full - {"d_smoothness", "sigma"}
+    assert names["no_smoothness"] == names["spectral_norm"] == full - {"d_smoothness", "sigma"}
     assert names["gaussian_only"] == {"d_gaussian", "d_hinge", "g_gaussian"}
 
 
@@ -154,6 +155,39 @@ def structural():
         return built
 
     return make
+
+
+def test_spectral_norm_bounds_every_layer_of_the_discriminator_and_of_its_average(structural):
+    method = structural(spectral_norm=True, smoothness={"weight": 0.0})
+    method.step([pictures(4).float()], None)
+    for network in (method.discriminator, method.average_discriminator):
+        layers = [m for m in network.modules() if isinstance(m, torch.nn.Conv2d | torch.nn.Linear)]
+        network.train()
+        for _ in range(200):
+            weights = [layer.weight for layer in layers]  # each look is one power iteration
+        norms = torch.stack([torch.linalg.svdvals(weight.detach().flatten(1))[0] for weight in weights])
+        assert len(layers) > 5 and torch.allclose(norms, torch.ones(len(layers)), atol=1e-3)
+
+
+def test_gaussians_of_groups_are_compared_group_by_group(structural):
+    method = structural(gaussian={"images": 3})
+    real, fake = (F.normalize(torch.randn(6, 6, generator=seeded(seed)), dim=1) for seed in (1, 2))
+    halves = [gaussian.jsd(real[rows], fake[rows], 0.5) for rows in (slice(0, 3), slice(3, 6))]
+    assert torch.allclose(method.distance(real, fake), sum(halves) / 2)
+    method.settings["gaussian"]["images"] = None
+    assert torch.equal(method.distance(real, fake), gaussian.jsd(real, fake, 0.5))
+    method.settings["gaussian"]["images"] = 4
+    with pytest.raises(UserError, match=r"gaussian\.images = 4: must divide training\.batch_size = 6"):
+        method.distance(real, fake)
+
+
+def test_embeddings_that_are_all_alike_stop_the_run(structural):
+    method, images = structural(), (pictures(8) * 127.5 + 127.5).byte()
+    health.check_collapse(method, images, "run", 1)
+    for parameter in method.average_discriminator.projection[-1].parameters():
+        parameter.fill_(1.0 if parameter.ndim == 1 else 0.0)
+    with pytest.raises(UserError, match="run: the embeddings collapsed at step 1"):
+        health.check_collapse(method, images, "run", 1)
 
 
 def test_many_power_iterations_reach_the_largest_singular_value(structural):

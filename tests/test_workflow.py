@@ -81,6 +81,20 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tree
 
 
+@pytest.mark.parametrize(("limit", "processes"), [(2, 2), (1, 1)])
+def test_training_takes_a_process_for_each_gpu(tmp_path: Path, limit: int, processes: int) -> None:
+    """The command that Snakemake prints; it is itself run in test_parallel_runs."""
+    tree = copy_tree(tmp_path)
+    (tree / "two.yaml").write_text("resources: {train: {gpu: 2}}\n")
+    done = snakemake(
+        tree, "--resources", f"gpu={limit}", "--dry-run", "--printshellcmds", "runs", configs=(*TINY, "two.yaml")
+    )
+    said = (done.stdout + done.stderr).splitlines()
+    commands = [line for line in said if " structgan train " in line]
+    start = "torchrun --standalone --nproc-per-node 2 " if processes == 2 else "python -m structgan train "
+    assert commands and all(start in line for line in commands)
+
+
 def test_one_command_goes_from_data_to_tables_figures_and_page(finished: Path) -> None:
     tables = finished / "results/tables/tiny"
     representation = (tables / "representation.csv").read_text().splitlines()

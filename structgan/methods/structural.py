@@ -17,11 +17,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from structgan import optim
+from structgan import optim, parallel
 from structgan.errors import UserError
 from structgan.losses import adversarial, cluster, gaussian, smoothness
 from structgan.method import Method
-from structgan.models.discriminator import Discriminator
+from structgan.models.discriminator import Discriminator, spectrally_normalised
 from structgan.models.generator import Generator
 from structgan.models.memory import MemoryBank, follow, frozen_copy
 
@@ -33,6 +33,8 @@ class Structural(Method):
         super().__init__(settings, image_size, num_classes, steps)
         net = settings["discriminator"]
         self.discriminator = Discriminator(image_size, **net)
+        if settings["spectral_norm"]:
+            spectrally_normalised(self.discriminator)
         self.gan_generator = Generator(image_size, **settings["generator"])
         self.average_discriminator = frozen_copy(self.discriminator)
         self.generator = frozen_copy(self.gan_generator)
@@ -43,7 +45,6 @@ class Structural(Method):
                 f"cluster.bank = {self.cluster['bank']} must be 0 or at least cluster.k = {self.cluster['k']}"
             )
         self.bank = MemoryBank(self.cluster["bank"], self.encoder.features, net["embedding"])
-        self.distance = gaussian.FORMS[settings["gaussian"]["form"]]
         optimiser = settings["optimiser"]
         self.optimiser_d = optim.build(self.discriminator.parameters(), optimiser["discriminator"])
         self.optimiser_g = optim.build(self.gan_generator.parameters(), optimiser["generator"])
@@ -51,9 +52,26 @@ class Structural(Method):
     def optimisers(self) -> dict[str, torch.optim.Optimizer]:
         return {"discriminator": self.optimiser_d, "generator": self.optimiser_g}
 
+    def distance(self, real: Tensor, fake: Tensor) -> Tensor:
+        """d, the mean over groups of ``gaussian.images`` samples. Shape: both (N, C), of all processes; a scalar."""
+        options = self.settings["gaussian"]
+        form, epsilon, size = gaussian.FORMS[options["form"]], options["epsilon"], options["images"] or len(real)
+        if size == len(real):
+            return form(real, fake, epsilon)
+        if len(real) % size:
+            raise UserError(
+                f"methods.structural.settings.gaussian.images = {size}: must divide training.batch_size = {len(real)}"
+            )
+        groups = zip(torch.split(real, size), torch.split(fake, size), strict=True)
+        return torch.stack([form(*group, epsilon) for group in groups]).mean()
+
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         """Images of the generator's moving average. Shape: (n, 3, H, W), values in [-1, 1]."""
         return self.draw(n, self.settings["generator"]["latent"], generator)
+
+    def watched(self, images: Tensor) -> dict[str, Tensor]:
+        features, embeddings = self.average_discriminator(images)
+        return {"features": features, "embeddings": embeddings}
 
     def step(self, views: list[Tensor], labels: Tensor | None) -> dict[str, Tensor]:
         (real,) = views
@@ -74,16 +92,17 @@ class Structural(Method):
         """Nearest real samples by EMA features: ``real`` and ``fake`` index the pool batch + bank, shape (N, k)."""
         features = F.normalize(self.encoder(torch.cat([real, fake])), dim=1)
         of_real, of_fake = features.chunk(2)
-        pool = torch.cat([of_real, self.bank.features])
+        all_real = parallel.gather(of_real)
+        pool = torch.cat([all_real, self.bank.features])
         k, skip = self.cluster["k"], int(self.cluster["skip_best_for_generated"])
         if k >= len(pool):
             raise UserError(
                 f"methods.structural.settings.cluster.k = {k}: must be less than training.batch_size + cluster.bank"
                 f" = {len(pool)}"
             )
-        own = torch.arange(len(real), device=real.device)
+        own = parallel.share(torch.arange(len(all_real), device=real.device))
         return {
-            "features": of_real,
+            "features": all_real,
             "real": cluster.neighbours(of_real, pool, k, own=own),
             "fake": cluster.neighbours(of_fake, pool, k, skip=skip),
         }
@@ -93,7 +112,7 @@ class Structural(Method):
     ) -> tuple[dict[str, Tensor], Tensor]:
         """-d + w_c L_cluster + w_s L_reg + w_h hinge over one batch of real and generated images.
 
-        Returns the losses and the real embeddings z, shape (N, C), for the bank.
+        Returns the losses and the real embeddings z of all processes, shape (N, C), for the bank.
         """
         weights = {name: self.settings[name]["weight"] for name in ("gaussian", "cluster", "smoothness", "hinge")}
         images = torch.cat([real, fake])
@@ -105,10 +124,11 @@ class Structural(Method):
         else:
             value, sigma = self.discriminator(images)[1], None
         z_real, z_fake = F.normalize(value, dim=1).chunk(2)
-        losses["gaussian"] = -self.distance(z_real, z_fake, self.settings["gaussian"]["epsilon"])
+        all_real = parallel.gather(z_real)
+        losses["gaussian"] = -self.distance(all_real, parallel.gather(z_fake))
         losses["hinge"] = adversarial.norm_hinge(value[: len(real)])
         if nearest is not None:
-            pool = torch.cat([z_real, self.bank.embeddings])
+            pool = torch.cat([all_real, self.bank.embeddings])
             attraction = cluster.similarity(z_real, pool, nearest["real"])
             losses["cluster"] = cluster.similarity(z_fake, pool, nearest["fake"]) - attraction
         total = torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
@@ -118,13 +138,13 @@ class Structural(Method):
         logged = {f"d_{name}": loss.detach() for name, loss in losses.items()}
         if sigma is not None:
             logged["sigma"] = sigma.detach().mean()
-        return logged, z_real.detach()
+        return logged, all_real.detach()
 
     def steepest(self, images: Tensor) -> Tensor:
         """Direction v of each image by power iteration on J^T J from a random u. Shape: (N, 3, H, W), unit length."""
         self.discriminator.requires_grad_(False)
         images = images.detach().requires_grad_(True)
-        left = self.noise(len(images), self.settings["discriminator"]["embedding"])
+        left = self.noise(len(images), self.settings["discriminator"]["embedding"], stacked=2)
         embeddings = self.discriminator(images)[1]
         right = smoothness.right_vector(embeddings, images, left)
         for _ in range(1, self.settings["smoothness"]["power_iterations"]):
@@ -138,11 +158,11 @@ class Structural(Method):
         """d + w_c L_cluster(G), against the discriminator as it stands after its own update."""
         self.discriminator.requires_grad_(False)
         with torch.no_grad():
-            z_real = F.normalize(self.discriminator(real)[1], dim=1)
+            all_real = parallel.gather(F.normalize(self.discriminator(real)[1], dim=1))
         z_fake = F.normalize(self.discriminator(fake)[1], dim=1)
-        losses = {"gaussian": self.distance(z_real, z_fake, self.settings["gaussian"]["epsilon"])}
+        losses = {"gaussian": self.distance(all_real, parallel.gather(z_fake))}
         if nearest is not None:
-            pool = torch.cat([z_real, self.bank.embeddings])
+            pool = torch.cat([all_real, self.bank.embeddings])
             losses["cluster"] = -cluster.similarity(z_fake, pool, nearest["fake"])
         total = torch.stack([self.settings[name]["weight"] * loss for name, loss in losses.items()]).sum()
         self.optimiser_g.zero_grad(set_to_none=True)

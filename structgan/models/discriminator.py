@@ -8,11 +8,23 @@ pooling before the convolution and in the shortcut. Every layer carries values a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
 
 from structgan.models.pair import ELU, AvgPool2d, Conv2d, GlobalAvgPool, GroupNorm, Linear, Pair, Sum
+
+M = TypeVar("M", bound=nn.Module)
+
+
+def spectrally_normalised(network: M) -> M:
+    """``network`` with every convolution and linear layer spectrally normalised (Miyato et al. 2018), in place."""
+    for module in list(network.modules()):
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            spectral_norm(module)
+    return network
 
 
 class ResidualBlock(nn.Module):

@@ -65,6 +65,18 @@ def asked(kind, key):
     return config["resources"][kind][key]
 
 
+def launcher(wildcards, resources):
+    """What starts a training: Python, or torchrun with a process for each of its GPUs.
+
+    Where Snakemake itself is limited to fewer GPUs (--resources gpu=1), a job has as many as that.
+    """
+    if resources.gpu < 2:
+        return ["python", "-m"]
+    signals = "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1"
+    torchrun = ["torchrun", "--standalone", "--nproc-per-node", str(resources.gpu)]
+    return [*torchrun, "--signals-to-handle", signals, "-m", "--"]
+
+
 def folder(of):
     """The folder of a job's named file, as a parameter."""
 

@@ -17,10 +17,11 @@ rule train:
         runtime=asked("train", "runtime_min"),
         gpu=asked("train", "gpu"),
     params:
+        launcher=launcher,
         run=folder("encoder"),
         device=DEVICE,
     shell:
-        "python -m structgan train --run {params.run:q} --data {input.data:q} --device {params.device:q} > {log:q} 2>&1"
+        "{params.launcher:q} structgan train --run {params.run:q} --data {input.data:q} --device {params.device:q} > {log:q} 2>&1"
 
 
 if SAMPLING:

@@ -1,0 +1,46 @@
+"""Which images a step sees: an endless shuffled order, cut into batches that are augmented on the device."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from structgan import augment, parallel
+from structgan.datasets import Dataset
+from structgan.errors import UserError
+
+
+class Batches:
+    """An endless shuffled order over a data set, whole batches only, augmented on the device.
+
+    Args:
+        dataset: images and labels on the device.
+        batch_size: images a batch, of which each process takes its part.
+        transform: the augmentation regime.
+        views: augmented versions of each image.
+        rng: source of the order and of the augmentation's parameters.
+
+    Raises:
+        UserError: the batch is larger than the data set, or its parts are not of one size.
+    """
+
+    def __init__(
+        self, dataset: Dataset, batch_size: int, transform: augment.Augment, views: int, rng: torch.Generator
+    ) -> None:
+        self.images, self.labels = dataset.training_images, dataset.training_labels
+        if batch_size > len(self.images):
+            raise UserError(
+                f"training.batch_size = {batch_size}: larger than the {len(self.images)} images of '{dataset.name}'"
+            )
+        parallel.split(batch_size)
+        self.batch_size, self.transform, self.views, self.rng = batch_size, transform, views, rng
+        self.order = torch.empty(0, dtype=torch.long)
+
+    def __next__(self) -> tuple[list[Tensor], Tensor | None]:
+        if len(self.order) < self.batch_size:
+            self.order = torch.randperm(len(self.images), generator=self.rng)
+        rows, self.order = self.order[: self.batch_size], self.order[self.batch_size :]
+        rows = parallel.share(rows).to(self.images.device)
+        images = self.images[rows]
+        views = [self.transform(images, self.rng) for _ in range(self.views)]
+        return views, None if self.labels is None else self.labels[rows]
