@@ -37,7 +37,7 @@ lint: setup
 	snakemake --lint --configfile workflow/config/demo.yaml
 
 test: lint
-	OMP_NUM_THREADS=1 pytest -n 2 --durations 10
+	OMP_NUM_THREADS=1 pytest -n 2 --dist loadgroup --durations 10
 
 test-dvc: setup
 	OMP_NUM_THREADS=1 pytest -m dvc --durations 5 tests/test_dvc.py

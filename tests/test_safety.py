@@ -17,7 +17,7 @@ import torch
 from halves import SETTINGS
 from raw_data import md5, pack, tree_members
 from refusal import refused
-from test_workflow import copy_tree, snakemake
+from workflow_tree import copy_tree, snakemake
 
 from structgan import config, files
 from structgan.datasets.members import members

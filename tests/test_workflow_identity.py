@@ -11,7 +11,7 @@ from pathlib import Path
 import planned_tree
 import pytest
 import yaml
-from test_workflow import TINY, copy_tree, planned, snakemake
+from workflow_tree import TINY, copy_tree, planned, snakemake
 
 REPORT = {"table": 1, "plot": 1, "report": 1}
 RUNS = 5
