@@ -32,6 +32,13 @@ def complete(root: Path, plan: dict) -> None:
     for folder, kinds in (("tables", ("csv", "md", "tex")), ("figures", ("svg", "png"))):
         for name, kind in itertools.product(REPORT[folder], kinds):
             files.write_text(root / "results" / folder / plan["suite"] / f"{name}.{kind}", "x")
+    for name in (
+        "tables/{}/metrics.json",
+        "tables/{}/training.csv",
+        "tables/{}/made_from.json",
+        "figures/{}/made_from.json",
+    ):
+        files.write_text(root / "results" / name.format(plan["suite"]), "x")
     files.write_text(root / "results/report" / f"{plan['suite']}.html", "x")
 
 

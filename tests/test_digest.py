@@ -65,7 +65,7 @@ def test_an_edit_of_the_logic_changes_exactly_the_runs_that_use_it(digests):
     edit("structgan/models/pair.py", lambda text: text.replace("1e-5", "1e-6") + "\nX = 1\n")
     encoder = read()
     assert changed(baseline, encoder) >= set(sources.methods())
-    edit("structgan/train.py", lambda text: text.replace("COLLAPSED = 1e-5", "COLLAPSED = 2e-5"))
+    edit("structgan/health.py", lambda text: text.replace("COLLAPSED = 1e-5", "COLLAPSED = 2e-5"))
     assert changed(encoder, read()) == set(sources.methods())
 
 
@@ -95,7 +95,7 @@ def test_an_edited_metric_changes_its_own_evaluation_and_no_training(digests):
     assert changed(before, knn := read()) == {"evaluate probe"}
     edit("structgan/metrics/samples.py", lambda text: text.replace("GRID = 8", "GRID = 9"))
     assert changed(knn, samples := read()) == {"evaluate fidelity"}
-    edit("structgan/metrics/extractor.py", lambda text: text.replace('"shift": 2', '"shift": 3'))
+    edit("structgan/metrics/extractor.py", lambda text: text + "\nX = 1\n")
     assert changed(samples, extractor := read()) == {"evaluate fidelity", "evaluate extractor"}
     edit("structgan/metrics/neighbours.py", lambda text: text + "\n# a comment\n")
     assert read() == extractor
