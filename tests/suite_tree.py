@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import json
 import math
@@ -40,8 +41,8 @@ class Tree:
         self.plan: dict[str, Any] = {
             "suite": "demo", "title": "Demo <script>alert(1)</script>", "note": "a & b", "configfiles": ["a.yaml"],
             "protocol": {"few_labels": {"fractions": [0.01, 0.1]}},
-            "evaluation": EVALUATION,
-            "datasets": {"digits": {"title": "Digits 16×16"}}, "methods": METHODS,
+            "evaluation": copy.deepcopy(EVALUATION),
+            "datasets": {"digits": {"title": "Digits 16×16"}}, "methods": copy.deepcopy(METHODS),
             "augmentations": {"none": {"title": "none"}, "crop": {"title": "crop"}},
             "variants": {key: {"title": title} for key, title in variants.items()}, "cells": [],
             "not_applicable": [
