@@ -171,8 +171,10 @@ def test_page_tells_where_numbers_come_from(whole: Tree) -> None:
     train, probe, fidelity = commands(text)[1].splitlines()
     given = f"--run {run} --data data/prepared/digits.safetensors"
     assert train == f"python -m structgan train {given}"
-    assert probe == f"python -m structgan probe {given} --protocol results/runs/demo/protocol.json"
-    assert fidelity.startswith(f"python -m structgan fidelity {given} --protocol")
+    assert probe == f"python -m structgan probe {given} --protocol results/runs/demo/protocol/probe.json"
+    assert fidelity.startswith(
+        f"python -m structgan fidelity {given} --protocol results/runs/demo/protocol/fidelity.json"
+    )
     assert "sees none" in text and "solo-learn README" in text
 
 

@@ -155,7 +155,7 @@ def test_edited_rules_overwrite_nothing(finished: Path, tmp_path: Path) -> None:
     rules = tree / "workflow/rules/train.smk"
     text = rules.read_text()
     edited = text.replace("params:\n", "params:\n        added=1,\n").replace(
-        '"python -m structgan', '"true; python -m structgan'
+        "structgan train --run", "structgan train  --run"
     )
     assert edited != text and edited.count("added=1") == 1 and "train  --run" in edited
     rules.write_text(edited)

@@ -134,12 +134,11 @@ def _verbs(suite: Suite, row: int) -> str:
     dataset, run = suite.lists["dataset"][row], str(suite.lists["run"][row])
     root = f"results/runs/{suite.plan['suite']}"
     given = ["--run", run, "--data", f"data/prepared/{dataset}.safetensors"]
-    measured = [*given, "--protocol", f"{root}/protocol.json"]
-    lines = [["train", *given], ["probe", *measured]]
+    lines = [["train", *given], ["probe", *given, "--protocol", f"{root}/protocol/probe.json"]]
     if suite.samples(suite.lists["method"][row]):
         embedded = suite.plan.get("protocol", {}).get("fidelity", {}).get("extractor") == "embedded"
         extractor = ["--extractor", f"{root}/{dataset}/extractor.safetensors"] if embedded else []
-        lines.append(["fidelity", *measured, *extractor])
+        lines.append(["fidelity", *given, "--protocol", f"{root}/protocol/fidelity.json", *extractor])
     return "\n".join(shlex.join(["python", "-m", "structgan", *line]) for line in lines)
 
 
