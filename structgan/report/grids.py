@@ -192,8 +192,12 @@ def features(suite: Suite) -> Any:
     )
     count = max([len(names)] + [1 + max(m["labels"], default=0) for entry in maps.values() for m, _ in entry.values()])
     palette = np.array(sns.color_palette("colorblind", 10) if count <= 10 else sns.husl_palette(count, l=0.55))
-    side, left, head, foot = 1.75, 1.35, 0.35, 0.45
-    width, height = left + side * len(regimes), head + side * len(maps) + foot
+    side, left, head = 1.75, 1.35, 0.35
+    width = left + side * len(regimes)
+    fitting = max(1, int(width / (0.35 + 0.065 * max(map(len, names), default=0))))  # inches: a mark, and 8 pt letters
+    named = len(names) if len(names) <= CLASS_LEGEND else 0
+    foot = 0.25 + 0.2 * -(-named // fitting)
+    height = head + side * len(maps) + foot
     figure = plt.figure(figsize=(width, height))
     several = len({dataset for dataset, _ in maps}) > 1
     for column, regime in enumerate(regimes):
@@ -229,10 +233,10 @@ def features(suite: Suite) -> Any:
                 axes.text(
                     0.03, 0.03, f"{shown(top1, PROBES[0])} %", transform=axes.transAxes, fontsize=8, bbox=box_style
                 )
-    if 0 < len(names) <= CLASS_LEGEND:
+    if named:
         handles = [Line2D([], [], marker="o", linestyle="", color=palette[i % len(palette)]) for i in range(len(names))]
         figure.legend(
-            handles, names, loc="lower center", ncols=min(len(names), 10), fontsize=8, handletextpad=0.1,
+            handles, names, loc="lower center", ncols=min(named, fitting), fontsize=8, handletextpad=0.1,
             columnspacing=0.9, borderaxespad=0.2,
         )  # fmt: skip
     return figure

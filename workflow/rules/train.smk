@@ -27,6 +27,7 @@ rule train:
 if SAMPLING:
 
     use rule train as train_generative with:
+        priority: 1  # GANs train longest: started last, they leave the other cores idle at the end
         output:
             encoder=f"{RUN}/encoder.safetensors",
             generator=f"{RUN}/generator.safetensors",
