@@ -27,7 +27,6 @@ rule train:
 if SAMPLING:
 
     use rule train as train_generative with:
-        priority: 1  # GANs train longest: started last, they leave the other cores idle at the end
         output:
             encoder=f"{RUN}/encoder.safetensors",
             generator=f"{RUN}/generator.safetensors",
@@ -35,5 +34,6 @@ if SAMPLING:
             env=f"{RUN}/env.json",
         wildcard_constraints:
             method=alternatives(SAMPLING),
+        priority: 1  # GANs train longest: started last, they leave the other cores idle at the end
 
     ruleorder: train_generative > train
