@@ -24,12 +24,12 @@ def test_training_takes_a_process_for_each_gpu(tmp_path: Path, limit: int, proce
 
 def test_the_papers_grid_is_planned(tmp_path: Path) -> None:
     counts = planned(copy_tree(tmp_path), configs=())
-    # structural: 3 data sets x (4 regimes + 5 further variants) x 3 seeds; plain_gan: 3 x 4 x 3
-    assert counts["train_generative"] == 81 + 36
+    # structural: 3 data sets x (4 regimes + 6 further variants) x 3 seeds; plain_gan: 3 x 4 x 3
+    assert counts["train_generative"] == 90 + 36
     # simclr and supervised: 3 x 4 x 3 each; random: no augmentation only
     assert counts["train"] == 36 + 36 + 9
     assert counts["probe"] == counts["train"] + counts["train_generative"]
-    assert counts["fidelity"] == 117
+    assert counts["fidelity"] == 126
     assert counts["prepare"] == 3
 
 
