@@ -12,8 +12,8 @@ import time
 import numpy as np
 import pytest
 import ranks
-from conftest import ROOT
 from run_folder import equal, history, names, tensors
+from workflow_tree import ROOT
 
 from structgan import files, train
 from structgan.preempt import EXIT_CODE
