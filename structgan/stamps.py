@@ -106,8 +106,8 @@ def prepare(name: str, data: Mapping[str, str], same: list[Path], other: list[Pa
     if not data:
         return
     age([file], oldest(same))
-    age(other, file.stat().st_mtime)
+    age(other, oldest([file]))
     if data.get("identity") == sources.fingerprint(read_json(settings)):
-        age([settings], file.stat().st_mtime)
+        age([settings], oldest([file]))
     elif settings.stat().st_mtime <= file.stat().st_mtime:
         settings.touch()
