@@ -19,6 +19,7 @@ import pytest
 from structgan import config, datasets
 
 pytest.register_assert_rewrite("agreement", "refusal")
+pytest_plugins = ["fault_runs"]
 
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = {"width": 8, "channels_per_group": 4, "blocks": [1, 1], "bank": 48, "hidden": 32, "embedding": 16}

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import torch
 
-from structgan import files, sources
+from structgan import files, plan, sources
+
+DEMO = sources.ROOT / "workflow/config/demo.yaml"
 
 REPORT = {
     "tables": ("representation", "few_labels", "generation", "generation_more", "augmentation", "ablation"),
@@ -40,6 +42,13 @@ def complete(root: Path, plan: dict) -> None:
     ):
         files.write_text(root / "results" / name.format(plan["suite"]), "x")
     files.write_text(root / "results/report" / f"{plan['suite']}.html", "x")
+
+
+def demo(config: dict, root: Path) -> dict:
+    """The demo planned and complete in the working directory, which is ``root``; its plan."""
+    found = plan.write(config, [str(DEMO)])
+    complete(root, found)
+    return found
 
 
 def tensor(path: Path, metadata: dict) -> None:

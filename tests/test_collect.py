@@ -10,9 +10,8 @@ from pathlib import Path
 import planned_tree
 import pytest
 
-from structgan import claims, collect, plan, sources
+from structgan import claims, collect
 
-DEMO = sources.ROOT / "workflow/config/demo.yaml"
 UNPLANNED = Path("results/runs/demo/digits/byol/none/base/seed=0")
 
 
@@ -20,10 +19,9 @@ UNPLANNED = Path("results/runs/demo/digits/byol/none/base/seed=0")
 def made(demo, tmp_path, monkeypatch):
     """The demo complete, with one run that no plan names and one of another identity."""
     monkeypatch.chdir(tmp_path)
-    found = plan.write(demo, [str(DEMO)])
+    found = planned_tree.demo(demo, tmp_path)
     while claims.held:
         claims.held.popitem()[1].close()
-    planned_tree.complete(tmp_path, found)
     shutil.copytree(found["cells"][0]["run"], UNPLANNED)
     stale = found["cells"][-1]
     planned_tree.train(Path(stale["run"]), stale, found, identity="old")

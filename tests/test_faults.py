@@ -3,89 +3,18 @@
 from __future__ import annotations
 
 import functools
-import json
 import random
 import shutil
 import signal
 
 import pytest
-from forked import Training, crash_at, crash_between_renames, log, stall
-from run_folder import names, progress, tensors
+from fault_runs import METHODS, OUTPUTS, STEPS, assert_same, make, state_of, told
+from forked import Training, crash_at, crash_between_renames, stall
+from run_folder import names, progress
 
-from structgan import checkpoint, files, lock, sources, train
+from structgan import checkpoint, files, lock, train
 from structgan.errors import UserError
 from structgan.preempt import EXIT_CODE
-
-METHODS = list(sources.methods())
-STEPS = 8
-OUTPUTS = ("encoder.safetensors", "generator.safetensors", "history.json")
-
-
-def make(make_run, method, folder):
-    """A run that saves and logs out of step, so that a state holds losses that are not yet in a record."""
-    return make_run(method, augmentation="simclr", folder=folder, batch_size=8, steps=STEPS, log_every=3, save_every=2)
-
-
-def assert_same(run, whole):
-    """Bit for bit the same weights, state and history; times may differ."""
-    for name in OUTPUTS:
-        assert (run / name).exists() == (whole / name).exists()
-        assert not (whole / name).exists() or (run / name).read_bytes() == (whole / name).read_bytes(), name
-    ours, theirs = tensors(run / checkpoint.NEWEST), tensors(whole / checkpoint.NEWEST)
-    assert ours.keys() == theirs.keys()
-    assert [name for name in ours if ours[name].numpy().tobytes() != theirs[name].numpy().tobytes()] == []
-    assert [name for name in names(run) if name.endswith(".part")] == []
-
-
-def told(run):
-    return files.read_json(run / "progress.json")
-
-
-@pytest.fixture(scope="module")
-def untouched():
-    """Runs that nothing happened to, by method; trained where they are first asked for, and not to be changed."""
-    return {}
-
-
-@pytest.fixture
-def whole_of(untouched, make_run, digits):
-    """The untouched run of a method."""
-
-    def get(method):
-        if method not in untouched:
-            folder = make(make_run, method, "whole")
-            training = Training(folder, digits)
-            assert training.end() == 0, training.said()
-            untouched[method] = folder
-        return untouched[method]
-
-    return get
-
-
-@pytest.fixture
-def whole(whole_of):
-    return whole_of("structural")
-
-
-@pytest.fixture
-def run(make_run):
-    return make(make_run, "structural", "run")
-
-
-@pytest.fixture
-def interrupted(untouched, run, digits):
-    """A run with two whole states of its own, killed; a copy of the first such one."""
-    if "interrupted" not in untouched:
-        training = Training(run, digits)
-        assert training.until((run / checkpoint.OLDER).exists) and training.kill()
-        newest, older = run / checkpoint.NEWEST, run / checkpoint.OLDER
-        newest.exists() or shutil.copy(older, newest)
-        assert state_of(newest) >= state_of(older) > 0
-        untouched["interrupted"] = run.with_name("interrupted")
-        shutil.copytree(run, untouched["interrupted"])
-    shutil.copytree(untouched["interrupted"], run, dirs_exist_ok=True)
-    log(run).unlink(missing_ok=True)
-    return run
 
 
 def kill_and_finish(method, points, make_run, digits, whole):
@@ -122,13 +51,6 @@ def test_killed_at_three_points_a_run_ends_as_if_untouched(method, make_run, dig
 @pytest.mark.parametrize("method", METHODS)
 def test_killed_at_twenty_points_a_run_ends_as_if_untouched(method, make_run, digits, whole_of):
     kill_and_finish(method, 20, make_run, digits, whole_of(method))
-
-
-def state_of(path):
-    """The step of a state file whose checksum holds."""
-    values, metadata = files.load_tensors(path)
-    assert metadata["sha256"] == checkpoint.checksum(values, metadata)
-    return dict(dict(json.loads(metadata["tree"])["__dict__"])["loop"]["__dict__"])["step"]
 
 
 def test_killed_between_the_two_renames_the_older_state_is_the_newest(run, whole, digits):
@@ -218,56 +140,6 @@ def test_a_lock_that_stays_held_is_one_line(run, digits, monkeypatch, capsys):
     assert "\n" not in str(caught.value) and capsys.readouterr().err.count("\n") == 1
     assert {name: (run / name).read_bytes() for name in names(run)} == before
     assert first.kill()
-
-
-def flip(place):
-    def damage(raw):
-        index = int(len(raw) * place)
-        return raw[:index] + bytes([raw[index] ^ 1]) + raw[index + 1 :]
-
-    return damage
-
-
-DAMAGE = {
-    "empty": lambda raw: b"",
-    "cut": lambda raw: raw[: len(raw) // 2],
-    "metadata": lambda raw: raw.replace(b"d_hinge", b"d_hings", 1),
-    "tensor": flip(0.9),
-}
-
-
-@pytest.mark.parametrize("damage", DAMAGE)
-def test_a_damaged_state_is_named_and_the_older_one_used(damage, interrupted, whole, digits):
-    newest, older = interrupted / checkpoint.NEWEST, interrupted / checkpoint.OLDER
-    step = state_of(older)
-    newest.write_bytes(DAMAGE[damage](newest.read_bytes()))
-    again = Training(interrupted, digits)
-    assert again.end() == 0
-    lines = [line for line in again.said().splitlines() if "damaged" in line]
-    assert len(lines) == 1 and lines[0].startswith(f"warning: {newest}: ") and lines[0].endswith(older.name)
-    assert f"resumed at step {step}" in again.said()
-    assert_same(interrupted, whole)
-
-
-def test_a_damaged_state_never_takes_the_place_of_the_good_one(interrupted, whole, digits):
-    """Killed at the rename right after a damaged state was passed over: the good one is still there."""
-    step = state_of(interrupted / checkpoint.OLDER)
-    (interrupted / checkpoint.NEWEST).write_bytes(b"")
-    crashed = Training(interrupted, digits, prepare=crash_between_renames)
-    assert crashed.end() == -signal.SIGKILL and f"resumed at step {step}" in crashed.said()
-    assert state_of(interrupted / checkpoint.OLDER) == step
-    assert Training(interrupted, digits).end() == 0
-    assert_same(interrupted, whole)
-
-
-def test_two_damaged_states_start_afresh(interrupted, whole, digits):
-    for name in (checkpoint.NEWEST, checkpoint.OLDER):
-        (interrupted / name).write_bytes(b"x" * 100)
-    again = Training(interrupted, digits)
-    assert again.end() == 0
-    line = next(line for line in again.said().splitlines() if line.startswith("starting afresh: "))
-    assert line.count(": truncated or damaged (") == 2 and "resumed" not in again.said()
-    assert_same(interrupted, whole)
 
 
 def test_a_finished_run_is_trained_again_only_where_that_is_asked_for(run, whole, digits):

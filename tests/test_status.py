@@ -12,9 +12,8 @@ from pathlib import Path
 import planned_tree
 import pytest
 
-from structgan import files, plan, sources, status
+from structgan import files, plan, status
 
-DEMO = sources.ROOT / "workflow/config/demo.yaml"
 PLAN = Path("results/runs/demo/plan.json")
 
 
@@ -22,7 +21,7 @@ PLAN = Path("results/runs/demo/plan.json")
 def made(demo, tmp_path, monkeypatch):
     """The plan of the demo, ten runs, in the working directory; nothing has run."""
     monkeypatch.chdir(tmp_path)
-    return plan.write(demo, [str(DEMO)])
+    return plan.write(demo, [str(planned_tree.DEMO)])
 
 
 def told(number=0):

@@ -1,0 +1,90 @@
+"""Small runs to be killed, stopped and damaged, the untouched ones they must equal, and what tells them apart."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+from forked import Training, log
+from run_folder import names, tensors
+
+from structgan import checkpoint, files, sources
+
+METHODS = list(sources.methods())
+STEPS = 8
+OUTPUTS = ("encoder.safetensors", "generator.safetensors", "history.json")
+
+
+def make(make_run, method, folder):
+    """A run that saves and logs out of step, so that a state holds losses that are not yet in a record."""
+    return make_run(method, augmentation="simclr", folder=folder, batch_size=8, steps=STEPS, log_every=3, save_every=2)
+
+
+def assert_same(run, whole):
+    """Bit for bit the same weights, state and history; times may differ."""
+    for name in OUTPUTS:
+        assert (run / name).exists() == (whole / name).exists()
+        assert not (whole / name).exists() or (run / name).read_bytes() == (whole / name).read_bytes(), name
+    ours, theirs = tensors(run / checkpoint.NEWEST), tensors(whole / checkpoint.NEWEST)
+    assert ours.keys() == theirs.keys()
+    assert [name for name in ours if ours[name].numpy().tobytes() != theirs[name].numpy().tobytes()] == []
+    assert [name for name in names(run) if name.endswith(".part")] == []
+
+
+def told(run):
+    return files.read_json(run / "progress.json")
+
+
+@pytest.fixture(scope="module")
+def untouched():
+    """Runs that nothing happened to, by method; trained where they are first asked for, and not to be changed."""
+    return {}
+
+
+@pytest.fixture
+def whole_of(untouched, make_run, digits):
+    """The untouched run of a method."""
+
+    def get(method):
+        if method not in untouched:
+            folder = make(make_run, method, "whole")
+            training = Training(folder, digits)
+            assert training.end() == 0, training.said()
+            untouched[method] = folder
+        return untouched[method]
+
+    return get
+
+
+@pytest.fixture
+def whole(whole_of):
+    return whole_of("structural")
+
+
+@pytest.fixture
+def run(make_run):
+    return make(make_run, "structural", "run")
+
+
+@pytest.fixture
+def interrupted(untouched, run, digits):
+    """A run with two whole states of its own, killed; a copy of the first such one."""
+    if "interrupted" not in untouched:
+        training = Training(run, digits)
+        assert training.until((run / checkpoint.OLDER).exists) and training.kill()
+        newest, older = run / checkpoint.NEWEST, run / checkpoint.OLDER
+        newest.exists() or shutil.copy(older, newest)
+        assert state_of(newest) >= state_of(older) > 0
+        untouched["interrupted"] = run.with_name("interrupted")
+        shutil.copytree(run, untouched["interrupted"])
+    shutil.copytree(untouched["interrupted"], run, dirs_exist_ok=True)
+    log(run).unlink(missing_ok=True)
+    return run
+
+
+def state_of(path):
+    """The step of a state file whose checksum holds."""
+    values, metadata = files.load_tensors(path)
+    assert metadata["sha256"] == checkpoint.checksum(values, metadata)
+    return dict(dict(json.loads(metadata["tree"])["__dict__"])["loop"]["__dict__"])["step"]
