@@ -177,7 +177,7 @@ def status(plans: tuple[Path, ...], every: bool, as_json: bool) -> None:
     """Show how the runs of each suite stand, what runs and for how long, and what it costs."""
     import json
 
-    from structgan import status as overview
+    from structgan.overview import status as overview
 
     for plan in plans or overview.suites():
         found = overview.gather(plan)
@@ -188,7 +188,7 @@ def status(plans: tuple[Path, ...], every: bool, as_json: bool) -> None:
 @click.option("--yes", is_flag=True, help="Delete without asking.")
 def gc(yes: bool) -> None:
     """Delete runs that no plan names, or whose results are of another identity than planned; asks first."""
-    from structgan import collect
+    from structgan.overview import collect
 
     found, used = collect.find()
     for line in collect.lines(found, used):
@@ -205,8 +205,8 @@ def gc(yes: bool) -> None:
 @click.option("--plan", "plans", multiple=True, type=PATH, help="A suite's plan.json; by default every suite found.")
 def verify(plans: tuple[Path, ...]) -> None:
     """Recompute the checksums of data, runs and tables; set file times so that what is sound is not made again."""
-    from structgan import status
-    from structgan import verify as verifying
+    from structgan.identity import verify as verifying
+    from structgan.overview import status
 
     wrong = [line for plan in plans or status.suites() for line in verifying.suite(plan)]
     for line in wrong:

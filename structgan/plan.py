@@ -11,10 +11,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from structgan import claims, protocol, regime, sources, stamps, standing
 from structgan import config as configuration
+from structgan import regime, sources
 from structgan.errors import UserError, unknown
 from structgan.files import write_json, write_json_if_changed
+from structgan.identity import claims, protocol, stamps, standing
 
 NAMES = ("dataset", "method", "augmentation", "variant", "seed")
 

@@ -16,15 +16,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from structgan import augment, checkpoint, environment, health, lock, method, parallel, randomness, seal, sources
-from structgan.batches import Batches
+from structgan import augment, environment, method, parallel, sources
 from structgan.datasets import load
 from structgan.errors import UserError
 from structgan.files import read_json, save_tensors, sweep, write_json
-from structgan.heartbeat import Heartbeat
-from structgan.history import History
-from structgan.preempt import Preemption, Stopped
+from structgan.identity import seal
 from structgan.progress import Progress
+from structgan.training import checkpoint, health, lock, randomness
+from structgan.training.batches import Batches
+from structgan.training.heartbeat import Heartbeat
+from structgan.training.history import History
+from structgan.training.preempt import Preemption, Stopped
 
 WRITES = (
     checkpoint.NEWEST,

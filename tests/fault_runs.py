@@ -9,7 +9,8 @@ import pytest
 from forked import Training, log
 from run_folder import names, tensors
 
-from structgan import checkpoint, files, sources
+from structgan import files, sources
+from structgan.training import checkpoint
 
 METHODS = list(sources.methods())
 STEPS = 8

@@ -7,8 +7,9 @@ from typing import Any
 
 import torch
 
-from structgan import config, datasets, files, method, protocol
+from structgan import config, datasets, files, method
 from structgan.datasets import Parts, Split, store
+from structgan.identity import protocol
 from structgan.metrics import extractor
 
 CLASSES = ("low", "high", "left", "right")

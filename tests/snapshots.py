@@ -6,7 +6,7 @@ import json
 
 import torch
 
-from structgan import checkpoint
+from structgan.training import checkpoint
 
 IMAGES = torch.rand(7, 3, 16, 16, generator=torch.Generator().manual_seed(9)) * 2 - 1
 

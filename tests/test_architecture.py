@@ -53,51 +53,57 @@ def at_start(path):
 
 ANYWHERE = {name: imported(ast.walk(ast.parse(path.read_text()))) for name, path in MODULES.items()}
 AT_START = {name: at_start(path) for name, path in MODULES.items()}
-LIGHT = {"errors", "sources", "config", "plan", "files", "regime", "protocol", "standing", "stamps", "claims"}
-LIGHT |= {"judge", "queue", "status", "collect", "seal", "times"}
+IDENTITY = {"identity"} | {f"identity.{name}" for name in ("claims", "protocol", "seal", "stamps", "standing", "times")}
+OVERVIEW = {"overview"} | {f"overview.{name}" for name in ("collect", "judge", "queue", "status")}
+TRAINING = {"training.batches", "training.checkpoint", "training.health", "training.heartbeat", "training.history"}
+TRAINING |= {"training.lock", "training.preempt", "training.randomness"}
+LIGHT = {"errors", "sources", "config", "plan", "files", "regime"} | IDENTITY | OVERVIEW
 ALLOWED = {
-    **{name: set() for name in ("", "errors", "progress", "claims", "queue", "preempt", "randomness", "times")},
-    **{name: {"errors"} for name in ("files", "sources", "optim", "regime", "colour", "resample")},
-    "seal": {"files"},
-    "verify": {"errors", "files", "seal", "times", "datasets", "metrics", "progress", "protocol"}
-    | {"sources", "standing"},
+    **{name: set() for name in ("", "errors", "progress", "identity", "overview", "training")},
+    **{name: set() for name in ("identity.claims", "identity.times", "overview.queue")},
+    **{name: set() for name in ("training.preempt", "training.randomness")},
+    **{name: {"errors"} for name in ("files", "sources", "optim", "regime", "parallel")},
     "config": {"errors", "sources"},
-    "protocol": {"errors", "files", "sources"},
-    "standing": {"errors", "files"},
-    "stamps": {"files", "sources", "standing", "times"},
-    "judge": {"standing"},
-    "status": {"errors", "files", "judge", "queue"},
-    "collect": {"claims", "files", "judge", "standing"},
-    "plan": {"errors", "regime", "sources", "config", "files", "protocol", "standing", "stamps", "claims"},
-    "parallel": {"errors"},
-    "augment": {"errors", "regime", "colour", "resample", "parallel"},
-    "batches": {"errors", "augment", "datasets", "parallel"},
     "environment": {"errors", "sources"},
+    "identity.seal": {"files"},
+    "identity.protocol": {"errors", "files", "sources"},
+    "identity.standing": {"errors", "files"},
+    "identity.stamps": {"files", "sources", "identity.standing", "identity.times"},
+    "identity.verify": {"errors", "files", "sources", "datasets", "metrics", "progress"}
+    | {f"identity.{name}" for name in ("protocol", "seal", "standing", "times")},
+    "overview.judge": {"identity.standing"},
+    "overview.status": {"errors", "files", "overview.judge", "overview.queue"},
+    "overview.collect": {"files", "overview.judge", "identity.claims", "identity.standing"},
+    "plan": {"errors", "regime", "sources", "config", "files"}
+    | {f"identity.{name}" for name in ("claims", "protocol", "stamps", "standing")},
+    "augment": {"augment", "errors", "regime", "parallel"},
     "losses": {"losses"},
     "models": {"models"},
     "datasets": {"datasets", "errors", "files", "progress", "sources"},
     "method": {"errors", "files", "sources", "parallel"},
     "methods": {"errors", "method", "optim", "parallel", "losses", "models", "augment", "datasets"},
-    "checkpoint": {"errors", "files", "method"},
-    "lock": {"errors", "files"},
-    "heartbeat": {"errors", "files", "lock", "preempt"},
-    "health": {"errors", "method", "parallel"},
-    "history": {"errors", "health", "parallel"},
-    "train": {"errors", "files", "sources", "method", "augment", "datasets", "checkpoint", "environment", "progress"}
-    | {"batches", "health", "heartbeat", "history", "lock", "parallel", "preempt", "randomness", "seal"},
-    "metrics": {"metrics", "errors", "files", "method", "datasets", "models", "environment", "progress", "protocol"}
-    | {"seal"},
-    "report": {"report", "errors", "files", "seal", "standing"},
+    "training.batches": {"errors", "augment", "datasets", "parallel"},
+    "training.checkpoint": {"errors", "files", "method"},
+    "training.health": {"errors", "method", "parallel"},
+    "training.heartbeat": {"errors", "files", "training.lock", "training.preempt"},
+    "training.history": {"errors", "parallel", "training.health"},
+    "training.lock": {"errors", "files"},
+    "train": {"errors", "files", "sources", "method", "augment", "datasets", "environment", "parallel", "progress"}
+    | {"identity.seal", *TRAINING},
+    "metrics": {"metrics", "errors", "files", "method", "datasets", "models", "environment", "progress"}
+    | {"identity.protocol", "identity.seal"},
+    "report": {"report", "errors", "files", "identity.seal", "identity.standing"},
     "cli": {"", "errors", "files", "sources", "config", "plan", "environment", "datasets", "train", "metrics", "report"}
-    | {"collect", "preempt", "status", "verify"},
+    | {"training.preempt", "identity.verify", "overview.collect", "overview.status"},
     "__main__": {"cli"},
 }
 """What each part of structgan may import of structgan; "" is the package itself, for its version."""
 
 
 def part(name):
-    """structgan.losses.gaussian is of the part losses, structgan.cli of the part cli."""
-    return [*name.split("."), ""][1]
+    """structgan.losses.gaussian is of the part losses, identity.seal of itself: a folder of layers."""
+    _, first, second = [*name.split("."), "", ""][:3]
+    return f"{first}.{second}" if first in ("identity", "overview", "training") and second else first
 
 
 @pytest.mark.parametrize("name", [name for name in MODULES if name.split(".")[0] == "structgan"])
@@ -140,7 +146,7 @@ def test_the_loop_and_the_suite_name_no_method():
     """No file stem of a method stands as a string or an imported name in the code that runs every method."""
     stems = {name.split(".")[-1] for name in MODULES if re.match(r"(baselines|structgan\.methods)\.[a-z]", name)}
     assert {"structural", "simclr"} <= stems
-    for name in ("method", "train", "checkpoint", "cli", "sources", "config", "plan"):
+    for name in ("method", "train", "training.checkpoint", "cli", "sources", "config", "plan"):
         tree = ast.parse(MODULES[f"structgan.{name}"].read_text())
         strings = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
         assert not strings & stems, name

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as tv
 
-from structgan import colour, resample
-from structgan.augment import BLENDS, build
+from structgan.augment import BLENDS, build, colour, resample
 
 SIMCLR = {
     "flip": 0.5,

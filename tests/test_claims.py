@@ -7,10 +7,10 @@ import sys
 
 import pytest
 
-from structgan import claims
+from structgan.identity import claims
 
 HOLD = (
-    "import sys; from structgan import claims; "
+    "import sys; from structgan.identity import claims; "
     "print(claims.claim(sys.argv[1], shared=sys.argv[2] == 'shared'), flush=True); sys.stdin.read()"
 )
 

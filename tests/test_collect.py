@@ -10,7 +10,8 @@ from pathlib import Path
 import planned_tree
 import pytest
 
-from structgan import claims, collect
+from structgan.identity import claims
+from structgan.overview import collect
 
 UNPLANNED = Path("results/runs/demo/digits/byol/none/base/seed=0")
 

@@ -8,7 +8,7 @@ import pytest
 from fault_runs import assert_same, state_of
 from forked import Training, crash_between_renames
 
-from structgan import checkpoint
+from structgan.training import checkpoint
 
 
 def flip(place):

@@ -11,7 +11,8 @@ from structgan import sources
 
 ROOT = sources.ROOT
 DIGESTS = """if True:
-    from structgan import protocol, sources
+    from structgan import sources
+    from structgan.identity import protocol
     import json
     found = {name: sources.run_digest(name) for name in sources.methods()}
     found |= {f"evaluate {kind}": sources.evaluation_digest(kind) for kind in protocol.KINDS}
@@ -65,7 +66,7 @@ def test_an_edit_of_the_logic_changes_exactly_the_runs_that_use_it(digests):
     edit("structgan/models/pair.py", lambda text: text.replace("1e-5", "1e-6") + "\nX = 1\n")
     encoder = read()
     assert changed(baseline, encoder) >= set(sources.methods())
-    edit("structgan/health.py", lambda text: text.replace("COLLAPSED = 1e-5", "COLLAPSED = 2e-5"))
+    edit("structgan/training/health.py", lambda text: text.replace("COLLAPSED = 1e-5", "COLLAPSED = 2e-5"))
     assert changed(encoder, read()) == set(sources.methods())
 
 
@@ -80,7 +81,8 @@ def test_what_no_run_uses_changes_no_digest(digests):
 
 def test_digest_covers_the_networks_losses_and_the_loop():
     files = {str(path.relative_to(ROOT)) for path in sources.closure([*sources.TRAINING])}
-    assert {"structgan/train.py", "structgan/checkpoint.py", "structgan/augment.py", "structgan/method.py"} <= files
+    loop = ("train", "training/checkpoint", "augment/__init__", "method")
+    assert {f"structgan/{name}.py" for name in loop} <= files
     files = {str(path.relative_to(ROOT)) for path in sources.closure([sources.method_file("structural")])}
     losses = {f"structgan/losses/{name}.py" for name in ("gaussian", "cluster", "smoothness", "adversarial")}
     models = {f"structgan/models/{name}.py" for name in ("pair", "discriminator", "generator", "memory")}

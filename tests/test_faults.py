@@ -12,9 +12,10 @@ from fault_runs import METHODS, OUTPUTS, STEPS, assert_same, make, state_of, tol
 from forked import Training, crash_at, crash_between_renames, stall
 from run_folder import names, progress
 
-from structgan import checkpoint, files, lock, train
+from structgan import files, train
 from structgan.errors import UserError
-from structgan.preempt import EXIT_CODE
+from structgan.training import checkpoint, lock
+from structgan.training.preempt import EXIT_CODE
 
 
 def kill_and_finish(method, points, make_run, digits, whole):

@@ -9,8 +9,9 @@ import pytest
 import torch
 from halves import SETTINGS, SMALL, train_extractor
 
-from structgan import datasets, files, protocol
+from structgan import datasets, files
 from structgan.errors import UserError
+from structgan.identity import protocol
 from structgan.metrics import backend, extractor, features, fidelity, inception
 from structgan.models.classifier import Classifier
 

@@ -11,9 +11,10 @@ import torch
 from halves import CLASSES, SETTINGS, SMALL, pictures
 from PIL import Image
 
-from structgan import datasets, files, method, protocol
+from structgan import datasets, files, method
 from structgan.datasets import Parts, store
 from structgan.errors import UserError
+from structgan.identity import protocol
 from structgan.metrics import backend, extractor, features, fidelity, probe, samples
 
 # samples

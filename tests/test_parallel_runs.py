@@ -16,7 +16,7 @@ from run_folder import equal, history, names, tensors
 from workflow_tree import ROOT
 
 from structgan import files, train
-from structgan.preempt import EXIT_CODE
+from structgan.training.preempt import EXIT_CODE
 
 STEPS = 6
 

@@ -7,7 +7,8 @@ import json
 import pytest
 from refusal import refused
 
-from structgan import files, protocol, sources
+from structgan import files, sources
+from structgan.identity import protocol
 
 EVALUATION = {"seed": 0, "knn": {"k": 5}, "fidelity": {"extractor": "embedded"}, "extractor": {"width": 8}}
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from structgan import checkpoint, randomness
+from structgan.training import checkpoint, randomness
 
 DRAWS = {
     "torch": lambda: torch.randn(5).tolist(),

@@ -8,7 +8,7 @@ import json
 import pytest
 from suite_tree import SCORES
 
-from structgan import seal
+from structgan.identity import seal
 from structgan.report import records, tables
 
 RUN = "structural/none/full/seed=0"

@@ -8,9 +8,9 @@ import os
 
 import pytest
 
-from structgan import seal, times
 from structgan.errors import UserError
-from structgan.times import Finding, Rung
+from structgan.identity import seal, times
+from structgan.identity.times import Finding, Rung
 
 
 @pytest.fixture

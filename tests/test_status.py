@@ -12,7 +12,8 @@ from pathlib import Path
 import planned_tree
 import pytest
 
-from structgan import files, plan, status
+from structgan import files, plan
+from structgan.overview import status
 
 PLAN = Path("results/runs/demo/plan.json")
 

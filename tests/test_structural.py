@@ -9,10 +9,11 @@ import torch.nn.functional as F
 from snapshots import IMAGES, same, snapshot
 from tiny_networks import TINY, parameters, pictures, seeded
 
-from structgan import config, health, train
+from structgan import config, train
 from structgan.errors import UserError
 from structgan.losses import gaussian, smoothness
 from structgan.methods.structural import Structural
+from structgan.training import health
 
 
 @pytest.fixture

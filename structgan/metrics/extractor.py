@@ -15,8 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from structgan import files, protocol
+from structgan import files
 from structgan.errors import UserError, unknown
+from structgan.identity import protocol
 from structgan.metrics.features import accuracy, module_hash
 from structgan.models.classifier import Classifier
 from structgan.progress import Progress

@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from structgan import files, protocol, seal
+from structgan import files
 from structgan.errors import UserError, unknown
+from structgan.identity import protocol, seal
 from structgan.metrics import backend, extractor, inception, samples
 from structgan.metrics.described import dataset_record
 

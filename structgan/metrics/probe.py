@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from structgan import protocol, seal
 from structgan.errors import UserError, unknown
+from structgan.identity import protocol, seal
 from structgan.metrics import features, projection
 from structgan.metrics.battery import Probes
 from structgan.metrics.described import dataset_record

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from structgan import seal, standing
 from structgan.errors import UserError
 from structgan.files import read_json
+from structgan.identity import seal, standing
 
 ACCURACIES = {"linear": "top1", "svm": "top1", "kmeans": "accuracy", "knn": "top1"}
 GENERATION = ("fid", "is", "kid", "precision", "recall")

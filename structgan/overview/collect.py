@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from structgan import claims
 from structgan.files import read_json
-from structgan.judge import exists, living
-from structgan.standing import header, optional
+from structgan.identity import claims
+from structgan.identity.standing import header, optional
+from structgan.overview.judge import exists, living
 
 RUNS = Path("results/runs")
 DEPTH = "*/*/*/*/*/seed=*"

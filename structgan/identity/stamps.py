@@ -12,9 +12,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from structgan import sources, times
+from structgan import sources
 from structgan.files import read_json
-from structgan.standing import FILES, METRICS, environment, fault, head, header, optional
+from structgan.identity import times
+from structgan.identity.standing import FILES, METRICS, environment, fault, head, header, optional
 
 DATA = Path("data/prepared")
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from structgan import parallel
 from structgan.errors import UserError
-from structgan.health import KEPT
+from structgan.training.health import KEPT
 
 PACE_POINTS = 200
 

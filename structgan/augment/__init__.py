@@ -22,7 +22,8 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from structgan import colour, parallel, resample
+from structgan import parallel
+from structgan.augment import colour, resample
 from structgan.regime import resolve
 
 DRAWS = {"flip": 1, "crop": 2 * resample.TRIES + 2, "jitter": 9, "grayscale": 1, "blur": 2, "solarise": 1}

@@ -13,10 +13,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from structgan import lock
 from structgan.errors import UserError
 from structgan.files import read_json, write_json
-from structgan.preempt import Stopped
+from structgan.training import lock
+from structgan.training.preempt import Stopped
 
 INTERVAL_S = 5.0
 NAME = "progress.json"

@@ -13,12 +13,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from structgan import datasets, protocol, seal, sources, standing, times
+from structgan import datasets, sources
 from structgan.errors import UserError
 from structgan.files import read_json, sha256
+from structgan.identity import protocol, seal, standing, times
+from structgan.identity.times import Finding, Rung
 from structgan.metrics import extractor
 from structgan.progress import Progress
-from structgan.times import Finding, Rung
 
 KEYS = ("suite", "evaluation", "datasets", "methods", "cells")
 METRICS = ("probe.json", "fidelity.json")

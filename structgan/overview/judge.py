@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from structgan.standing import FILES, METRICS, fault, head, optional
+from structgan.identity.standing import FILES, METRICS, fault, head, optional
 
 STATES = ("done", "running", "queued", "trained", "failed", "interrupted", "stale", "missing")
 """``trained`` awaits its evaluation; ``interrupted`` goes on from its state file when it is started again."""

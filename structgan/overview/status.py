@@ -15,10 +15,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from structgan import queue
 from structgan.errors import UserError
 from structgan.files import read_json
-from structgan.judge import STATES, Cell, judge
+from structgan.overview import queue
+from structgan.overview.judge import STATES, Cell, judge
 
 ROW = ("dataset", "method", "augmentation", "variant")
 SCREEN = 40
