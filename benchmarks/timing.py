@@ -1,0 +1,119 @@
+"""Two or more ways of doing the same thing, timed in turn in one process; medians with their spread, and the machine.
+
+Every time of ``benchmarks/`` goes through here: each round runs every side once, and the order turns round from one to
+the next, so that a machine that slows down for a while slows all sides alike. What one side gains over another is the
+median of the rounds' own ratios.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from structgan import environment
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds of each round of one side."""
+
+    seconds: list[float]
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.seconds)
+
+    def spread(self) -> tuple[float, float]:
+        """First and third quartile; of fewer than two rounds, that round."""
+        if len(self.seconds) < 2:
+            return self.seconds[0], self.seconds[0]
+        low, _, high = statistics.quantiles(self.seconds, n=4, method="inclusive")
+        return low, high
+
+    def figures(self) -> dict[str, Any]:
+        """For a JSON file: median and quartiles in seconds, and how many rounds."""
+        low, high = self.spread()
+        return {"seconds": self.median, "quartiles": [low, high], "rounds": len(self.seconds)}
+
+
+def in_turn(
+    sides: Mapping[str, Callable[[], object]], rounds: int, warmup: int = 1, device: str = "cpu"
+) -> dict[str, Timing]:
+    """Run every side once a round, ``warmup`` untimed rounds first.
+
+    Args:
+        sides: name to the work, which computes on ``device``; a GPU is waited for before and after.
+        rounds: timed rounds, at least 1.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in sides}
+    order = list(sides)
+    for index in range(warmup + rounds):
+        for name in order:
+            wait(device)
+            begin = time.perf_counter()
+            sides[name]()
+            wait(device)
+            if index >= warmup:
+                seconds[name].append(time.perf_counter() - begin)
+                print(f"  {name}: {seconds[name][-1]:.4g} s", file=sys.stderr, flush=True)
+        order.reverse()
+    return {name: Timing(values) for name, values in seconds.items()}
+
+
+def wait(device: str) -> None:
+    """Until the device has done all that it was given."""
+    if device.startswith("cuda"):
+        torch.cuda.synchronize()
+
+
+def ratio(slow: Timing, fast: Timing) -> float:
+    """How many times as long ``slow`` takes: the median of the rounds' ratios."""
+    return statistics.median(a / b for a, b in zip(slow.seconds, fast.seconds, strict=True))
+
+
+def parser(purpose: str | None, rounds: int) -> argparse.ArgumentParser:
+    """The options that every benchmark has."""
+    found = argparse.ArgumentParser(description=purpose, formatter_class=argparse.RawDescriptionHelpFormatter)
+    found.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
+    found.add_argument("--rounds", type=int, default=rounds, help=f"timed rounds of each side (default {rounds})")
+    found.add_argument("--threads", type=int, help="threads of PyTorch (default: its own choice)")
+    found.add_argument(
+        "--device", default=environment.best_device(), help="cpu or cuda (default: a GPU where there is one)"
+    )
+    return found
+
+
+def begin(options: argparse.Namespace) -> None:
+    """Threads and memory as training has them; says on what machine the figures will hold."""
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    environment.tune(options.device)
+    about = environment.hardware(options.device)
+    chip = about["gpu"] or f"{about['cpu']}, {about['cores']} cores"
+    print(f"{chip}; {torch.get_num_threads()} threads; torch {torch.__version__}; {about['system']}")
+
+
+def table(head: list[str], rows: list[list[str]]) -> None:
+    """Print rows in columns, the first to the left, the others to the right."""
+    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
+    for row in [head, ["-" * width for width in widths], *rows]:
+        cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+        print("  ".join(cells).rstrip())
+
+
+def conclude(options: argparse.Namespace, figures: Mapping[str, Any]) -> None:
+    """Write the figures with the machine, versions and threads that they hold for, where a file was asked for."""
+    if options.json:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        about = environment.describe(options.device)
+        options.json.write_text(json.dumps({**figures, "environment": about}, indent=2) + "\n")
+        print(f"{options.json} written")
