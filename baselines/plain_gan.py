@@ -16,9 +16,10 @@ from torch import Tensor
 from structgan import optim
 from structgan.losses import adversarial
 from structgan.method import Method
-from structgan.models.discriminator import Discriminator, spectrally_normalised
+from structgan.models.discriminator import Discriminator
 from structgan.models.generator import Generator
 from structgan.models.memory import follow, frozen_copy
+from structgan.models.spectral import spectrally_normalised
 
 
 class PlainGAN(Method):

@@ -17,6 +17,7 @@ from torch import Tensor
 from structgan import optim, parallel
 from structgan.method import Method
 from structgan.models.discriminator import Backbone
+from structgan.precision import exact
 
 
 class SimCLR(Method):
@@ -34,7 +35,7 @@ class SimCLR(Method):
     def step(self, views: list[Tensor], labels: Tensor | None) -> dict[str, Tensor]:
         optim.schedule(self.optimiser, self.settings["optimiser"], self.step_index, self.steps)
         projections = self.head(self.encoder(torch.cat(views)))
-        loss = self.criterion(*map(parallel.gather, projections.chunk(2)))
+        loss = exact(self.criterion)(*map(parallel.gather, projections.chunk(2)))
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         self.optimiser.step()

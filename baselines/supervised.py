@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from structgan import optim
 from structgan.method import Method
 from structgan.models.discriminator import Backbone
+from structgan.precision import exact
 
 
 class Supervised(Method):
@@ -28,7 +29,7 @@ class Supervised(Method):
     def step(self, views: list[Tensor], labels: Tensor | None) -> dict[str, Tensor]:
         assert labels is not None
         optim.schedule(self.optimiser, self.settings["optimiser"], self.step_index, self.steps)
-        logits = self.classifier(self.encoder(views[0]))
+        logits = exact(self.classifier)(self.encoder(views[0]))
         loss = F.cross_entropy(logits, labels)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()

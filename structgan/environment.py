@@ -55,9 +55,10 @@ class Record:
 
     Args:
         device: ``cpu`` or ``cuda``.
+        precision: of a step, as ``structgan.precision`` names it.
     """
 
-    def __init__(self, device: str) -> None:
+    def __init__(self, device: str, precision: str) -> None:
         self.earlier: list[dict[str, Any]] = []
         self.first_step, self.before = 0, 0.0
         self.energy = CpuEnergy()
@@ -69,7 +70,7 @@ class Record:
             "seconds": 0.0,
             **peaks(),
             "cpu_energy_j": self.energy.joules(),
-            **describe(device),
+            **describe(device, precision),
         }
 
     def update(self, step: int, seconds: float) -> None:
@@ -103,13 +104,14 @@ class Record:
         return {**found, "submissions": entries}
 
 
-def describe(device: str) -> dict[str, Any]:
+def describe(device: str, precision: str = "float32") -> dict[str, Any]:
     """What does not change while a process trains: device, numerics, versions, hardware and the state of the tree."""
     return {
         "device": device,
         "threads": torch.get_num_threads(),
         "processes": int(os.environ.get("WORLD_SIZE", "1")),
         "precision": {
+            "step": precision,
             "dtype": str(torch.get_default_dtype()).removeprefix("torch."),
             "matmul": torch.get_float32_matmul_precision(),
             "tf32_matmul": torch.backends.cuda.matmul.allow_tf32,

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from structgan import augment, environment, method, parallel, sources
+from structgan import augment, environment, method, parallel, precision, sources
 from structgan.datasets import load
 from structgan.errors import UserError
 from structgan.files import read_json, save_tensors, sweep, write_json
@@ -62,7 +62,7 @@ class Run:
         self.states = checkpoint.States(folder, self.config["identity"], self.dataset.content_hash)
         self.step, self.seconds = 0, 0.0
         self.history = History(folder, self.training["batch_size"])
-        self.environment = environment.Record(device)
+        self.environment = environment.Record(device, self.training["precision"])
 
     def save(self) -> None:
         """Write the state, having looked at all that it holds; the one before stays beside it.
@@ -146,12 +146,14 @@ class Run:
         self.method.step_index = self.step
         views, labels = next(self.batches)
         try:
-            self.history.pending.append(self.method.step(views, labels if self.method.uses_labels else None))
+            with precision.autocast(self.training["precision"], self.device):
+                losses = self.method.step(views, labels if self.method.uses_labels else None)
         except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
             if parallel.size() == 1:  # the losses of other processes cannot be asked for: they may not have failed
                 self.history.means(self.step)
             reason = str(error).splitlines()[0]
             raise UserError(f"{self.folder}: step {self.step + 1} failed ({reason}); {health.KEPT}") from error
+        self.history.pending.append(losses)
         self.step += 1
 
     def log(self) -> dict[str, float]:

@@ -59,7 +59,7 @@ TRAINING = {"training.batches", "training.checkpoint", "training.health", "train
 TRAINING |= {"training.lock", "training.preempt", "training.randomness"}
 LIGHT = {"errors", "sources", "config", "plan", "files", "regime"} | IDENTITY | OVERVIEW
 ALLOWED = {
-    **{name: set() for name in ("", "errors", "progress", "identity", "overview", "training")},
+    **{name: set() for name in ("", "errors", "progress", "precision", "identity", "overview", "training")},
     **{name: set() for name in ("identity.claims", "identity.times", "overview.queue")},
     **{name: set() for name in ("training.preempt", "training.randomness")},
     **{name: {"errors"} for name in ("files", "sources", "optim", "regime", "parallel")},
@@ -77,11 +77,11 @@ ALLOWED = {
     "plan": {"errors", "regime", "sources", "config", "files"}
     | {f"identity.{name}" for name in ("claims", "protocol", "stamps", "standing")},
     "augment": {"augment", "errors", "regime", "parallel"},
-    "losses": {"losses"},
-    "models": {"models"},
+    "losses": {"losses", "precision"},
+    "models": {"models", "precision"},
     "datasets": {"datasets", "errors", "files", "progress", "sources"},
     "method": {"errors", "files", "sources", "parallel"},
-    "methods": {"errors", "method", "optim", "parallel", "losses", "models", "augment", "datasets"},
+    "methods": {"errors", "method", "optim", "precision", "parallel", "losses", "models", "augment", "datasets"},
     "training.batches": {"errors", "augment", "datasets", "parallel"},
     "training.checkpoint": {"errors", "files", "method"},
     "training.health": {"errors", "method", "parallel"},
@@ -89,6 +89,7 @@ ALLOWED = {
     "training.history": {"errors", "parallel", "training.health"},
     "training.lock": {"errors", "files"},
     "train": {"errors", "files", "sources", "method", "augment", "datasets", "environment", "parallel", "progress"}
+    | {"precision"}
     | {"identity.seal", *TRAINING},
     "metrics": {"metrics", "errors", "files", "method", "datasets", "models", "environment", "progress"}
     | {"identity.protocol", "identity.seal"},

@@ -63,7 +63,7 @@ def test_an_edit_of_the_logic_changes_exactly_the_runs_that_use_it(digests):
     edit("baselines/simclr.py", lambda text: text.replace("views = 2", "views = 3"))
     baseline = read()
     assert changed(loss, baseline) == {"simclr"}
-    edit("structgan/models/pair.py", lambda text: text.replace("1e-5", "1e-6") + "\nX = 1\n")
+    edit("structgan/models/tangent.py", lambda text: text.replace("y, -2, 0)", "y, -3, 0)"))
     encoder = read()
     assert changed(baseline, encoder) >= set(sources.methods())
     edit("structgan/training/health.py", lambda text: text.replace("COLLAPSED = 1e-5", "COLLAPSED = 2e-5"))
@@ -79,13 +79,17 @@ def test_what_no_run_uses_changes_no_digest(digests):
     assert changed(before, read()) == {"evaluate probe"}
 
 
+def test_what_is_left_out_of_digests_exists():
+    assert all(path.is_file() for path in sources.NEUTRAL) and len(sources.NEUTRAL) > 10
+
+
 def test_digest_covers_the_networks_losses_and_the_loop():
     files = {str(path.relative_to(ROOT)) for path in sources.closure([*sources.TRAINING])}
     loop = ("train", "training/checkpoint", "augment/__init__", "method")
     assert {f"structgan/{name}.py" for name in loop} <= files
     files = {str(path.relative_to(ROOT)) for path in sources.closure([sources.method_file("structural")])}
     losses = {f"structgan/losses/{name}.py" for name in ("gaussian", "cluster", "smoothness", "adversarial")}
-    models = {f"structgan/models/{name}.py" for name in ("pair", "discriminator", "generator", "memory")}
+    models = {f"structgan/models/{name}.py" for name in ("tangent", "discriminator", "generator", "memory", "spectral")}
     assert losses | models | {"structgan/optim.py"} <= files
 
 

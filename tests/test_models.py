@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 
 import pytest
-import textbook
 import torch
 from tiny_networks import double_net, parameters, pictures
 from torch import nn
 
+from benchmarks import textbook
 from structgan import config, method
 from structgan.models.discriminator import Backbone, Discriminator
 from structgan.models.generator import Generator

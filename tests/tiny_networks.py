@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from benchmarks import textbook
 from structgan.models.discriminator import Discriminator
 
 TINY = {"width": 8, "blocks": [1, 2], "channels_per_group": 4, "hidden": 12, "embedding": 6}
@@ -33,3 +34,8 @@ def pictures(n, size=16):
 
 def parameters(net):
     return {name: value.detach() for name, value in net.named_parameters()}
+
+
+def jacobian(net, parameters, image):
+    """J = de/dx of one image by the textbook. Shape: image (3, H, W) to (C, 3HW)."""
+    return torch.func.jacrev(lambda x: textbook.embed(net, parameters, x[None])[0])(image).flatten(1)

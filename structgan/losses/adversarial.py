@@ -5,7 +5,10 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
+from structgan.precision import exact
 
+
+@exact
 def discriminator_loss(real: Tensor, fake: Tensor, form: str) -> Tensor:
     """The discriminator's loss from its logits.
 
@@ -19,11 +22,13 @@ def discriminator_loss(real: Tensor, fake: Tensor, form: str) -> Tensor:
     return F.softplus(-real).mean() + F.softplus(fake).mean()
 
 
+@exact
 def generator_loss(fake: Tensor, form: str) -> Tensor:
     """The generator's loss: -mean fake for ``hinge``, mean softplus(-fake) for ``non_saturating``. Shape: fake (N,)."""
     return -fake.mean() if form == "hinge" else F.softplus(-fake).mean()
 
 
+@exact
 def norm_hinge(embeddings: Tensor) -> Tensor:
     """mean max(0, 1 - |e|)^2 (Zhang & Maire 2023). Shape: (N, C), not normalised; a scalar in [0, 1]."""
     return F.relu(1 - embeddings.norm(dim=1)).square().mean()

@@ -5,7 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from structgan.precision import exact
 
+
+@exact
 def neighbours(queries: Tensor, pool: Tensor, k: int, own: Tensor | None = None, skip: int = 0) -> Tensor:
     """Indices of the k nearest pool entries by cosine.
 
@@ -25,6 +28,7 @@ def neighbours(queries: Tensor, pool: Tensor, k: int, own: Tensor | None = None,
     return similarity.topk(k + skip, dim=1).indices[:, skip:]
 
 
+@exact
 def similarity(embeddings: Tensor, pool: Tensor, indices: Tensor) -> Tensor:
     """s: the mean cosine of embeddings with their neighbours' embeddings.
 

@@ -14,6 +14,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from structgan.precision import exact
+
 
 def statistics(embeddings: Tensor) -> tuple[Tensor, Tensor]:
     """Mean direction and covariance around it.
@@ -43,6 +45,7 @@ def coding_rate(covariance: Tensor, epsilon: float) -> Tensor:
     return rate
 
 
+@exact
 def jsd(real: Tensor, fake: Tensor, epsilon: float = 0.5) -> Tensor:
     """d = 1/2 [R(Sigma_mix) - 1/2 (R(Sigma_real) + R(Sigma_fake))], Sigma_mix of both batches around their common mu.
 
@@ -54,6 +57,7 @@ def jsd(real: Tensor, fake: Tensor, epsilon: float = 0.5) -> Tensor:
     return 0.5 * (coding_rate(mixed, epsilon) - 0.5 * (rates[0] + rates[1]))
 
 
+@exact
 def bhattacharyya(real: Tensor, fake: Tensor, epsilon: float = 0.5) -> Tensor:
     """Bhattacharyya distance of the two blurred Gaussians, with its mean term.
 
@@ -72,6 +76,7 @@ def bhattacharyya(real: Tensor, fake: Tensor, epsilon: float = 0.5) -> Tensor:
     return distance
 
 
+@exact
 def wasserstein(real: Tensor, fake: Tensor, epsilon: float = 0.5) -> Tensor:
     """Squared Wasserstein-2 distance of the two blurred Gaussians.
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from structgan.precision import exact
+
 
 def right_vector(embeddings: Tensor, images: Tensor, left: Tensor) -> Tensor:
     """v = J^T u / |J^T u| of each sample, without a graph of its own.
@@ -28,6 +30,7 @@ def right_vector(embeddings: Tensor, images: Tensor, left: Tensor) -> Tensor:
     return direction
 
 
+@exact
 def penalty(tangents: Tensor) -> tuple[Tensor, Tensor]:
     """L_reg = mean (sigma - 1)^2 with sigma = |J v|.
 

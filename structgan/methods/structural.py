@@ -21,9 +21,11 @@ from structgan import optim, parallel
 from structgan.errors import UserError
 from structgan.losses import adversarial, cluster, gaussian, smoothness
 from structgan.method import Method
-from structgan.models.discriminator import Discriminator, spectrally_normalised
+from structgan.models.discriminator import Discriminator
 from structgan.models.generator import Generator
 from structgan.models.memory import MemoryBank, follow, frozen_copy
+from structgan.models.spectral import settled, spectrally_normalised
+from structgan.models.tangent import Kept
 
 
 class Structural(Method):
@@ -117,12 +119,14 @@ class Structural(Method):
         weights = {name: self.settings[name]["weight"] for name in ("gaussian", "cluster", "smoothness", "hinge")}
         images = torch.cat([real, fake])
         losses: dict[str, Tensor] = {}
-        if weights["smoothness"]:
-            pair = self.discriminator.embed_pair(images, self.steepest(images))
-            value = pair.value
-            losses["smoothness"], sigma = smoothness.penalty(pair.tangent)
-        else:
-            value, sigma = self.discriminator(images)[1], None
+        with settled(self.discriminator):
+            if weights["smoothness"]:
+                images.requires_grad_(True)
+                value, tape = self.discriminator.trace(images)
+                tangents = self.discriminator.derivative(self.steepest(images, value, tape), tape)
+                losses["smoothness"], sigma = smoothness.penalty(tangents)
+            else:
+                value, sigma = self.discriminator(images)[1], None
         z_real, z_fake = F.normalize(value, dim=1).chunk(2)
         all_real = parallel.gather(z_real)
         losses["gaussian"] = -self.distance(all_real, parallel.gather(z_fake))
@@ -133,25 +137,27 @@ class Structural(Method):
             losses["cluster"] = cluster.similarity(z_fake, pool, nearest["fake"]) - attraction
         total = torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
         self.optimiser_d.zero_grad(set_to_none=True)
-        total.backward()  # type: ignore[no-untyped-call]
+        total.backward(inputs=list(self.discriminator.parameters()))  # type: ignore[no-untyped-call]
         self.optimiser_d.step()
         logged = {f"d_{name}": loss.detach() for name, loss in losses.items()}
         if sigma is not None:
             logged["sigma"] = sigma.detach().mean()
         return logged, all_real.detach()
 
-    def steepest(self, images: Tensor) -> Tensor:
-        """Direction v of each image by power iteration on J^T J from a random u. Shape: (N, 3, H, W), unit length."""
-        self.discriminator.requires_grad_(False)
-        images = images.detach().requires_grad_(True)
+    def steepest(self, images: Tensor, embeddings: Tensor, tape: list[Kept]) -> Tensor:
+        """Direction v of each image by power iteration on J^T J from a random u. Shape: (N, 3, H, W), unit length.
+
+        Args:
+            images: the input of a traced pass, requiring grad.
+            embeddings: its output e. Shape: (N, C).
+            tape: what it left for the derivative.
+        """
         left = self.noise(len(images), self.settings["discriminator"]["embedding"], stacked=2)
-        embeddings = self.discriminator(images)[1]
         right = smoothness.right_vector(embeddings, images, left)
         for _ in range(1, self.settings["smoothness"]["power_iterations"]):
             with torch.no_grad():
-                left = self.discriminator.embed_pair(images, right).tangent
+                left = self.discriminator.derivative(right, tape)
             right = smoothness.right_vector(embeddings, images, left)
-        self.discriminator.requires_grad_(True)
         return right
 
     def update_generator(self, real: Tensor, fake: Tensor, nearest: dict[str, Tensor] | None) -> dict[str, Tensor]:

@@ -2,35 +2,39 @@
 
 ResNet-18 shape with a CIFAR stem (3x3, stride 1, no max-pool), as METHOD of Zhang & Maire 2023: blocks are
 conv-ELU-conv-GroupNorm, so that only the second convolution and the shortcut are normalised; stride is 2x2 average
-pooling before the convolution and in the shortcut. Every layer carries values and tangents (``structgan.models.pair``).
+pooling before the convolution and in the shortcut. Every layer carries values and tangents, as
+``structgan.models.tangent`` has them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeVar
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.parametrizations import spectral_norm
 
-from structgan.models.pair import ELU, AvgPool2d, Conv2d, GlobalAvgPool, GroupNorm, Linear, Pair, Sum
-
-M = TypeVar("M", bound=nn.Module)
-
-
-def spectrally_normalised(network: M) -> M:
-    """``network`` with every convolution and linear layer spectrally normalised (Miyato et al. 2018), in place."""
-    for module in list(network.modules()):
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            spectral_norm(module)
-    return network
+from structgan.models.spectral import settled
+from structgan.models.tangent import (
+    ELU,
+    AvgPool2d,
+    Conv2d,
+    GlobalAvgPool,
+    GroupNorm,
+    Kept,
+    Linear,
+    Signal,
+    Sum,
+    Tangent,
+    Traced,
+)
+from structgan.precision import exact
 
 
 class ResidualBlock(nn.Module):
     """conv-ELU-conv-GroupNorm plus a shortcut, then ELU.
 
-    Shape: (N, inputs, H, W) to (N, outputs, H/stride, W/stride), for a tensor or a pair.
+    Shape: (N, inputs, H, W) to (N, outputs, H/stride, W/stride), for values and tangents.
     """
 
     def __init__(self, inputs: int, outputs: int, stride: int, channels_per_group: int) -> None:
@@ -50,7 +54,7 @@ class ResidualBlock(nn.Module):
         self.sum = Sum()
         self.activation = ELU()
 
-    def forward(self, x: Tensor | Pair) -> Tensor | Pair:
+    def forward(self, x: Signal) -> Signal:
         return self.activation(self.sum(self.body(x), self.shortcut(x)))  # type: ignore[no-any-return]
 
 
@@ -61,7 +65,7 @@ class Backbone(nn.Module):
     Above 32 pixels the stem's map is pooled by 2 (64 and 96 pixels) or 4 (128), so that the first stage sees 32 to 48
     pixels.
 
-    Shape: (N, 3, H, W) with values in [-1, 1] to (N, ``features``), for a tensor or a pair.
+    Shape: (N, 3, H, W) with values in [-1, 1] to (N, ``features``), for values and tangents.
 
     Raises:
         ValueError: ``width`` does not divide into groups, or the image is too small for so many stages.
@@ -94,11 +98,11 @@ class Backbone(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def forward(self, images: Tensor | Pair) -> Tensor | Pair:
-        if isinstance(images, Pair):
-            images = Pair(images.stacked.contiguous(memory_format=torch.channels_last))
-        else:
+    def forward(self, images: Signal) -> Signal:
+        if isinstance(images, Tensor):
             images = images.contiguous(memory_format=torch.channels_last)
+        else:
+            images = replace(images, tensor=images.tensor.contiguous(memory_format=torch.channels_last))
         return self.pool(self.layers(self.stem(images)))  # type: ignore[no-any-return]
 
 
@@ -122,11 +126,20 @@ class Discriminator(nn.Module):
         self.projection = nn.Sequential(Linear(self.backbone.features, hidden), ELU(), Linear(hidden, embedding))
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        features = self.backbone(images)
-        return features, self.projection(features)
+        with settled(self):
+            features = self.backbone(images)
+            return features, exact(self.projection)(features)
 
-    def embed_pair(self, images: Tensor, direction: Tensor) -> Pair:
-        """e and its derivative J v along ``direction``. Shape: images and direction (N, 3, H, W); both parts (N, C)."""
-        pair = self.projection(self.backbone(Pair.of(images, direction)))
-        assert isinstance(pair, Pair)
-        return pair
+    def trace(self, images: Tensor) -> tuple[Tensor, list[Kept]]:
+        """e, and the tape for ``derivative``. Shape: (N, 3, H, W) to (N, C)."""
+        traced = self.backbone(Traced(images, []))
+        with torch.autocast(images.device.type, enabled=False):
+            traced = self.projection(traced)
+        return traced.tensor, traced.tape
+
+    def derivative(self, direction: Tensor, tape: list[Kept]) -> Tensor:
+        """J v at the images of a tape. Shape: v (N, 3, H, W) to (N, C)."""
+        tangent = self.backbone(Tangent(direction, iter(tape)))
+        with torch.autocast(direction.device.type, enabled=False):
+            moved: Tensor = self.projection(tangent).tensor
+        return moved

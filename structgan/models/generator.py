@@ -12,6 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
+from structgan.models.spectral import settled
+from structgan.precision import wide
+
 
 class ConditionalBatchNorm(nn.Module):
     """Batch norm whose gain and bias are linear in a condition vector.
@@ -92,9 +95,14 @@ class Generator(nn.Module):
         self.last = spectral_norm(nn.Conv2d(channels, 3, 3, padding=1))
 
     def forward(self, latents: Tensor) -> Tensor:
+        with settled(self):
+            return self.images(latents)
+
+    def images(self, latents: Tensor) -> Tensor:
+        """``forward`` with weights that are normalised already."""
         condition = self.condition(latents)
         x = self.first(condition).unflatten(1, (-1, self.start, self.start))
         x = x.contiguous(memory_format=torch.channels_last)
         for block in self.blocks:
             x = block(x, condition)
-        return torch.tanh(self.last(F.relu(self.last_norm(x))))
+        return torch.tanh(wide(self.last(F.relu(self.last_norm(x)))))

@@ -1,0 +1,230 @@
+"""One step of the structural GAN: the suite's against the textbook's, and what each term of the objective costs.
+
+``python -m benchmarks.step --json FILE``. The paper's networks, batch 64 on a CPU and 512 on a GPU; ``--width`` and
+others show how cost grows. Sides: the textbook form in float32 (``benchmarks/textbook.py``), the suite's in float32 and
+its bfloat16. All start from the same weights and batch; the first step's losses and gradients are compared.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from sklearn.datasets import load_digits
+from torch import Tensor, nn
+
+from benchmarks import timing
+from benchmarks.textbook import TextbookStep
+from structgan import config, precision
+from structgan.losses import adversarial, cluster
+from structgan.methods.structural import Structural
+
+
+def settings(options: argparse.Namespace) -> dict[str, Any]:
+    """The paper's settings of the method, with the sizes that were asked for."""
+    known = config.load([])["methods"]["structural"]["settings"]
+    changes: dict[str, Any] = {}
+    if options.width:
+        changes["discriminator"] = {"width": options.width}
+        changes["generator"] = {"channels": 8 * options.width, "hidden": 2 * options.width}
+    if options.bank is not None:
+        changes["cluster"] = {"bank": options.bank}
+    return config.merge(known, changes)
+
+
+def scans(n: int, size: int, device: str) -> Tensor:
+    """Real digit scans, enlarged. Shape: (n, 3, size, size), values in [-1, 1]."""
+    images = torch.from_numpy(load_digits().images[:n]).float()[:, None] / 8 - 1
+    images = F.interpolate(images, size=(size, size), mode="bilinear", align_corners=False)
+    images = images.repeat(-(-n // len(images)), 3, 1, 1)[:n].to(device)
+    return images.contiguous(memory_format=torch.channels_last)
+
+
+def build(values: dict[str, Any], options: argparse.Namespace) -> Structural:
+    """The method with the same weights and random numbers at every call."""
+    torch.manual_seed(0)
+    method = Structural(values, options.image_size, 10, 1000).to(options.device)
+    method.rng = torch.Generator(options.device).manual_seed(1)
+    return method.train()
+
+
+def cosine(mine: Iterable[Tensor | None], theirs: Iterable[Tensor | None]) -> float:
+    """Cosine of two gradients, each a list of tensors."""
+    a, b = (torch.cat([g.flatten().double() for g in grads if g is not None]) for grads in (mine, theirs))
+    return float(F.cosine_similarity(a, b, dim=0))
+
+
+def gradients(method: Structural) -> dict[str, list[Tensor | None]]:
+    """Of the last step, by network."""
+    return {
+        "discriminator": [p.grad for p in method.discriminator.parameters()],
+        "generator": [p.grad for p in method.gan_generator.parameters()],
+    }
+
+
+def agreement(mine: Structural, textbook: TextbookStep, images: Tensor, name: str) -> dict[str, float]:
+    """One step of each: cosine of their gradients, the lower one of both networks, and how far apart the losses are."""
+    expected = textbook.step(images)
+    with precision.autocast(name, images.device.type):
+        losses = mine.step([images], None)
+    theirs = {"discriminator": textbook.gradient, "generator": [p.grad for p in textbook.gan_generator.parameters()]}
+    cosines = [cosine(grads, theirs[network]) for network, grads in gradients(mine).items()]
+    apart = [abs(float(losses[key]) - value) / max(abs(value), 1e-3) for key, value in expected.items()]
+    return {"cosine": min(cosines), "loss_difference": max(apart)}
+
+
+def kept_mb(function: Callable[[], object]) -> float:
+    """Memory that a computation keeps for its backward, in MiB: each storage once, weights left out."""
+    sizes: dict[int, int] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        if not isinstance(tensor, nn.Parameter):
+            storage = tensor.untyped_storage()
+            sizes[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        held = function()  # until the sizes are read, or storages would be used twice
+    total = sum(sizes.values()) / 2**20
+    del held
+    return total
+
+
+class Terms:
+    """The parts of one step, each to be timed alone, on a method that has stepped before."""
+
+    def __init__(self, method: Structural, images: Tensor) -> None:
+        self.method, self.real = method, images
+        latents = method.noise(len(images), method.settings["generator"]["latent"])
+        self.fake = method.gan_generator(latents).detach()
+        self.both = torch.cat([images, self.fake]).requires_grad_(True)
+        with torch.no_grad():
+            value = method.discriminator(self.both)[1]
+        self.value = value.requires_grad_(True)
+        self.chosen = method.find_neighbours(images, self.fake)
+
+    def discriminator(self) -> Tensor:
+        """Both batches forward: what every objective needs."""
+        embeddings: Tensor = self.method.discriminator(self.both.detach())[1]
+        return embeddings.sum()
+
+    def smoothness(self) -> Tensor:
+        """As ``discriminator``, with the Jacobian term on top."""
+        value, tape = self.method.discriminator.trace(self.both)
+        direction = self.method.steepest(self.both, value, tape)
+        loss: Tensor = value.sum() + self.method.discriminator.derivative(direction, tape).norm(dim=1).sum()
+        return loss
+
+    def gaussian(self) -> Tensor:
+        real, fake = F.normalize(self.value, dim=1).chunk(2)
+        return self.method.distance(real, fake)
+
+    def cluster(self) -> Tensor:
+        """EMA features of both batches, neighbours, similarities."""
+        nearest = self.method.find_neighbours(self.real, self.fake)
+        real, fake = F.normalize(self.value, dim=1).chunk(2)
+        pool = torch.cat([real, self.method.bank.embeddings])
+        return cluster.similarity(fake, pool, nearest["fake"]) - cluster.similarity(real, pool, nearest["real"])
+
+    def hinge(self) -> Tensor:
+        return adversarial.norm_hinge(self.value[: len(self.real)])
+
+    def generator(self) -> None:
+        """Images drawn, the discriminator's opinion of them, the generator's update."""
+        fake = self.method.gan_generator(self.method.noise(len(self.real), self.method.settings["generator"]["latent"]))
+        self.method.update_generator(self.real, fake, self.chosen)
+
+    def measured(self, name: str, rounds: int) -> dict[str, dict[str, float]]:
+        """Milliseconds, backward included, and memory kept for the backward in MiB, of each term."""
+        device = self.real.device.type
+        parts: dict[str, Callable[[], Any]] = {
+            key: getattr(self, key) for key in ("discriminator", "smoothness", "gaussian", "cluster", "hinge")
+        }
+
+        def there_and_back(part: Callable[[], Tensor]) -> Callable[[], None]:
+            def work() -> None:
+                with precision.autocast(name, device):
+                    loss = part()
+                loss.backward()  # type: ignore[no-untyped-call]
+
+            return work
+
+        def drawn() -> None:
+            with precision.autocast(name, device):
+                self.generator()
+
+        sides = {key: there_and_back(part) for key, part in parts.items()} | {"generator": drawn}
+        times = timing.in_turn(sides, rounds, device=device)
+        with precision.autocast(name, device):
+            kept = {key: kept_mb(part) for key, part in {**parts, "generator": self.generator}.items()}
+        found = {key: {"ms": 1e3 * times[key].median, "kept_mb": kept[key]} for key in sides}
+        for key in ("ms", "kept_mb"):  # the term is what it adds to the pass that all need
+            found["smoothness"][key] -= found["discriminator"][key]
+        return found
+
+
+def main() -> None:
+    parser = timing.parser(__doc__, rounds=5)
+    parser.add_argument("--batch", type=int, help="real images a step (default 64 on a CPU, 512 on a GPU)")
+    parser.add_argument("--image-size", type=int, default=32, help="pixels (default 32)")
+    parser.add_argument("--width", type=int, help="channels of the first stage (default: the paper's 64)")
+    parser.add_argument("--bank", type=int, help="entries of the memory bank (default: the paper's 10,240)")
+    parser.add_argument("--no-textbook", action="store_true", help="leave the textbook out: for how cost grows")
+    options = parser.parse_args()
+    timing.begin(options)
+    batch = options.batch or (512 if options.device.startswith("cuda") else 64)
+    values, images = settings(options), scans(batch, options.image_size, options.device)
+    figures: dict[str, Any] = {
+        "batch": batch,
+        "image_size": options.image_size,
+        "width": values["discriminator"]["width"],
+    }
+    figures["bank"] = values["cluster"]["bank"]
+    sides: dict[str, Callable[[], object]] = {}
+    if not options.no_textbook:
+        reference = TextbookStep(build(values, options))
+        for name, short in (("float32", "float32"), ("bfloat16", "fast")):
+            found = agreement(build(values, options), TextbookStep(build(values, options)), images, name)
+            figures |= {f"grad_cosine_{short}": found["cosine"], f"loss_difference_{short}": found["loss_difference"]}
+        sides["textbook"] = lambda: reference.step(images)
+    methods = {name: build(values, options) for name in precision.NAMES}
+
+    def stepping(name: str) -> Callable[[], object]:
+        def work() -> None:
+            with precision.autocast(name, options.device):
+                methods[name].step([images], None)
+
+        return work
+
+    times = timing.in_turn(sides | {name: stepping(name) for name in methods}, options.rounds, device=options.device)
+    figures["steps"] = {name: time.figures() | {"images_per_s": batch / time.median} for name, time in times.items()}
+    if "textbook" in times:
+        figures["ratio_float32"] = timing.ratio(times["textbook"], times["float32"])
+        figures["ratio_fast"] = timing.ratio(times["textbook"], times["bfloat16"])
+    figures["terms"] = {name: Terms(net, images).measured(name, options.rounds) for name, net in methods.items()}
+    show(figures)
+    timing.conclude(options, figures)
+
+
+def show(figures: dict[str, Any]) -> None:
+    """The figures in two tables."""
+    rows = []
+    for name, step in figures["steps"].items():
+        key = {"float32": "float32", "bfloat16": "fast"}.get(name, "")
+        low, high = step["quartiles"]
+        ratio, near = figures.get(f"ratio_{key}"), figures.get(f"grad_cosine_{key}")
+        speed = f"{step['seconds']:.3f}", f"{low:.3f} to {high:.3f}", f"{step['images_per_s']:.1f}"
+        rows.append([name, *speed, f"{ratio:.2f}" if ratio else "-", f"{near:.5f}" if near else "-"])
+    print(f"\nOne step, batch {figures['batch']}, {figures['image_size']} pixels, width {figures['width']}:")
+    timing.table(["side", "s", "quartiles", "images/s", "textbook / this", "gradient's cosine"], rows)
+    for name, terms in figures["terms"].items():
+        print(f"\nTerms in {name}, backward included:")
+        rows = [[key, f"{term['ms']:.1f}", f"{term['kept_mb']:.1f}"] for key, term in terms.items()]
+        timing.table(["term", "ms", "kept MiB"], rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,225 @@
+"""Layers that carry a directional derivative through a network after its values.
+
+J v is the tangent that comes out where v goes in. The values go first and leave on a tape what the tangents' rules
+need; so one pass of values serves the direction (a backward to the images), the derivative along it, and the losses of
+the values. Linear layers act on a tangent as on a value, without their bias; ELU and GroupNorm have closed-form
+tangents, and these closed-form gradients. This computes what ``torch.func.jvp`` computes, in a fraction of its time,
+and one ordinary backward goes through both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias, overload
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from structgan.precision import wide
+
+Kept: TypeAlias = tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class Traced:
+    """A value on its way through a network; each layer leaves an entry on the tape."""
+
+    tensor: Tensor
+    tape: list[Kept]
+
+
+@dataclass(frozen=True)
+class Tangent:
+    """A tangent on the same way; each layer reads its entry."""
+
+    tensor: Tensor
+    tape: Iterator[Kept]
+
+
+Signal: TypeAlias = Tensor | Traced | Tangent
+
+
+class _ELU(torch.autograd.Function):
+    """The tangent f t of y = elu(x), with f = 1 + min(y, 0); its gradient in y is t where y < 0, else 0."""
+
+    @staticmethod
+    def forward(ctx: Any, t: Tensor, y: Tensor) -> Tensor:
+        ctx.save_for_backward(t, y)
+        return torch.addcmul(t, t, y.clamp(max=0))
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
+        t, y = ctx.saved_tensors
+        bent = torch.ops.aten.hardtanh_backward(grad * t, y, -2, 0)  # elu is above -1: y < 0 alone passes
+        return torch.addcmul(grad, grad, y.clamp(max=0)), bent
+
+
+class _GroupNorm(torch.autograd.Function):
+    """The tangent w d of y = w z + b with z = (x - mean(x)) r: d = r (t - mean(t) - z mean(z t)).
+
+    With P(g) = r (g - mean(g) - z mean(z g)) and c = w grad, the gradients are grad_t = P(c) and
+    grad_x = -r [mean(z c) d + mean(z t) grad_t + mean(c d) z].
+    """
+
+    @staticmethod
+    def forward(ctx: Any, t: Tensor, x: Tensor, weight: Tensor, mean: Tensor, r: Tensor) -> Tensor:
+        groups = mean.shape[1]
+        out = torch.empty_like(t)
+        mean, r = mean[:, None, :, None], r[:, None, :, None]
+        rows = _grouped(wide(t), groups)
+        z = (_grouped(wide(x), groups) - mean).mul_(r)
+        slope = _mean(z * rows)
+        d = (rows - _mean(rows)).addcmul_(z, slope, value=-1).mul_(r)
+        ctx.save_for_backward(z.to(t.dtype), d.to(t.dtype), r, slope, weight)
+        torch.mul(d, weight.view(groups, -1), out=_grouped(out, groups))
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
+        z, d, r, slope, weight = (wide(saved) for saved in ctx.saved_tensors)
+        groups = z.shape[2]
+        grad = grad.contiguous(memory_format=torch.channels_last)
+        rows = _grouped(wide(grad), groups)
+        product = rows * d
+        grad_weight = product.sum((0, 1)).flatten()
+        w = weight.view(groups, -1)
+        along_d = _mean(product.mul_(w))
+        c = torch.mul(rows, w, out=product)
+        tilt = _mean(c * z)
+        grad_t = c.sub_(_mean(c)).addcmul_(z, tilt, value=-1).mul_(r)
+        grad_x = (d * tilt).addcmul_(grad_t, slope).addcmul_(z, along_d).mul_(-r)
+        return _maps(grad_t, grad), _maps(grad_x, grad), grad_weight, None, None
+
+
+def _grouped(x: Tensor, groups: int) -> Tensor:
+    """A channels-last map as rows of groups, without a copy. Shape: (N, C, H, W) to (N, H*W, groups, C/groups)."""
+    n, channels, height, width = x.shape
+    return x.permute(0, 2, 3, 1).view(n, height * width, groups, channels // groups)
+
+
+def _maps(rows: Tensor, like: Tensor) -> Tensor:
+    """``_grouped`` undone. Shape: (N, H*W, groups, C/groups) to (N, C, H, W), in the type of ``like``."""
+    n, channels, height, width = like.shape
+    return rows.view(n, height, width, channels).permute(0, 3, 1, 2).to(like.dtype)
+
+
+def _mean(x: Tensor) -> Tensor:
+    """Mean over a group. Shape: (N, H*W, groups, C/groups) to (N, 1, groups, 1)."""
+    return x.mean((1, 3), keepdim=True)
+
+
+class _Layer(nn.Module):
+    """A module that takes a tensor, a traced value or a tangent, and returns its like."""
+
+    def value(self, x: Tensor) -> Tensor:
+        """The layer on a plain tensor."""
+        raise TypeError(f"{type(self).__name__} has no value rule")
+
+    def traced(self, x: Tensor) -> tuple[Tensor, Kept]:
+        """The layer on a tensor, and what its tangent rule needs."""
+        return self.value(x), ()
+
+    def tangent(self, t: Tensor, *kept: Tensor) -> Tensor:
+        """The layer's derivative along ``t``; of a layer that is linear, the layer itself."""
+        return self.value(t)
+
+    @overload
+    def forward(self, x: Tensor) -> Tensor: ...
+    @overload
+    def forward(self, x: Traced) -> Traced: ...
+    @overload
+    def forward(self, x: Tangent) -> Tangent: ...
+    def forward(self, x: Signal) -> Signal:
+        if isinstance(x, Tensor):
+            return self.value(x)
+        if isinstance(x, Tangent):
+            return replace(x, tensor=self.tangent(x.tensor, *next(x.tape)))
+        tensor, kept = self.traced(x.tensor)
+        x.tape.append(kept)
+        return replace(x, tensor=tensor)
+
+
+class Conv2d(_Layer, nn.Conv2d):
+    """nn.Conv2d; the bias reaches the values only."""
+
+    def value(self, x: Tensor) -> Tensor:
+        return nn.Conv2d.forward(self, x)
+
+    def tangent(self, t: Tensor, *kept: Tensor) -> Tensor:
+        return F.conv2d(t, self.weight, None, self.stride, self.padding)
+
+
+class Linear(_Layer, nn.Linear):
+    """nn.Linear; the bias reaches the values only."""
+
+    def value(self, x: Tensor) -> Tensor:
+        return nn.Linear.forward(self, x)
+
+    def tangent(self, t: Tensor, *kept: Tensor) -> Tensor:
+        return F.linear(t, self.weight)
+
+
+class ELU(_Layer):
+    """elu(x) = x for x > 0, exp(x) - 1 elsewhere; in place."""
+
+    def value(self, x: Tensor) -> Tensor:
+        return F.elu_(x)
+
+    def traced(self, x: Tensor) -> tuple[Tensor, Kept]:
+        y = self.value(x)
+        return y, (y,)
+
+    def tangent(self, t: Tensor, *kept: Tensor) -> Tensor:
+        moved: Tensor = _ELU.apply(t, *kept)  # type: ignore[no-untyped-call]
+        return moved
+
+
+class GroupNorm(_Layer, nn.GroupNorm):
+    """nn.GroupNorm, its statistics in float32 at least. Shape: (N, C, H, W)."""
+
+    def value(self, x: Tensor) -> Tensor:
+        return self.traced(x)[0]
+
+    def traced(self, x: Tensor) -> tuple[Tensor, Kept]:
+        n, channels, height, width = x.shape
+        y, mean, r = torch.native_group_norm(
+            wide(x), self.weight, self.bias, n, channels, height * width, self.num_groups, self.eps
+        )
+        return y.to(x.dtype), (x, self.weight, mean.detach(), r.detach())
+
+    def tangent(self, t: Tensor, *kept: Tensor) -> Tensor:
+        x, weight, mean, r = kept
+        x, t = (tensor.contiguous(memory_format=torch.channels_last) for tensor in (x, t))
+        moved: Tensor = _GroupNorm.apply(t, x, weight, mean, r)  # type: ignore[no-untyped-call]
+        return moved
+
+
+class AvgPool2d(_Layer):
+    """Mean over non-overlapping squares of ``size`` pixels."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size = size
+
+    def value(self, x: Tensor) -> Tensor:
+        return F.avg_pool2d(x, self.size)
+
+
+class GlobalAvgPool(_Layer):
+    """Mean over the whole map, in float32 at least. Shape: (N, C, H, W) to (N, C)."""
+
+    def value(self, x: Tensor) -> Tensor:
+        return wide(x).mean((2, 3))
+
+
+class Sum(nn.Module):
+    """a + b of two branches of one kind."""
+
+    def forward(self, x: Signal, y: Signal) -> Signal:
+        if isinstance(x, Tensor):
+            assert isinstance(y, Tensor)
+            return x + y
+        assert type(x) is type(y)
+        return replace(x, tensor=x.tensor + y.tensor)

@@ -1,0 +1,54 @@
+"""The precision that a training step computes in: float32, or bfloat16 between the convolutions.
+
+Under bfloat16 the training loop wraps a step in ``torch.autocast``: convolutions and the maps between them are
+bfloat16. Parameters, optimiser moments, averages, the statistics inside norms, pooled features, embeddings and losses
+stay float32; what must not be rounded says so with ``exact`` or ``wide``. Evaluation always computes in float32.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+import torch
+from torch import Tensor
+
+P = ParamSpec("P")
+R = TypeVar("R")
+NAMES = ("float32", "bfloat16")
+NARROW = (torch.bfloat16, torch.float16)
+
+
+def autocast(name: str, device: str) -> torch.autocast:
+    """The context of one step.
+
+    Args:
+        name: ``float32`` or ``bfloat16``, as the schema has it.
+        device: ``cpu``, ``cuda`` or ``cuda:0``.
+    """
+    return torch.autocast(device.partition(":")[0], dtype=torch.bfloat16, enabled=name == "bfloat16")
+
+
+def wide(x: Tensor) -> Tensor:
+    """``x`` in float32 where it is of half length, else ``x`` itself."""
+    return x.float() if x.dtype in NARROW else x
+
+
+def wide_type(x: Tensor) -> torch.dtype:
+    """The type that sums over ``x`` are accumulated and kept in."""
+    return torch.float32 if x.dtype in NARROW else x.dtype
+
+
+def exact(function: Callable[P, R]) -> Callable[P, R]:
+    """``function`` in at least float32, whatever precision surrounds the call: its tensors are widened first."""
+
+    @functools.wraps(function)
+    def widened(*args: P.args, **kwargs: P.kwargs) -> R:
+        values = [wide(value) if isinstance(value, Tensor) else value for value in args]
+        named = {key: wide(value) if isinstance(value, Tensor) else value for key, value in kwargs.items()}
+        device = next((value.device.type for value in [*values, *named.values()] if isinstance(value, Tensor)), "cpu")
+        with torch.autocast(device, enabled=False):
+            return function(*values, **named)  # type: ignore[arg-type]
+
+    return widened

@@ -1,0 +1,134 @@
+"""The tangent's rules against the textbook, whole and layer by layer."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from tiny_networks import double_net, jacobian, parameters, pictures, seeded
+
+from benchmarks import textbook
+from structgan.losses import smoothness
+from structgan.models import tangent
+from structgan.models.tangent import Tangent, Traced
+
+
+@pytest.fixture(scope="module")
+def net():
+    return double_net()
+
+
+def both(layer, value, direction):
+    """What a layer makes of values and of a direction at them."""
+    traced = layer(Traced(value, []))
+    moved = layer(Tangent(direction, iter(traced.tape)))
+    return traced.tensor, moved.tensor
+
+
+def test_values_and_jvp_and_their_gradients_are_the_textbook_ones(net):
+    """e, J v and the gradient of a loss of both in every parameter, against torch.func.jvp of the plain network."""
+    images, direction = pictures(3), torch.randn(3, 3, 16, 16, generator=seeded(3), dtype=torch.float64)
+    weights = torch.randn(2, 3, 6, generator=seeded(4), dtype=torch.float64)
+    leaves = {name: value.requires_grad_(True) for name, value in parameters(net).items()}
+    value, moved = torch.func.jvp(lambda x: textbook.embed(net, leaves, x), (images,), (direction,))
+    textbook_loss = (weights[0] * value.tanh() + weights[1] * moved.square()).sum()
+    expected = torch.autograd.grad(textbook_loss, list(leaves.values()))
+
+    embeddings, tape = net.trace(images)
+    derivative = net.derivative(direction, tape)
+    assert torch.allclose(embeddings, value, rtol=1e-9, atol=1e-11)
+    assert torch.allclose(derivative, moved, rtol=1e-9, atol=1e-11)
+    loss = (weights[0] * embeddings.tanh() + weights[1] * derivative.square()).sum()
+    gradients = torch.autograd.grad(loss, list(net.parameters()))
+    for name, ours, theirs in zip(leaves, gradients, expected, strict=True):
+        assert torch.allclose(ours, theirs, rtol=1e-8, atol=1e-9 * float(theirs.abs().max() + 1)), name
+
+
+def test_a_tape_serves_many_directions(net):
+    images = pictures(2)
+    _, tape = net.trace(images)
+    jacobians = [jacobian(net, parameters(net), image) for image in images]
+    for seed in range(3):
+        direction = torch.randn(2, 3, 16, 16, generator=seeded(seed), dtype=torch.float64)
+        expected = torch.stack([j @ v.flatten() for j, v in zip(jacobians, direction, strict=True)])
+        assert torch.allclose(net.derivative(direction, tape), expected, rtol=1e-9, atol=1e-11)
+
+
+def test_batched_smoothness_is_the_per_sample_form(net):
+    """One Jacobian-vector product of the whole batch: the number and the gradient of a vmap over single images."""
+    images = pictures(4).requires_grad_(True)
+    left = torch.randn(4, 6, generator=seeded(5), dtype=torch.float64)
+
+    def of_one(parameters, image, u):
+        return (textbook.sigmas(net, parameters, image[None], u[None])[0] - 1).square()
+
+    per_sample = torch.func.vmap(torch.func.grad_and_value(of_one), in_dims=(None, 0, 0))
+    gradients, penalties = per_sample(parameters(net), images.detach(), left)
+
+    embeddings, tape = net.trace(images)
+    loss, sigma = smoothness.penalty(net.derivative(smoothness.right_vector(embeddings, images, left), tape))
+    assert torch.allclose((sigma - 1).square(), penalties, rtol=1e-9, atol=1e-12)
+    assert loss.item() == pytest.approx(penalties.mean().item(), rel=1e-10)
+    net.zero_grad()
+    loss.backward()
+    for name, parameter in net.named_parameters():
+        expected = gradients[name].mean(0)
+        found = torch.zeros_like(expected) if parameter.grad is None else parameter.grad
+        assert torch.allclose(found, expected, rtol=1e-8, atol=1e-10 * float(expected.abs().max() + 1)), name
+    assert any(p.grad is not None and p.grad.abs().max() > 1e-3 for p in net.parameters())
+
+
+def gradcheck(function, *arrays):
+    tensors = [torch.as_tensor(a, dtype=torch.float64).requires_grad_(True) for a in arrays]
+    assert torch.autograd.gradcheck(function, tensors, eps=1e-6, atol=1e-7, rtol=1e-5)
+
+
+def numbers(*shape, seed=0):
+    """Values that do not lie near 0, where ELU's second derivative jumps."""
+    x = torch.randn(*shape, generator=seeded(seed), dtype=torch.float64)
+    return x + 0.05 * x.sign()
+
+
+@pytest.mark.parametrize("shape", [(2, 5), (2, 4, 3, 2)])
+def test_gradcheck_of_elu(shape):
+    gradcheck(lambda x, t: both(tangent.ELU(), x.clone(), t), numbers(*shape), numbers(*shape, seed=1))
+
+
+@pytest.mark.parametrize(("channels", "groups"), [(6, 2), (4, 1), (3, 3)])
+def test_gradcheck_of_group_norm(channels, groups):
+    def function(x, t, weight, bias):
+        layer = tangent.GroupNorm(groups, channels).double()
+        y, kept = torch.func.functional_call(layer, {"weight": weight, "bias": bias}, (Traced(x, tape := []),)), tape
+        moved = torch.func.functional_call(layer, {"weight": weight, "bias": bias}, (Tangent(t, iter(kept)),))
+        return y.tensor, moved.tensor
+
+    shape = (2, channels, 2, 3)
+    gradcheck(function, numbers(*shape), numbers(*shape, seed=1), torch.rand(channels) + 0.5, torch.randn(channels))
+
+
+@pytest.mark.parametrize(
+    ("layer", "function"),
+    [
+        (tangent.ELU(), F.elu),
+        (tangent.AvgPool2d(2), lambda x: F.avg_pool2d(x, 2)),
+        (tangent.GlobalAvgPool(), lambda x: x.mean((2, 3))),
+    ],
+    ids=["elu", "pool", "global"],
+)
+def test_layers_without_parameters_carry_the_tangent(layer, function):
+    x, t = numbers(3, 4, 6, 6), numbers(3, 4, 6, 6, seed=1)
+    expected = torch.func.jvp(function, (x,), (t,))
+    for found, wanted in zip(both(layer, x.clone(), t), expected, strict=True):
+        assert torch.allclose(found, wanted)
+    assert torch.allclose(layer(x.clone()), expected[0])
+
+
+def test_group_norm_takes_any_memory_layout():
+    layer = tangent.GroupNorm(2, 8).double()
+    x, t = numbers(3, 8, 5, 4), numbers(3, 8, 5, 4, seed=1)
+    function = lambda v: F.group_norm(v, 2, layer.weight, layer.bias)  # noqa: E731
+    expected = torch.func.jvp(function, (x,), (t,))
+    for layout in (torch.contiguous_format, torch.channels_last):
+        found = both(layer, x.contiguous(memory_format=layout), t.contiguous(memory_format=layout))
+        assert all(torch.allclose(mine, theirs) for mine, theirs in zip(found, expected, strict=True))
+        found[1].sum().backward()
