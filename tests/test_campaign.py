@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import shutil
 
 import pytest
@@ -11,7 +10,8 @@ import torch
 from raw_data import pack, picture
 
 from benchmarks.gpu import pieces, warm
-from structgan import files, method
+from benchmarks.gpu.entries import WARM
+from structgan import files, method, train
 from structgan.errors import UserError
 
 TINY = """
@@ -60,7 +60,7 @@ def journey(home, command):
     root, at_home = home
     said, tables = [], []
     for trip, minutes in enumerate((1e-6, 1)):
-        said.append(at_home("pack", NAME, "--to", f"trip{trip}", "--data", "mine.tar.xz"))
+        said.append(at_home("pack", NAME, "random-none", "--to", f"trip{trip}", "--data", "mine.tar.xz"))
         there = root / f"trip{trip}"
         arguments = ("train", NAME, "--minutes", minutes, "--out", "../out" + str(trip), "--device", "cpu")
         said.append(command(*CAMPAIGN, *arguments, cwd=there, root=there))
@@ -118,7 +118,7 @@ def test_the_extractor_of_the_first_trip_serves_the_second(journey):
 
 def test_a_warm_state_holds_averages_from_which_the_networks_start_again(journey):
     root, _, _ = journey
-    found = warm.read(root / RUN / warm.NAME)
+    found = warm.read(root / RUN / WARM)
     made = method.build(found.config, 2)
     assert warm.averages(made) == {"average_discriminator": "discriminator", "generator": "gan_generator"}
     assert {name.split(".")[0] for name in found.networks} == {"average_discriminator", "generator"}
@@ -128,24 +128,26 @@ def test_a_warm_state_holds_averages_from_which_the_networks_start_again(journey
         assert torch.equal(kept[name], value.half() if value.ndim >= 2 else value), name
 
 
-def test_a_state_of_other_settings_goes_on_only_where_that_is_asked_for(journey, command):
+def test_a_state_of_other_settings_goes_on_only_where_that_is_asked_for(journey, command, tmp_path):
     root, _, _ = journey
     (root / "longer.yaml").write_text(TINY.replace("steps: 6", "steps: 7"))
     arguments = (*CAMPAIGN, "pack", NAME, "--configfile", "longer.yaml", "--data", "mine.tar.xz")
     refused = command(*arguments, "--to", "refused", cwd=root)
     assert refused.returncode == 2 and "otherwise than planned now (settings.training.steps)" in refused.stderr
     assert command(*arguments, "--to", "longer", "--from-other", cwd=root).returncode == 0
-    there = root / "longer"
-    done = command(*CAMPAIGN, "train", NAME, "--out", "out", "--device", "cpu", cwd=there, root=there)
-    assert done.returncode == 0 and "7 of 7 steps" in done.stdout, done.stderr
-    about = json.loads((there / "out/results.json").read_text())["about"]
-    assert [restart["differs"] for restart in about["restarts"]] == [[], ["settings.training.steps"]]
+    assert files.read_json(root / "longer/pack.json")["from_other"] is True
+    job = train.Run(root / "longer" / RUN, root / "trip1/data/prepared/cifar10_jpeg.safetensors", "cpu")
+    with pytest.raises(UserError, match="trained otherwise than planned now"):
+        warm.restart(job, warm.read(root / RUN / WARM))
+    warm.restart(job, warm.read(root / RUN / WARM), other=True)
+    job.resume()
+    assert job.step == 6 and not job.method.optimiser_d.state
+    restarts = [entry["warm_restart"] for entry in job.environment.entries()]
+    assert [restart["differs"] for restart in restarts] == [[], ["settings.training.steps"]]
 
 
-def test_an_untrained_encoder_needs_no_minutes_and_leaves_no_state(home, command):
-    root, at_home = home
-    assert at_home("pack", "random-none", "--to", "floor", "--data", "mine.tar.xz").returncode == 0
-    there = root / "floor"
+def test_an_untrained_encoder_needs_no_minutes_and_leaves_no_state(journey, command):
+    there = journey[0] / "trip0"
     done = command(*CAMPAIGN, "train", "random-none", "--out", "out", "--device", "cpu", cwd=there, root=there)
     assert done.returncode == 0 and "0 of 0 steps" in done.stdout, done.stderr
     assert sorted(path.name for path in (there / "out").iterdir()) == ["results.000", "results.json"]

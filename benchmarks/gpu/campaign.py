@@ -38,16 +38,19 @@ def cli() -> None:
 @OVERLAYS
 def show(overlays: tuple[str, ...]) -> None:
     """List the entries in order of worth, and how far each is."""
-    from benchmarks.gpu import warm
-
     for name, entry in entries.load(overlays).items():
         about = entries.standing(entry)
         words = "not begun"
         if about:
             done = about["steps"] == entry.cell["steps"]
             words = f"{about['steps']:,} of {entry.cell['steps']:,} steps, {about['gpu_minutes']:.1f} GPU-minutes"
-            state = (entry.run / warm.NAME).exists()
-            words += "; finished" if done else "; goes on" if state else "; its state is not here: it would begin again"
+            words += (
+                "; finished"
+                if done
+                else "; goes on"
+                if entry.warm.exists()
+                else "; its state is not here: it would begin again"
+            )
             words += "".join(f"; no {kind}" for kind in about["left_out"])
         click.echo(f"{name:28} {words}")
 
@@ -63,7 +66,6 @@ def pack(
     names: tuple[str, ...], to: Path, data: Path | None, wheels: Path | None, other: bool, overlays: tuple[str, ...]
 ) -> None:
     """Make a folder that holds all that the machine with the GPU needs to train these entries."""
-    from benchmarks.gpu import warm
     from structgan import environment
 
     if to.exists():
@@ -83,9 +85,11 @@ def pack(
         planned = [entry.run / "config.json", entries.RUNS / entry.suite / "plan.json", settings]
         planned += [entry.protocol(kind) for kind in ("probe", "fidelity", "extractor")]
         copies |= {path: path for path in planned} | {raw: data or raw}
-        copies |= {path: path for path in (entry.run / warm.NAME, entry.extractor) if path.exists()}
-        if (state := entry.run / warm.NAME).exists():
-            warm.check(state, read_json(entry.run / "config.json"), warm.read(state), other)
+        copies |= {path: path for path in (entry.warm, entry.extractor) if path.exists()}
+        if entry.warm.exists():
+            from benchmarks.gpu import warm
+
+            warm.check(entry.warm, read_json(entry.run / "config.json"), warm.read(entry.warm), other)
     if wheels:
         found = sorted(wheels.glob("*.whl"))
         if not found:
@@ -138,7 +142,7 @@ def train(name: str, minutes: float, out: Path, device: str, other: bool, overla
 @OVERLAYS
 def absorb(folder: Path, overlays: tuple[str, ...]) -> None:
     """Verify what a training wrote and put it where the next one, and the suite, look for it."""
-    from benchmarks.gpu import machine, pieces, warm
+    from benchmarks.gpu import pieces
     from structgan.identity import seal
 
     known = entries.write(overlays)
@@ -148,14 +152,14 @@ def absorb(folder: Path, overlays: tuple[str, ...]) -> None:
         entry = entries.pick(known, about["entry"])
         if (folder / "state.json").exists():
             pieces.read(folder, "state", taken)
-        for name in machine.SMALL:
+        for name in entries.SMALL:
             (entry.results / name).unlink(missing_ok=True)
             if (taken / name).exists():
                 entry.results.mkdir(parents=True, exist_ok=True)
                 shutil.copy(taken / name, entry.results)
         entry.run.mkdir(parents=True, exist_ok=True)
-        if (taken / warm.NAME).exists():
-            shutil.copy(taken / warm.NAME, entry.run)
+        if (taken / entries.WARM).exists():
+            shutil.copy(taken / entries.WARM, entry.run)
         if (taken / entry.extractor.name).exists() and not entry.extractor.exists():
             shutil.copy(taken / entry.extractor.name, entry.extractor)
         finished = about["steps"] == about["planned_steps"] and about["identity"] == entry.cell["identity"]

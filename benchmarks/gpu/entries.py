@@ -14,6 +14,9 @@ CONFIG = "workflow/config/cifar10-campaign.yaml"
 RUNS = Path("results/runs")
 RESULTS = Path("benchmarks/gpu/results")
 """Small files of each entry, relative to the repository; they are in git."""
+SMALL = ("config.json", "history.json", "env.json", "probe.json", "fidelity.json", "samples.png", "campaign.json")
+WARM = "state.warm.safetensors"
+"""A run's state as it travels; see warm.py."""
 
 
 class Entry(NamedTuple):
@@ -33,6 +36,11 @@ class Entry(NamedTuple):
     def run(self) -> Path:
         """The run's folder, where the suite expects it."""
         return Path(self.cell["run"])
+
+    @property
+    def warm(self) -> Path:
+        """The state that was brought home last."""
+        return self.run / WARM
 
     @property
     def data(self) -> Path:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.gpu import pieces, warm
-from benchmarks.gpu.entries import Entry
+from benchmarks.gpu.entries import SMALL, WARM, Entry
 from structgan import environment, sources, train
 from structgan.errors import UserError
 from structgan.files import read_json, write_json
@@ -25,7 +25,6 @@ from structgan.training.preempt import EXIT_CODE
 
 NEEDS = {"probe": "sklearn", "fidelity": "torch_fidelity"}
 """What each evaluation imports that a machine made for training may not have."""
-SMALL = ("config.json", "history.json", "env.json", "probe.json", "fidelity.json", "samples.png", "campaign.json")
 
 
 def use_wheels(folder: Path) -> None:
@@ -77,8 +76,7 @@ def resume(entry: Entry, other: bool) -> int:
     job = train.Run(entry.run, entry.data, "cpu")
     state = job.states.find()
     step = state["loop"]["step"] if state else 0
-    packed = entry.run / warm.NAME
-    if packed.exists() and (found := warm.read(packed)).step > step:
+    if entry.warm.exists() and (found := warm.read(entry.warm)).step > step:
         warm.restart(job, found, other)
         return found.step
     return int(step)
@@ -104,7 +102,7 @@ def snapshot(entry: Entry, to: Path) -> dict[str, Any] | None:
     write_json(to / "config.json", job.config)
     job.publish()
     if state is not None:
-        warm.write(to / warm.NAME, state, job.method, job.config)
+        warm.write(to / WARM, state, job.method, job.config)
     write_json(to / "campaign.json", summary(entry, job))
     return state
 
@@ -204,7 +202,7 @@ def go(entry: Entry, minutes: float, out: Path, device: str, other: bool = False
     state = snapshot(entry, shown)
     about = read_json(shown / "campaign.json")
     if state is not None:
-        pieces.write(out, "state", [shown / warm.NAME], about)
+        pieces.write(out, "state", [shown / WARM], about)
     take_home(entry, shown, out, about)
     if failure:
         raise failure

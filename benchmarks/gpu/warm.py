@@ -19,13 +19,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from benchmarks.gpu.entries import WARM
 from structgan import files, train
 from structgan.errors import UserError
 from structgan.method import Method
 from structgan.training import checkpoint
 
 FORMAT = "structgan-warm-1"
-NAME = "state.warm.safetensors"
 NETWORKS = "networks/"
 
 
@@ -174,7 +174,7 @@ def restart(job: train.Run, warm: Warm, other: bool = False) -> None:
     Raises:
         UserError: the warm state is of another identity, of other images, of other networks, or of a longer run.
     """
-    where = job.folder / NAME
+    where = job.folder / WARM
     differs = check(where, job.config, warm, other)
     if warm.content_hash != job.dataset.content_hash:
         raise UserError(
