@@ -38,9 +38,9 @@ SCORES = {"linear": "top1", "svm": "top1", "knn": "top1", "kmeans": "accuracy"}
 NOTE = """
 Linear probe, SVM, kNN and k-means: accuracy in % on the test split, of the frozen encoder as it stood after these
 epochs of training. FID and IS use the embedded extractor and compare rows of this table only. GPU-minutes are those of
-training steps; preparation and evaluation are not among them. A warm restart goes on from 16-bit averages of the
-weights and drops the optimisers' moments and the memory bank (`warm_restart` in each env.json). A dash: not measured,
-or nothing to measure. A row with fewer steps than planned is on its way, and no result of the suite yet.
+training steps; preparation and evaluation are not among them. A warm restart goes on from 16-bit weights (averages,
+where there are any), without the optimisers' moments and the memory bank (`warm_restart` in each env.json). A dash: not
+measured, or nothing to measure. A row with fewer steps than planned is on its way, and no result of the suite yet.
 """
 
 
