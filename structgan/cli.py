@@ -83,7 +83,10 @@ def extractor(data: Path, protocol: Path, out: Path, device: str) -> None:
 @click.option(
     "--fresh", is_flag=True, envvar="STRUCTGAN_FRESH", help="Train a finished run again [or: STRUCTGAN_FRESH=1]."
 )
-def train(run: Path, data: Path, device: str, fresh: bool) -> None:
+@click.option(
+    "--minutes", type=click.FloatRange(min=0, min_open=True), help="Train for so long, then stop as if preempted."
+)
+def train(run: Path, data: Path, device: str, fresh: bool, minutes: float | None) -> None:
     """Train one run to its end, going on where it stopped.
 
     A finished run of the same identity is not trained but published again, in seconds, whatever triggered it; --fresh
@@ -96,7 +99,7 @@ def train(run: Path, data: Path, device: str, fresh: bool) -> None:
     device = resolve_device(device)
     from structgan import train as training
 
-    training.run(run, data, device, fresh)
+    training.run(run, data, device, fresh, minutes)
 
 
 @cli.command()

@@ -197,11 +197,12 @@ class Run:
         )
 
 
-def run(folder: Path, data: Path, device: str = "cpu", fresh: bool = False) -> None:
+def run(folder: Path, data: Path, device: str = "cpu", fresh: bool = False, minutes: float | None = None) -> None:
     """Train the run of a folder to its end, going on where it stopped; one process at a time.
 
     The final state stays: a run that is triggered again under the same identity publishes from it in seconds, unless
-    ``fresh`` asks for a finished run to be trained again.
+    ``fresh`` asks for a finished run to be trained again. ``minutes`` of training, counted from the first step, end it
+    as a signal would: at least one step is done.
 
     Raises:
         UserError: bad settings, bad data, a loss that is not finite, collapsed features, a full disk, or another
@@ -227,7 +228,7 @@ def run(folder: Path, data: Path, device: str = "cpu", fresh: bool = False) -> N
         job = Run(folder, data, own)
         job.resume(fresh)
         parallel.agree(job.step, f"{folder}: the step of the state that was found")
-        preemption.defer()
+        preemption.defer(None if minutes is None else 60 * minutes)
         if heartbeat:
             heartbeat.beat(job.step, job.seconds)
         job.fit(preemption, heartbeat)

@@ -1,7 +1,8 @@
 """Signals that ask a training process to end: it finishes its step, saves, and leaves with ``EXIT_CODE``.
 
 SIGTERM comes before SIGKILL on a time limit, a preemption or a cancelled job, SIGUSR1 where the submission asks for an
-early warning (``--signal=USR1@120``), SIGINT from a keyboard. Before the first step there is nothing to save, and a
+early warning (``--signal=USR1@120``), SIGINT from a keyboard, SIGALRM from the process's own clock where the user gave
+it a number of minutes. Before the first step there is nothing to save, and a
 signal ends the process at the next line of Python. A second SIGINT ends it at once, whatever it is doing; files are
 only ever replaced whole. Another SIGTERM does not: where a time limit was cut short, Slurm sends SIGUSR1 and SIGTERM
 together, and SIGKILL is its second word.
@@ -20,7 +21,7 @@ import threading
 from types import FrameType
 from typing import Any, Self
 
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT, signal.SIGALRM)
 EXIT_CODE = 75
 """EX_TEMPFAIL of sysexits.h, "try again later": not 0, so that a scheduler submits again, and not a user's mistake."""
 
@@ -55,9 +56,15 @@ class Preemption:
         """The name of the signal that came, or an empty string: true once the process is asked to end."""
         return self.received.name if self.received else ""
 
-    def defer(self) -> None:
-        """From here on a first signal is noted in ``reason`` and no more: the work ends in its own good time."""
+    def defer(self, seconds: float | None = None) -> None:
+        """From here on a first signal is noted in ``reason`` and no more: the work ends in its own good time.
+
+        Args:
+            seconds: greater than 0; when they have passed, the process signals itself.
+        """
         self._deferring = True
+        if seconds:
+            signal.setitimer(signal.ITIMER_REAL, seconds)
 
     def __enter__(self) -> Self:
         self._reader, self._writer = os.pipe()
@@ -69,6 +76,7 @@ class Preemption:
         return self
 
     def __exit__(self, *error: object) -> None:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in self._before.items():
             signal.signal(number, handler)
         signal.set_wakeup_fd(self._wakeup)
