@@ -2,10 +2,9 @@
 
 SIGTERM comes before SIGKILL on a time limit, a preemption or a cancelled job, SIGUSR1 where the submission asks for an
 early warning (``--signal=USR1@120``), SIGINT from a keyboard, SIGALRM from the process's own clock where the user gave
-it a number of minutes. Before the first step there is nothing to save, and a
-signal ends the process at the next line of Python. A second SIGINT ends it at once, whatever it is doing; files are
-only ever replaced whole. Another SIGTERM does not: where a time limit was cut short, Slurm sends SIGUSR1 and SIGTERM
-together, and SIGKILL is its second word.
+it a number of minutes. Before the first step there is nothing to save, and a signal ends the process at the next line
+of Python. A second SIGINT ends it at once, whatever it is doing; files are only ever replaced whole. Another SIGTERM
+does not: where a time limit was cut short, Slurm sends SIGUSR1 and SIGTERM together, and SIGKILL is its second word.
 
 A step in progress is never given up: half of its updates cannot be undone, so that the state would be no step's. Where
 a step is long (a large network on a CPU), the time between SIGTERM and SIGKILL (Slurm's KillWait) or the warning time
