@@ -22,6 +22,9 @@ from structgan import config, precision
 from structgan.losses import adversarial, cluster
 from structgan.methods.structural import Structural
 
+SHORT = {"float32": "float32", "bfloat16": "fast"}
+"""Precision to the name of its figures."""
+
 
 def settings(options: argparse.Namespace) -> dict[str, Any]:
     """The paper's settings of the method, with the sizes that were asked for."""
@@ -166,44 +169,39 @@ class Terms:
         return found
 
 
+def stepping(method: Structural, images: Tensor, name: str) -> Callable[[], object]:
+    """One step of a method in a precision."""
+
+    def work() -> None:
+        with precision.autocast(name, images.device.type):
+            method.step([images], None)
+
+    return work
+
+
 def main() -> None:
     parser = timing.parser(__doc__, rounds=5)
     parser.add_argument("--batch", type=int, help="real images a step (default 64 on a CPU, 512 on a GPU)")
     parser.add_argument("--image-size", type=int, default=32, help="pixels (default 32)")
     parser.add_argument("--width", type=int, help="channels of the first stage (default: the paper's 64)")
     parser.add_argument("--bank", type=int, help="entries of the memory bank (default: the paper's 10,240)")
-    parser.add_argument("--no-textbook", action="store_true", help="leave the textbook out: for how cost grows")
     options = parser.parse_args()
     timing.begin(options)
     batch = options.batch or (512 if options.device.startswith("cuda") else 64)
     values, images = settings(options), scans(batch, options.image_size, options.device)
-    figures: dict[str, Any] = {
-        "batch": batch,
-        "image_size": options.image_size,
-        "width": values["discriminator"]["width"],
+    figures: dict[str, Any] = {"batch": batch, "image_size": options.image_size}
+    figures |= {"width": values["discriminator"]["width"], "bank": values["cluster"]["bank"]}
+    for name, short in SHORT.items():
+        found = agreement(build(values, options), TextbookStep(build(values, options)), images, name)
+        figures |= {f"grad_cosine_{short}": found["cosine"], f"loss_difference_{short}": found["loss_difference"]}
+    reference = TextbookStep(build(values, options))
+    methods = {name: build(values, options) for name in SHORT}
+    sides = {"textbook": lambda: reference.step(images)} | {
+        name: stepping(method, images, name) for name, method in methods.items()
     }
-    figures["bank"] = values["cluster"]["bank"]
-    sides: dict[str, Callable[[], object]] = {}
-    if not options.no_textbook:
-        reference = TextbookStep(build(values, options))
-        for name, short in (("float32", "float32"), ("bfloat16", "fast")):
-            found = agreement(build(values, options), TextbookStep(build(values, options)), images, name)
-            figures |= {f"grad_cosine_{short}": found["cosine"], f"loss_difference_{short}": found["loss_difference"]}
-        sides["textbook"] = lambda: reference.step(images)
-    methods = {name: build(values, options) for name in precision.NAMES}
-
-    def stepping(name: str) -> Callable[[], object]:
-        def work() -> None:
-            with precision.autocast(name, options.device):
-                methods[name].step([images], None)
-
-        return work
-
-    times = timing.in_turn(sides | {name: stepping(name) for name in methods}, options.rounds, device=options.device)
+    times = timing.in_turn(sides, options.rounds, device=options.device)
     figures["steps"] = {name: time.figures() | {"images_per_s": batch / time.median} for name, time in times.items()}
-    if "textbook" in times:
-        figures["ratio_float32"] = timing.ratio(times["textbook"], times["float32"])
-        figures["ratio_fast"] = timing.ratio(times["textbook"], times["bfloat16"])
+    figures |= {f"ratio_{short}": timing.ratio(times["textbook"], times[name]) for name, short in SHORT.items()}
     figures["terms"] = {name: Terms(net, images).measured(name, options.rounds) for name, net in methods.items()}
     show(figures)
     timing.conclude(options, figures)
@@ -213,11 +211,11 @@ def show(figures: dict[str, Any]) -> None:
     """The figures in two tables."""
     rows = []
     for name, step in figures["steps"].items():
-        key = {"float32": "float32", "bfloat16": "fast"}.get(name, "")
         low, high = step["quartiles"]
-        ratio, near = figures.get(f"ratio_{key}"), figures.get(f"grad_cosine_{key}")
-        speed = f"{step['seconds']:.3f}", f"{low:.3f} to {high:.3f}", f"{step['images_per_s']:.1f}"
-        rows.append([name, *speed, f"{ratio:.2f}" if ratio else "-", f"{near:.5f}" if near else "-"])
+        row = [name, f"{step['seconds']:.3f}", f"{low:.3f} to {high:.3f}", f"{step['images_per_s']:.1f}", "-", "-"]
+        if name in SHORT:
+            row[4:] = f"{figures[f'ratio_{SHORT[name]}']:.2f}", f"{figures[f'grad_cosine_{SHORT[name]}']:.5f}"
+        rows.append(row)
     print(f"\nOne step, batch {figures['batch']}, {figures['image_size']} pixels, width {figures['width']}:")
     timing.table(["side", "s", "quartiles", "images/s", "textbook / this", "gradient's cosine"], rows)
     for name, terms in figures["terms"].items():
