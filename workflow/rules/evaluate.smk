@@ -8,6 +8,7 @@ rule probe:
         probe=f"{RUN}/probe.json",
     log:
         f"{RUN}/probe.log",
+    priority: int(not workflow.is_main_process)  # first of a group, which ends with the first job that fails
     conda:
         "../envs/structgan.yaml"
     threads: asked("evaluate", "threads")
