@@ -16,6 +16,7 @@ rule probe:
         mem_mb=asked("evaluate", "mem_mb"),
         runtime=asked("evaluate", "runtime_min"),
         gpu=asked("evaluate", "gpu"),
+        evaluations=1,
     params:
         run=folder("encoder"),
         device=DEVICE,
@@ -42,6 +43,7 @@ rule fidelity:
         mem_mb=asked("evaluate", "mem_mb"),
         runtime=asked("evaluate", "runtime_min"),
         gpu=asked("evaluate", "gpu"),
+        evaluations=1,
     params:
         run=folder("encoder"),
         device=DEVICE,
