@@ -124,6 +124,8 @@ def test_the_queue_of_slurm_is_asked_where_there_is_one(made, tmp_path, monkeypa
     names = ["_".join(str(cell[key]) for key in plan.NAMES) for cell in made["cells"]]
     rows = [f"PENDING|{tmp_path}|rule_train_generative_wildcards_{names[0]}",
             f"RUNNING|{tmp_path}|rule_train_wildcards_{names[4]}",
+            f"PENDING|{tmp_path}|rule_evaluate_{names[1]}_fidelity_probe",
+            f"RUNNING|{tmp_path}|rule_evaluate_{names[6]}_probe",
             f"PENDING|/elsewhere|rule_train_wildcards_{names[5]}"]  # fmt: skip
     tool = tmp_path / "bin/squeue"
     tool.parent.mkdir()
@@ -131,6 +133,7 @@ def test_the_queue_of_slurm_is_asked_where_there_is_one(made, tmp_path, monkeypa
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tool.parent}{os.pathsep}{os.environ['PATH']}")
     assert [told(0), told(4), told(5)] == [("queued", "training"), ("running", "training"), ("missing", "")]
+    assert [told(1)[0], told(6)[0]] == ["queued", "running"]
     tool.write_text("#!/bin/sh\nexit 1\n")
     assert told(0) == ("missing", "")
 

@@ -135,6 +135,7 @@ def waits(cell: Mapping[str, Any], queue: Mapping[str, str]) -> str | None:
     """``queued`` or ``running`` where the cluster has a job of this cell, else None."""
     names = "_".join(str(cell[key]) for key in ("dataset", "method", "augmentation", "variant", "seed"))
     found = {queue.get(f"rule_{rule}_wildcards_{names}") for rule in ("train", "train_generative", *METRICS)}
+    found |= {queue.get(f"rule_evaluate_{names}_{kinds}") for kinds in (*METRICS, "_".join(sorted(METRICS)))}
     return "running" if "RUNNING" in found else "queued" if found - {None} else None
 
 

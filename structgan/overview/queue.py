@@ -12,8 +12,9 @@ TIMEOUT_S = 10
 def jobs() -> dict[str, str]:
     """State of each pending or running job by its comment, which Snakemake's Slurm executor sets.
 
-    The comment is ``rule_RULE_wildcards_DATASET_METHOD_AUGMENTATION_VARIANT_SEED``; only jobs that were submitted from
-    this folder count. Empty where there is no Slurm or it does not answer.
+    The comment is ``rule_RULE_wildcards_DATASET_METHOD_AUGMENTATION_VARIANT_SEED``, of a run's evaluations together
+    ``rule_evaluate_DATASET_METHOD_AUGMENTATION_VARIANT_SEED_fidelity_probe``; only jobs that were submitted from this
+    folder count. Empty where there is no Slurm or it does not answer.
     """
     if shutil.which("squeue") is None:
         return {}

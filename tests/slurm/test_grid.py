@@ -9,7 +9,7 @@ from cluster import Cluster
 from trees import Tree
 
 CONFIG = "tests/slurm/grid.yaml"
-ON_GPU = ("train", "train_generative", "extractor", "probe", "fidelity")
+ON_GPU = ("train", "train_generative", "extractor", "evaluate")
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,8 @@ def test_each_job_went_to_its_partition_with_what_the_configuration_asks_for(slu
     for number, rule in done.items():
         partition, devices = tasks[number]
         job = slurm.job(number)
-        assert (job["MinMemoryNode"], job["TimeLimit"], job["Partition"]) == ("1500M", "00:10:00", partition)
+        limit = "00:20:00" if job["Comment"].endswith("_fidelity_probe") else "00:10:00"  # one after the other
+        assert (job["MinMemoryNode"], job["TimeLimit"], job["Partition"]) == ("1500M", limit, partition)
         if rule in ON_GPU:
             assert partition == "gpu" and devices in ("0", "1") and job["TresPerJob"] == "gres:gpu:1"
         else:
@@ -48,6 +49,16 @@ def test_logs_of_the_cluster_and_of_the_jobs_are_kept(scratch: Tree, slurm: Clus
     assert (scratch.root / "results/runs/slurm/digits/simclr/simclr/base/seed=0/train.log").exists()
 
 
+def test_a_run_is_at_most_two_submissions(scratch: Tree, slurm: Cluster, messages: str) -> None:
+    plan = json.loads((scratch.root / "results/runs/slurm/plan.json").read_text())
+    comments = list(slurm.jobs("all").values())
+    for cell in plan["cells"]:
+        names = "_".join(str(cell[key]) for key in ("dataset", "method", "augmentation", "variant", "seed"))
+        found = [comment for comment in comments if names in comment]
+        assert sorted(map(rule_of, found)) in (["evaluate", "train"], ["evaluate", "train_generative"])
+
+
 def rule_of(comment: str) -> str:
-    """The rule in a job's comment, ``rule_NAME`` or ``rule_NAME_wildcards_…``."""
-    return comment.removeprefix("rule_").split("_wildcards_")[0]
+    """The rule in a job's comment, ``rule_NAME`` or ``rule_NAME_wildcards_…``; a run's evaluations are ``evaluate``."""
+    name = comment.removeprefix("rule_")
+    return "evaluate" if name.startswith("evaluate_") else name.split("_wildcards_")[0]

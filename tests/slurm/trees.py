@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-PARTS = ("Snakefile", "structgan", "baselines", "workflow", "tests", "pyproject.toml", "slurm")
+PARTS = ("Snakefile", "structgan", "baselines", "workflow", "tests", "pyproject.toml", "slurm", "profiles")
 LOG = "snakemake.log"
 CONFIGS = ("workflow/config/demo.yaml", "tests/tiny.yaml")
 

@@ -8,6 +8,7 @@ rule probe:
         probe=f"{RUN}/probe.json",
     log:
         f"{RUN}/probe.log",
+    priority: int(not workflow.is_main_process)  # first of a group, which ends with the first job that fails
     conda:
         "../envs/structgan.yaml"
     threads: asked("evaluate", "threads")
@@ -15,6 +16,7 @@ rule probe:
         mem_mb=asked("evaluate", "mem_mb"),
         runtime=asked("evaluate", "runtime_min"),
         gpu=asked("evaluate", "gpu"),
+        evaluations=1,
     params:
         run=folder("encoder"),
         device=DEVICE,
@@ -41,6 +43,7 @@ rule fidelity:
         mem_mb=asked("evaluate", "mem_mb"),
         runtime=asked("evaluate", "runtime_min"),
         gpu=asked("evaluate", "gpu"),
+        evaluations=1,
     params:
         run=folder("encoder"),
         device=DEVICE,
