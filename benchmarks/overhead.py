@@ -1,8 +1,8 @@
 """What a command costs before it does its work: whole commands, timed from outside.
 
-``python -m benchmarks.overhead --json FILE``. ``train`` is the demo's structural run with a single step: start, imports,
-data, networks, the step and publishing, so more than the time from start to first step. ``probe`` and ``fidelity`` are
-imported as their jobs import them, without a run to read.
+``python -m benchmarks.overhead --json FILE``. ``train`` is the demo's structural run with a single step: start,
+imports, data, networks, the step and publishing, so more than the time from start to first step. ``probe`` and
+``fidelity`` are imported as their jobs import them, without a run to read.
 """
 
 from __future__ import annotations
