@@ -11,8 +11,8 @@ from torch import Tensor
 
 DIMENSIONS, MODES = 512, 4
 DECAY = 0.85
-"""The i-th principal direction has deviation i^-DECAY. Variances of a random ResNet-18's standardised features, of 2,500
-images of CIFAR-10, were 0.03, 9e-4 and 6e-6 of the largest at about i = 10, 100 and 512."""
+"""The i-th principal direction has deviation i^-DECAY. Variances of a random ResNet-18's standardised features (2,500
+images of CIFAR-10) were 0.03, 9e-4 and 6e-6 of the largest at about i = 10, 100 and 512."""
 INFORMATIVE = 64
 """Leading directions in which the modes' centres differ."""
 APART = {10: 0.45, 100: 0.8}

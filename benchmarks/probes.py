@@ -1,10 +1,10 @@
 """The probes at CIFAR's real size: seconds, accuracy beside scikit-learn's converged solvers, and peak memory.
 
 ``python -m benchmarks.probes --json FILE``. 50,000 training and 10,000 test samples of 512 features, see ``drawn.py``.
-Each probe has a process of its own, which runs it first as a job does; its peak memory is read then. After that it takes
-turns with scikit-learn's solver of the same objective, on a part where the whole takes many minutes: ``compared`` says on
-what, ``--full`` takes all. An SVM's ratio counts scikit-learn's seconds for that part as many times as the part goes into
-the whole, since ours solves all classes at once.
+Each probe has a process of its own, which runs it first as a job does; its peak memory is read then. After that it
+takes turns with scikit-learn's solver of the same objective, on a part where the whole takes many minutes: ``compared``
+says on what, ``--full`` takes all. An SVM's ratio counts scikit-learn's seconds for that part as many times as the part
+goes into the whole, since ours solves all classes at once.
 """
 
 from __future__ import annotations
