@@ -165,7 +165,9 @@ def main() -> None:
     ]
     timing.table(["dry run of", "this suite", "bare", "ratio"], rows)
     seed = add_a_seed(options.finished)
-    print(f"{seed['finished']} finished runs plan {seed['planned']}; with a seed more {seed['planned_with_one_more']}")
+    print(
+        f"{seed['finished']} finished runs plan {seed['planned']}; with one more seed {seed['planned_with_one_more']}"
+    )
     ratios = {f"ratio_{jobs}": case["ratio"] for jobs, case in found.items()}
     timing.conclude(options, {**ratios, "grids": found, "a_seed_more": seed})
 

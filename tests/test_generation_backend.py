@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import scipy.linalg
 import torch
+import torch_fidelity
 from halves import CLASSES, SETTINGS
 from torch import Tensor
 
@@ -32,6 +34,54 @@ def test_fid_is_the_distance_of_two_gaussians(data: datasets.Dataset, weights: P
     root = scipy.linalg.sqrtm(cov_a @ cov_b).real
     expected = np.sum((a.mean(0) - b.mean(0)) ** 2) + np.trace(cov_a + cov_b - 2 * root)
     assert found["fid"] == pytest.approx(expected, rel=1e-3)
+
+
+def test_streamed_statistics_are_numpys_where_the_mean_is_large() -> None:
+    features = torch.randn(500, 6, generator=torch.Generator().manual_seed(0)) @ torch.randn(6, 6) + 1000
+    statistics = backend.Statistics()
+    for batch in torch.split(features, 37):
+        statistics.add(batch)
+    found, exact = statistics.result(), features.double().numpy()
+    np.testing.assert_allclose(found["mu"], exact.mean(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(found["sigma"], np.cov(exact, rowvar=False), rtol=1e-9, atol=1e-9)
+
+
+def test_fid_alone_keeps_no_features(data: datasets.Dataset, weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept, read = [], backend.read
+
+    def watch(*arguments: Any) -> Any:
+        found = read(*arguments)
+        kept.append(set(found[0]))
+        return found
+
+    monkeypatch.setattr(backend, "read", watch)
+    for metrics, expected in ((["fid"], [set(), set()]), (["fid", "is"], [{"logits"}, set()])):
+        kept.clear()
+        backend.measure(data.train.images[:60], data.test.images[:60], {**SETTINGS, "metrics": metrics}, weights)
+        assert kept == expected
+
+
+def test_all_metrics_are_those_of_torch_fidelity_itself(data: datasets.Dataset, weights: Path) -> None:
+    class Images(torch.utils.data.Dataset[Tensor]):
+        def __init__(self, images: Tensor) -> None:
+            self.images = images
+
+        def __len__(self) -> int:
+            return len(self.images)
+
+        def __getitem__(self, index: int) -> Tensor:
+            return self.images[index]
+
+    one, two = data.train.images[:150], data.test.images[:130] // 2 + 40
+    expected = torch_fidelity.calculate_metrics(
+        input1=Images(one), input2=Images(two), feature_extractor=backend.EMBEDDED, cache=False, cuda=False,
+        feature_extractor_weights_path=str(weights), isc=True, fid=True, kid=True, prc=True, verbose=False,
+        isc_splits=SETTINGS["is_splits"], kid_subsets=SETTINGS["kid_subsets"], rng_seed=SETTINGS["seed"],
+        kid_subset_size=SETTINGS["kid_subset_size"], prc_neighborhood=SETTINGS["precision_recall_k"],
+        batch_size=SETTINGS["batch_size"], save_cpu_ram=True,
+    )  # fmt: skip
+    found = backend.measure(one, two, SETTINGS, weights)
+    assert found == {backend.RESULTS[key]: pytest.approx(value, rel=1e-4, abs=1e-6) for key, value in expected.items()}
 
 
 def test_the_inception_score_against_a_literal_loop(data: datasets.Dataset, weights: Path) -> None:

@@ -89,10 +89,9 @@ def test_a_solver_that_is_cut_off_says_so() -> None:
 # neighbours
 
 
-def test_nearest_neighbours_against_a_literal_loop(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(neighbours, "BLOCK_ENTRIES", 1000)  # several blocks
+def test_nearest_neighbours_against_a_literal_loop() -> None:
     (x, y), (queries, _) = blobs(150, 4, 6, 0.4), blobs(40, 4, 6, 0.4, seed=1)
-    predicted = neighbours.predict(x, y, queries, 4, k=7, temperature=0.1)
+    predicted = neighbours.predict(x, y, queries, k=7, temperature=0.1)
     for query, found in zip(queries.double().numpy(), predicted.tolist(), strict=True):
         cosines = [float(query @ r / np.linalg.norm(query) / np.linalg.norm(r)) for r in x.double().numpy()]
         votes = [0.0] * 4
@@ -103,9 +102,9 @@ def test_nearest_neighbours_against_a_literal_loop(monkeypatch: pytest.MonkeyPat
 
 def test_neighbours_survive_a_tiny_temperature_and_refuse_a_k_out_of_range() -> None:
     x, y = blobs(60, 3, 5, 1.0)
-    assert torch.equal(neighbours.predict(x, y, x, 3, k=10, temperature=1e-3), y)
+    assert torch.equal(neighbours.predict(x, y, x, k=10, temperature=1e-3), y)
     with pytest.raises(ValueError, match="k=61"):
-        neighbours.predict(x, y, x, 3, k=61, temperature=0.1)
+        neighbours.predict(x, y, x, k=61, temperature=0.1)
 
 
 # few labels

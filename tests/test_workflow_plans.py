@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import planned_tree
 import pytest
 from workflow_tree import ROOT, TINY, copy_tree, planned, snakemake
 
@@ -31,6 +33,25 @@ def test_the_papers_grid_is_planned(tmp_path: Path) -> None:
     assert counts["probe"] == counts["train"] + counts["train_generative"]
     assert counts["fidelity"] == 126
     assert counts["prepare"] == 3
+
+
+def test_a_seed_more_of_a_finished_grid_plans_its_own_jobs_alone(tmp_path: Path) -> None:
+    tree, configs = copy_tree(tmp_path), (*TINY, "grid.yaml")
+
+    def widen(seeds: list[int]) -> None:
+        blocks = [
+            f"{{datasets: [digits], methods: [structural], augmentations: [none], variants: [full], seeds: {seeds}}}",
+            f"{{datasets: [digits], methods: [simclr], augmentations: [none, simclr], seeds: {seeds}}}",
+        ]
+        (tree / "grid.yaml").write_text(f"grid: [{', '.join(blocks)}]\n")
+
+    widen(list(range(10)))
+    assert planned(tree, "--", "runs", configs=configs)["probe"] == 30
+    planned_tree.complete(tree, json.loads((tree / "results/runs/tiny/plan.json").read_text()))
+    assert planned(tree, "--", "runs", configs=configs) == {}
+    widen(list(range(11)))
+    new = {"train": 2, "train_generative": 1, "probe": 3, "fidelity": 1}
+    assert planned(tree, "--", "runs", configs=configs) == {**new, "runs": 1, "total": 8}
 
 
 @pytest.mark.parametrize(

@@ -137,12 +137,13 @@ class Probes:
         k, temperature = settings["k"], settings["temperature"]
         if k > len(self.train):
             raise UserError(f"knn.k is {k}, but there are only {len(self.train)} training samples (allowed: 1 to that)")
-        predicted = neighbours.predict(self.train, self.train_labels, self.test, self.classes, k, temperature)
+        predicted = neighbours.predict(self.train, self.train_labels, self.test, k, temperature)
         metrics = {"top1": features.accuracy(predicted, self.test_labels)}
         weights = "exp(cosine / temperature)"
         return metrics, {
             **self.sizes,
             "normalisation": "unit length",
+            "solver": "scikit-learn, brute force",
             "weights": weights,
             "k": k,
             "temperature": temperature,
