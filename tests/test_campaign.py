@@ -80,7 +80,7 @@ def test_an_entry_is_stopped_brought_home_and_trained_to_its_end(journey):
     assert "random-none                  not begun" in said[4].stdout
     for row, steps, restarts in ((first[0], 1, "0"), (last[0], 6, "1")):
         assert (row["entry"], row["steps"], row["images"]) == (NAME, str(steps), str(16 * steps))
-        assert (row["warm_restarts"], row["precision"], row["device"]) == (restarts, "float32", "cpu")
+        assert (row["warm_restarts"], row["precision"], row["device"]) == (restarts, "bfloat16", "cpu")
         assert float(row["epochs"]) == pytest.approx(16 * steps / 24) and float(row["gpu_minutes"]) == 0
         assert 0 <= float(row["linear"]) <= 1 and float(row["fid"]) > 0
     assert "| structural-crop | 4.0 | 96 | 0.0 |" in (root / RESULTS / "table.md").read_text()
