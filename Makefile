@@ -1,6 +1,7 @@
 # make demo: a first look in minutes. make test: everything that is checked in minutes and without a cluster. make test-dvc:
 # versions of data and results, with DVC and git. make test-slurm: what needs a cluster, on a Slurm that root starts here
-# for its length. make test-faults: trainings killed at very many points. All set up .venv first.
+# for its length; make test-slurm-limits: the same with time limits that run out by themselves. make test-faults: trainings
+# killed at very many points. All set up .venv first.
 PYTHON ?= python3
 VENV := .venv
 CONFIG ?= workflow/config/demo.yaml
@@ -10,7 +11,7 @@ SMALL := workflow/config/cifar10-small.yaml $(if $(wildcard $(RAW_JPEG)),workflo
 SMALL_SUITE := $(if $(wildcard $(RAW_JPEG)),cifar10-small-jpeg,cifar10-small)
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: setup demo cifar10-small test test-dvc test-faults test-slurm lint clean
+.PHONY: setup demo cifar10-small test test-dvc test-faults test-slurm test-slurm-limits lint clean
 
 setup: $(VENV)/.installed
 
@@ -47,7 +48,11 @@ test-faults: setup
 
 test-slurm: setup
 	tests/slurm/install
-	OMP_NUM_THREADS=1 pytest -m slurm --durations 5 tests/slurm
+	OMP_NUM_THREADS=1 pytest -m 'slurm and not limits' --durations 5 tests/slurm
+
+test-slurm-limits: setup
+	tests/slurm/install
+	OMP_NUM_THREADS=1 pytest -m limits --durations 5 tests/slurm
 
 clean:
 	rm -rf .pytest_cache .mypy_cache .ruff_cache

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cluster import Cluster, call, wait
+from slow import add_slow, same_end, train_untouched
 from trees import Tree, end
 
 CONFIG = "tests/slurm/preempted.yaml"
@@ -19,31 +19,6 @@ WAYS = {
     "requeued": ("scontrol", "requeue", "JOB"),
     "out of time": ("scontrol", "update", "JobId=JOB", "TimeLimit=1"),
 }
-TRAIN = """
-import sys
-from pathlib import Path
-
-from structgan import train
-
-for run in sys.argv[1:]:
-    train.run(Path(run), Path("data/prepared/digits.safetensors"))
-"""
-SLOW = '''
-"""SimCLR that takes its time, as much as the environment says; the numbers are the same."""
-
-import os
-import time
-
-from baselines.simclr import SimCLR
-
-
-class Slow(SimCLR):
-    """Waits in each step."""
-
-    def step(self, views, labels):
-        time.sleep(float(os.environ.get("SLOW", "0")))
-        return super().step(views, labels)
-'''
 
 
 def run_of(tree: Tree, way: str) -> Path:
@@ -96,9 +71,7 @@ def interrupt(slurm: Cluster, tree: Tree) -> dict[str, dict[str, Any]]:
 @pytest.fixture(scope="module")
 def tree(scratch: Tree) -> Tree:
     """A copy with the slow method and the prepared data set."""
-    (scratch.root / "baselines/slow.py").write_text(SLOW)
-    scratch.run("--profile", "workflow/profiles/local", "--", "data", config=CONFIG)
-    return scratch
+    return add_slow(scratch, CONFIG)
 
 
 @pytest.fixture(scope="module")
@@ -120,12 +93,7 @@ def said(slurm: Cluster, tree: Tree) -> dict[str, dict[str, Any]]:
 @pytest.fixture(scope="module")
 def untouched(said: dict[str, dict[str, Any]], tree: Tree) -> Path:
     """The same runs, trained without an interruption."""
-    folder = tree.root / "untouched"
-    for way in WAYS:
-        (folder / way).mkdir(parents=True)
-        shutil.copy2(run_of(tree, way) / "config.json", folder / way)
-    tree.python("-c", TRAIN, *(str(folder / way) for way in WAYS))
-    return folder
+    return train_untouched(tree, {way: run_of(tree, way) for way in WAYS})
 
 
 def test_a_signal_of_the_cluster_saves_where_the_training_stood(said: dict[str, dict[str, Any]]) -> None:
@@ -136,11 +104,7 @@ def test_a_signal_of_the_cluster_saves_where_the_training_stood(said: dict[str, 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_run_ends_as_if_it_had_not_been_interrupted(tree: Tree, untouched: Path, way: str) -> None:
-    run = run_of(tree, way)
-    assert (run / "encoder.safetensors").read_bytes() == (untouched / way / "encoder.safetensors").read_bytes()
-    records = [json.loads((folder / "history.json").read_text())["records"] for folder in (run, untouched / way)]
-    losses = [[(record["step"], record["losses"]) for record in history] for history in records]
-    assert losses[0] == losses[1]
+    same_end(run_of(tree, way), untouched / way)
 
 
 def test_retries_submit_again_and_a_requeue_keeps_its_job(slurm: Cluster, said: dict[str, dict[str, Any]]) -> None:
