@@ -130,7 +130,12 @@ def build(suite: Suite) -> sheets.Sheet:
             if group.method == main.method:
                 block += f", variants of {suite.title('method', main.method)}"
             found.setdefault(block, []).append((group, main, column))
-    blocks = sorted(found.items(), key=lambda entry: rank(suite.plan, "dataset", entry[1][0][0].dataset))
+
+    def place(entry: tuple[str, list[tuple[Group, Group, Column]]]) -> tuple[int, bool, int]:
+        group, main, column = entry[1][0]
+        return rank(suite.plan, "dataset", group.dataset), group.method == main.method, COLUMNS.index(column)
+
+    blocks = sorted(found.items(), key=place)
     lines = [line for block, pairs in blocks for line in _block(suite, block, pairs)]
     title = suite.title("method", suite.main_method) if suite.main_method else "the main method"
     empty = f"No row shares a data set with a row of {title}."

@@ -42,7 +42,7 @@ CAPTION = (
     "training. Peak memory: largest of the runs, resident in the training process, and allocated by PyTorch on the "
     "GPU. Parameters: —, unless the runs recorded them; features: length of the encoder's output, which two encoders "
     "of one network share. Runs of two machines never share a block: a machine is its processor, cores, GPU, threads, "
-    "processes, precision and version of PyTorch; whatever else it did at the time is in its seconds."
+    "processes and version of PyTorch; whatever else it did at the time is in its seconds."
 )
 
 
@@ -55,7 +55,6 @@ def machine(environment: Mapping[str, Any]) -> str:
 def _words(entry: Mapping[str, Any]) -> str:
     hardware = entry.get("hardware", {})
     told = {key: hardware.get(key) for key in HARDWARE} | {key: entry.get(key) for key in MACHINE}
-    told["precision"] = entry.get("precision", {}).get("step")
     told["torch"] = entry.get("versions", {}).get("torch")
     return ", ".join(f"{key} {value}" for key, value in told.items() if value not in (None, 0))
 

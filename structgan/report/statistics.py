@@ -29,7 +29,7 @@ FIELDS = (
 )
 CAPTION = (
     "n: finished seeds behind a mean. Std: sample standard deviation (ddof = 1) over the seeds, how much a run "
-    "varies. 95 %: Student's t interval of the mean over seeds, mean ± t(0.975, n−1) · std / √n, how well the mean is "
+    "varies. 95 %: Student's t interval of the mean over seeds, mean ± t(0.975, n−1) × std / √n, how well the mean is "
     "known if the seeds' values are normal; it is wide with two seeds (t = 12.7) and three (t = 4.3), is not cut off "
     "at 0 or 100 %, and does not exist with one. It covers what the training seed changes, not the choice of the test "
     "images."

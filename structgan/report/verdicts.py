@@ -13,6 +13,7 @@ from structgan.report import protocols, sheets
 from structgan.report.cells import DASH, Column, Statistic, summarise
 from structgan.report.layouts import GENERATION, PROBES
 from structgan.report.markup import shown, signed
+from structgan.report.notes import source_of
 from structgan.report.records import Group, Suite
 
 REPRODUCED, NOT_REPRODUCED, NOT_RUN, NO_REFERENCE = "reproduced", "not reproduced", "not run", "no reference"
@@ -155,8 +156,7 @@ def _judged(suite: Suite, column: Column, dataset: str, row: Mapping[str, Any]) 
         reason = "its numbers are of another configuration, protocol or source than today's plan"
     line = _line(suite, column, group, verdict, reason)
     words = f"{row['tolerance']['value']:g} {UNITS[row['tolerance']['unit']]}".strip()
-    source = row["source"] + (f", table {row['table']}" if row.get("table") else "")
-    more = {"tolerance": sheets.Entry(words), "source": sheets.Entry(source)}
+    more = {"tolerance": sheets.Entry(words), "source": sheets.Entry(source_of(row))}
     if statistic is not None:
         mean = sheets.number(statistic.mean, shown(statistic.mean, column))
         more |= {"seeds": sheets.Entry(str(statistic.n)), "mean": mean}
