@@ -29,7 +29,7 @@ FIELDS = (
     sheets.Field("p", "p", "number"),
     sheets.Field("p_holm", "p, Holm", "number"),
     sheets.Field("tied", "Tie"),
-    sheets.Field("note", "Note"),
+    sheets.Field("note", "Note", "long"),
 )
 CAPTION = (
     "Difference: mean over the shared seeds of the row minus the row that it stands against, in points for "
