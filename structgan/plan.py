@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from structgan import config as configuration
-from structgan import regime, sources
+from structgan import published, regime, sources
 from structgan.errors import UserError, unknown
 from structgan.files import write_json, write_json_if_changed
 from structgan.identity import claims, protocol, stamps, standing
@@ -110,7 +110,8 @@ def make(config: Mapping[str, Any], files: list[str]) -> tuple[dict[str, Any], l
         "variants": {name: {"title": variant_title(config, name)} for name in used["variant"]},
         "cells": planned,
         "not_applicable": [dict(row) for row in {tuple(row.items()) for row in excluded}],
-        "references": references(config, used["dataset"]),
+        **{key: published.rows(config, key, used["dataset"]) for key in published.FILES},
+        "main": main_method(config, files),
     }
     plan["not_applicable"].sort(key=lambda row: tuple(row.values()))
     return plan, runs
@@ -131,14 +132,16 @@ def variant_title(config: Mapping[str, Any], name: str) -> str:
     return name
 
 
-def references(config: Mapping[str, Any], datasets: list[str]) -> list[dict[str, Any]]:
-    """Published numbers for the data sets of this suite, each with source and protocol."""
-    if not config.get("references"):
-        return []
-    path = sources.ROOT / config["references"]
-    rows = configuration.read(path)["rows"]
-    shown = {config["datasets"][name].get("reference", name) for name in datasets}
-    return [row for row in rows if row["dataset"] in shown]
+def main_method(config: Mapping[str, Any], files: list[str]) -> str | None:
+    """The method whose main row the report compares every row with; None leaves it to the report.
+
+    Raises:
+        UserError: no block has that name.
+    """
+    name = config.get("main")
+    if name is not None and name not in config["methods"]:
+        raise unknown("method", name, config["methods"], f"{configuration.origin(('main',), files)}: main")
+    return name
 
 
 def write(config: Mapping[str, Any], files: list[str]) -> dict[str, Any]:

@@ -14,8 +14,10 @@ from structgan import files, plan, sources
 
 DEMO = sources.ROOT / "workflow/config/demo.yaml"
 
+TABLES = "representation few_labels generation generation_more augmentation ablation"
+BESIDE = "statistics comparisons verdicts cost"
 REPORT = {
-    "tables": ("representation", "few_labels", "generation", "generation_more", "augmentation", "ablation"),
+    "tables": (*TABLES.split(), *BESIDE.split()),
     "figures": ("augmentation", "ablation", "training", "samples", "features"),
 }
 

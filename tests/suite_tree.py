@@ -100,7 +100,7 @@ class Tree:
         git = {"commit": "c0ffee" * 6, "dirty": seed == 1}
         submission = {"host": "node7", "job": "41", "started": 1.7e9, "steps": 39, "seconds": 12.0}
         env = {
-            "steps": 39, "images": 312, "pace": [[s, 0.1 * s] for s in range(1, 40)],
+            "identity": f"id-{run}", "steps": 39, "images": 312, "pace": [[s, 0.1 * s] for s in range(1, 40)],
             "seconds": 12.0, "images_per_second": 80.0, "device": "cpu", "git": git, "peak_host_memory_mb": 812.5,
             "peak_gpu_memory_mb": None, "cpu_energy_j": None, "precision": {"dtype": "float32", "tf32_matmul": False},
             "versions": {"torch": "2.12.1"}, "submissions": [submission],

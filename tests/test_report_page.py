@@ -29,7 +29,7 @@ def test_everything_regenerates_byte_for_byte(whole: Tree) -> None:
     }
     figures.write(whole.plan_file, whole.figures)
     whole.page()
-    assert len(before) == 21 + 11 + 1
+    assert len(before) == 33 + 11 + 1
     assert all(path.read_bytes() == content for path, content in before.items())
 
 
@@ -184,3 +184,23 @@ def test_five_hundred_rows(tmp_path: Path) -> None:
     tree.save()
     assert len(tree.rows("representation")) == 501
     assert tree.page().count("<tr data-order=") >= 501
+
+
+def test_statistics_verdicts_and_cost_stand_on_the_page(tree: Tree) -> None:
+    """With their captions and downloads; a published number leads to no run of ours, and its words run nowhere."""
+    words = "<script>alert(2)</script>"
+    ours = {"method": "structural", "augmentation": "none", "variant": "full"}
+    number = {"dataset": "digits", "method": words, "metric": "linear", "value": 0.53, "source": words, "ours": ours}
+    tolerance = {"value": 2, "unit": "points"}
+    tree.plan["references"] = [{**number, "tolerance": tolerance, "requires": {"probe": "offline"}}]
+    tree.edit("plain_gan/none/base/seed=1", "env.json", lambda value: value.update(threads=7))
+    tree.save()
+    text = tree.page()
+    for name in ("statistics", "comparisons", "verdicts", "cost"):
+        part = text[text.index(f'<article class="table" id="table-{name}">') :].split("</article>")[0]
+        assert part.count('class="get"') == 3 and "How to read this table" in part
+        assert ">Data set<" not in part  # one data set: no column for it
+    assert "<b>reproduced</b>" in text and '<td class="foreign-number n" data-v="0.53">53.0</td>' in text
+    assert "alert(2)" in text and "<script>alert(2)" not in text
+    assert "Student&#39;s t interval" in text and "an exact sign or wilcoxon test" in text.lower()
+    assert ">Machine<" in text and "Machine 2: device cpu, threads 7" in text

@@ -27,7 +27,8 @@ PROTOCOL_KEYS = ("extractor", "extractor_sha256", "n_generated", "n_reference", 
 MEAN = "Mean ± sample standard deviation (ddof = 1) over the finished seeds; one seed has no deviation."
 TIES = (
     "Bold: best of its block among methods that use no labels. ≈: tied with the best, the means lie within one pooled "
-    "standard deviation, √(((n₁−1)s₁²+(n₂−1)s₂²)/(n₁+n₂−2))."
+    "standard deviation, √(((n₁−1)s₁²+(n₂−1)s₂²)/(n₁+n₂−2)), which describes the spread and is no test: "
+    "comparisons has those."
 )
 
 

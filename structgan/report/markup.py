@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections.abc import Iterable
 
 from structgan.report.cells import DASH, Cell, Column, Row, Table
 
@@ -88,7 +89,8 @@ def _value(cell: Cell, part: str) -> str:
     return "" if value is None else f"{value:.8g}"
 
 
-def _markdown(text: str) -> str:
+def markdown(text: str) -> str:
+    """Text with everything that Markdown would read as a mark escaped."""
     return re.sub(r"([\\`*_|])", r"\\\1", " ".join(text.split())).replace("<", "&lt;")
 
 
@@ -98,31 +100,36 @@ def to_markdown(table: Table) -> str:
     lead = [key for key in table.lead if key != "dataset"]
     head = [HEADINGS[key] for key in lead] + (["Seeds"] if table.seeds else [])
     for name, rows in table.blocks():
-        lines += [f"## {_markdown(name)}", ""]
-        lines += [_line([*head, *(_markdown(column.title) for column in table.columns)])]
+        lines += [f"## {markdown(name)}", ""]
+        lines += [_line([*head, *(markdown(column.title) for column in table.columns)])]
         lines += [_line(["---"] * len(lead) + ["--:"] * (len(table.columns) + table.seeds))]
         for row in rows:
             cells = []
             for column in table.columns:
-                text, cell = _markdown(words(row.cells[column.key], column, table.seeds)), row.cells[column.key]
+                text, cell = markdown(words(row.cells[column.key], column, table.seeds)), row.cells[column.key]
                 cells.append(f"**{text}**" if cell.best else text)
             seeds = [seeds_of(row)] if table.seeds else []
-            lines.append(_line([*(_markdown(row.words[key]) for key in lead), *seeds, *cells]))
+            lines.append(_line([*(markdown(row.words[key]) for key in lead), *seeds, *cells]))
         lines.append("")
     if not table.rows:
         lines += ["No run of this kind is planned.", ""]
-    lines += [_markdown(table.caption), ""] + [f"- {_markdown(note)}" for note in table.notes]
+    lines += [markdown(table.caption), ""] + [f"- {markdown(note)}" for note in table.notes]
     if table.references:
         lines += ["", "## Reference rows: another protocol, not comparable", ""]
         lines += [_line(["Data set", "Method", "Metric", "Value", "Protocol", "Source"]), _line(["---"] * 6)]
         for entry in table.references:
             parts = (entry.dataset, entry.method, entry.metric, entry.value, entry.protocol, entry.source)
-            lines.append(_line([_markdown(part) for part in parts]))
+            lines.append(_line([markdown(part) for part in parts]))
     return "\n".join(lines).rstrip() + "\n"
 
 
 def _line(parts: list[str]) -> str:
     return "| " + " | ".join(parts) + " |"
+
+
+def sentences(parts: Iterable[str]) -> str:
+    """Captions and notes one after the other, each closed by a full stop."""
+    return " ".join(entry if entry.endswith((".", ";")) else f"{entry}." for entry in parts)
 
 
 def tex(text: str) -> str:
@@ -154,7 +161,7 @@ def to_tex(table: Table) -> str:
         for entry in table.references:
             told = f"{entry.method}, {entry.dataset}: {entry.metric} {entry.value} ({entry.protocol}; {entry.source})"
             lines.append(rf"\multicolumn{{{width}}}{{p{{0.9\linewidth}}}}{{{tex(told)}}} \\")
-    note = " ".join(entry if entry.endswith((".", ";")) else f"{entry}." for entry in (table.caption, *table.notes))
+    note = sentences((table.caption, *table.notes))
     lines += [
         r"\bottomrule",
         r"\end{tabular}",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from structgan.report import protocols
 from structgan.report.cells import Column, Reference, Row
 from structgan.report.records import SECTIONS, Suite
@@ -46,13 +49,20 @@ def protocol_notes(suite: Suite, kind: str, prefixes: tuple[str, ...]) -> tuple[
     return tuple(lines)
 
 
+def source_of(row: Mapping[str, Any]) -> str:
+    """Where a published number stands, with its table where one is named."""
+    return str(row["source"]) + (f", table {row['table']}" if row.get("table") else "")
+
+
 def references_of(suite: Suite, columns: tuple[Column, ...]) -> tuple[Reference, ...]:
+    """Published numbers of these columns, and those of the paper's own that a person has entered."""
     by_key = {column.key: column for column in columns}
     return tuple(
         Reference(
             suite.title("dataset", entry["dataset"]), str(entry["method"]), by_key[entry["metric"]].title,
             f"{entry['value'] * by_key[entry['metric']].scale:.{by_key[entry['metric']].digits}f}",
-            str(entry.get("protocol", "")), str(entry.get("source", "")),
+            str(entry.get("protocol", "")), source_of(entry),
         )
-        for entry in suite.plan.get("references", []) if entry["metric"] in by_key
+        for entry in (*suite.plan.get("paper", []), *suite.plan.get("references", []))
+        if entry["metric"] in by_key and entry["value"] is not None
     )  # fmt: skip

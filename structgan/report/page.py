@@ -7,7 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from structgan.files import write_text
-from structgan.report import drawings, highlights, layouts, markup, protocols, provenance, records, style
+from structgan.report import (
+    drawings,
+    evidence,
+    highlights,
+    layouts,
+    markup,
+    protocols,
+    provenance,
+    records,
+    sheets,
+    style,
+)
 from structgan.report.cells import DASH, Cell, Column, Row, Table
 
 FIGURES = {
@@ -77,6 +88,9 @@ def write(
         headlines=highlights.headlines(suite),
         figures=figures,
         tables=[_view(suite, table, anchors, Path(tables_dir)) for table in tables.values()],
+        sheets=[
+            _beside(sheet, anchors, slots(suite), Path(tables_dir)) for sheet in evidence.build(suite, tables).values()
+        ],
         references=[entry for table in tables.values() for entry in table.references],
         protocols=_protocol(suite),
         sources=sources,
@@ -122,10 +136,25 @@ def _view(suite: records.Suite, table: Table, anchors: dict[records.Group, str],
         "method": varying.index("method"),
         "fixed": [(markup.HEADINGS[k], table.rows[0].words[k]) for k in table.lead if k not in varying] if rows else [],
         "rows": rows,
-        "downloads": [
-            link for form in ("csv", "md", "tex") if (link := _download(folder / f"{table.name}.{form}", form))
-        ],
+        "downloads": _downloads(folder, table.name),
     }
+
+
+def _beside(
+    sheet: sheets.Sheet, anchors: dict[records.Group, str], numbered: dict[str, int], folder: Path
+) -> dict[str, Any]:
+    """A sheet as the template needs it: its columns, and each line's cells, configuration and colour."""
+    narrow = sheets.narrow(sheet)
+    rows = [
+        {
+            "cells": [(field, line.entries[field.key]) for field in narrow.fields],
+            "anchor": anchors.get(line.group),
+            "slot": numbered.get(line.group.method, 0),
+            "order": order,
+        }
+        for order, line in enumerate(sheet.lines)
+    ]
+    return {"sheet": narrow, "rows": rows, "downloads": _downloads(folder, sheet.name)}
 
 
 def _top(table: Table, column: Column) -> float:
@@ -154,6 +183,10 @@ def _cell(table: Table, row: Row, column: Column, anchors: dict[records.Group, s
         "short": f"{cell.statistic.n}/{cell.planned}" if cell.statistic.n < cell.planned and not table.seeds else "",
     }
     return view
+
+
+def _downloads(folder: Path, name: str) -> list[tuple[str, str, str]]:
+    return [link for form in ("csv", "md", "tex") if (link := _download(folder / f"{name}.{form}", form))]
 
 
 def _download(path: Path, form: str) -> tuple[str, str, str] | None:

@@ -80,6 +80,12 @@ class Suite:
         """The method that augmentation dependence is told against: the plan's ``contrast``, or the paper's."""
         return str(self.plan.get("contrast", "simclr"))
 
+    @property
+    def main_method(self) -> str:
+        """The method whose rows the others are tested against: the plan's ``main``, or its first of kind method."""
+        own = (key for key, entry in self.plan["methods"].items() if entry.get("kind") == "method")
+        return str(self.plan.get("main") or next(own, ""))
+
     def values(self, group: Group, column: str) -> list[Any]:
         """A column of the frame for every planned run of a group, in order of the seeds."""
         return [self.lists[column][row] for row in self.groups.get(group, [])]

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from structgan.files import read_json, write_json, write_text
-from structgan.report import layouts, markup, records, series
+from structgan.report import evidence, layouts, markup, records, series, sheets
 from structgan.report.cells import DASH
 
 WIDE = 150
@@ -21,8 +21,9 @@ def write(plan_file: str | Path, out_dir: str | Path, include_stale: bool = Fals
         include_stale: count runs of another identity, marked †; by default they are not finished.
 
     Returns:
-        The files: representation, few_labels, generation, generation_more, augmentation, ablation, each in three forms;
-        metrics.json and training.csv, which version control compares; made_from.json.
+        The files: representation, few_labels, generation, generation_more, augmentation, ablation, and beside them
+        statistics, comparisons, verdicts, cost, each in three forms; metrics.json and training.csv, which version
+        control compares; made_from.json.
 
     Raises:
         UserError: a column would mix two protocols (nothing is written), or a file is damaged.
@@ -35,6 +36,9 @@ def write(plan_file: str | Path, out_dir: str | Path, include_stale: bool = Fals
     texts = {
         Path(out_dir) / f"{name}.{form}": to(table) for name, table in tables.items() for form, to in forms.items()
     }
+    forms_beside = {"csv": sheets.to_csv, "md": sheets.to_markdown, "tex": sheets.to_tex}
+    for name, sheet in evidence.build(suite, tables).items():
+        texts |= {Path(out_dir) / f"{name}.{form}": to(sheet) for form, to in forms_beside.items()}
     texts[Path(out_dir) / "training.csv"] = series.training(suite)
     for path, text in texts.items():
         write_text(path, text)

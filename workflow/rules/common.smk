@@ -43,6 +43,10 @@ TABLES = [
     "generation_more",
     "augmentation",
     "ablation",
+    "statistics",
+    "comparisons",
+    "verdicts",
+    "cost",
 ]
 FIGURES = ["augmentation", "ablation", "training", "samples", "features"]
 
