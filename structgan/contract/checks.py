@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from structgan import config, datasets, sources
+from structgan import config, datasets
 from structgan.contract import processes, reading, resume, training
 from structgan.contract.subject import Broken, Subject, small
 
@@ -57,9 +57,8 @@ def verdicts(name: str, files: list[str], together: int = 1) -> Iterator[Verdict
         together: processes of a run beside one; 1 leaves that check out.
 
     Raises:
-        UserError: no such method, or a configuration that is refused.
+        UserError: the configuration is refused.
     """
-    sources.method_file(name)
     shown = [str(Path(file).resolve()) for file in files]
     made = config.load(shown)
     todo = {**FOUNDATIONS, **CHECKS} | ({"processes": processes.agreement(together)} if together > 1 else {})
@@ -81,7 +80,8 @@ def verdicts(name: str, files: list[str], together: int = 1) -> Iterator[Verdict
 
 def one(check: str, look: Check, subject: Subject) -> Verdict:
     """One check's verdict."""
-    with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
+    said = io.StringIO()
+    with warnings.catch_warnings(), contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
         warnings.simplefilter("ignore")
         try:
             remark = look(subject)

@@ -50,12 +50,12 @@ def rename(text: str, name: str) -> str:
 
 
 def suites() -> dict[str, str]:
-    """The suites that the configuration files of ``workflow/config`` name, each with its file."""
+    """The suites that the configuration files of ``workflow/config`` name, each with who uses it."""
     found: dict[str, str] = {}
     for path in sorted(config.BASE.parent.glob("*.yaml")):
         suite = config.read(path).get("suite")
         if isinstance(suite, str):
-            found.setdefault(suite, config.short(str(path)))
+            found.setdefault(suite, f"{config.short(str(path))}, as its suite")
     return found
 
 
@@ -83,8 +83,8 @@ def refusal(name: str, code: str) -> str | None:
         return f"would hide {class_name(name)}, which the example imports"
     if (sources.ROOT / "structgan" / name).is_dir() or (sources.ROOT / "structgan" / f"{name}.py").exists():
         return f"is reserved: a part of the suite is called structgan.{name}"
-    if name in ("base", *suites()):
-        return f"is reserved: {suites().get(name, 'every method')} has a {'suite' if name in suites() else 'variant'} of it"
+    if name in (named := {"base": "every method, as its variant", **suites()}):
+        return f"is reserved: it is used by {named[name]}"
     return None
 
 

@@ -27,7 +27,7 @@ def agreement(size: int) -> Callable[[Subject], str]:
                 other = shared["losses"][name]
                 if not math.isclose(value, other, rel_tol=TOLERANCE, abs_tol=TOLERANCE):
                     raise Broken(
-                        f"loss '{name}' of step {alone['step']} is {other:.5g} on {size} processes and {value:.5g} on one:"
+                        f"loss '{name}' of step {alone['step']} is {other:.5g} on {size} processes, {value:.5g} on one:"
                         " gather what couples the images of a batch, parallel.gather(z); draw with self.noise(n, ...)"
                     )
         return f"the losses of {STEPS} steps on {size} are those on one"
@@ -38,11 +38,11 @@ def agreement(size: int) -> Callable[[Subject], str]:
 def history(subject: Subject, size: int) -> list[dict[str, dict[str, float]]]:
     """The history of a run of few steps, trained by the real command line on CPU."""
     folder = subject.start(f"processes{size}", steps=STEPS, log_every=1).folder
-    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(size)]
-    verb = ["-m", "structgan", "train", "--run", str(folder), "--data", str(subject.data), "--device", "cpu"]
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(size), "-m", "--"]
+    verb = ["structgan", "train", "--run", str(folder), "--data", str(subject.data), "--device", "cpu"]
     path = os.pathsep.join([str(sources.ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     done = subprocess.run(
-        [sys.executable, *(torchrun if size > 1 else []), *verb],
+        [sys.executable, *(torchrun if size > 1 else ["-m"]), *verb],
         env={**os.environ, "PYTHONPATH": path},
         capture_output=True,
         text=True,

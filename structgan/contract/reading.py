@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -85,7 +87,7 @@ def samples(subject: Subject) -> str | None:
 
     def sample(seed: int, world: int) -> Tensor:
         torch.manual_seed(world)
-        images: Tensor = built.sample(shape[0], torch.Generator().manual_seed(seed))
+        images: Tensor = built.sample(shape[0], torch.Generator().manual_seed(seed))  # type: ignore[operator]
         return images
 
     with subject.attempt("sample()"):
@@ -126,13 +128,12 @@ def published(subject: Subject) -> str:
     if loaded.training or any(parameter.requires_grad for parameter in loaded.parameters()):
         raise Broken("a run that is loaded is not frozen in evaluation mode: train() and eval() must reach every part")
     run.method.eval()
-    for what, network, ask in (
-        ("encode()", "encoder", lambda m: m.encode(subject.images())),
-        ("sample()", "generator", lambda m: m.sample(3, torch.Generator().manual_seed(1))),
-    ):
-        if what == "sample()" and not hasattr(loaded, "sample"):
-            continue
+    readings: dict[str, Callable[[Any], Tensor]] = {"encoder": lambda built: built.encode(subject.images())}
+    if hasattr(loaded, "sample"):
+        readings["generator"] = lambda built: built.sample(3, torch.Generator().manual_seed(1))
+    for network, read in readings.items():
+        what = "encode()" if network == "encoder" else "sample()"
         with subject.attempt(f"{what} of a run that is loaded"), torch.no_grad():
-            if not same(ask(loaded), ask(run.method)):
-                raise Broken(f"{what} uses more than self.{network}, the only network of it that is published")
+            if not same(read(loaded), read(run.method)):
+                raise Broken(f"{what} uses more than self.{network}, the only network that is published for it")
     return ", ".join(sorted(path.name for path in Path(run.folder).glob("*.safetensors") if path.stem[:5] != "state"))

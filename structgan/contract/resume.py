@@ -34,22 +34,21 @@ def interruption(subject: Subject) -> str:
 
     What is forgotten is named: every attribute that training changed and that the restored run does not have.
     """
-    regime = subject.regimes[-1]
     with subject.attempt("training it"):
-        whole = subject.start("whole", regime, steps=STEPS)
+        whole = subject.start("whole", steps=STEPS)
         before = prints(shared(type(whole.method)))
         middle = outcome(train_until(whole, STOP))
         whole.fit()
         after = prints(shared(type(whole.method)))
-        first = train_until(subject.start("parts", regime, steps=STEPS), STOP)
+        first = train_until(subject.start("parts", steps=STEPS), STOP)
     common = [name for name in before if before[name] != after.get(name)]
-    beside = f"training changes `{common[0]}`, which belongs to the class or the file and not to the run" if common else ""
+    beside = f"training changes `{common[0]}`, which is of the class or the file and not of the run" if common else ""
     at_stop = outcome(first)
     if names := differing(middle, at_stop):
         if beside:
             raise Broken(f"{beside}: it is lost on resume; make it a buffer of the method")
         raise Broken(f"two trainings of one seed differ in `{names[0]}`: draw from self.rng, and keep no clock or path")
-    second = subject.start("parts", regime, steps=STEPS)
+    second = subject.start("parts", steps=STEPS)
     torch.manual_seed(999)
     with subject.attempt("going on after an interruption"):
         second.resume()

@@ -82,14 +82,14 @@ class Subject:
 
         Args:
             tag: tells its folder from those of other runs of the same cell.
-            augmentation: its regime; the weakest under which the method runs, where none is named.
+            augmentation: its regime; the strongest under which the method runs, where none is named.
             variant: of the method's block.
             training: changes to the method's training.
 
         Raises:
             Broken: the planner or the method's class refuses.
         """
-        cell = {"dataset": self.dataset, "method": self.name, "augmentation": augmentation or self.regimes[0]}
+        cell = {"dataset": self.dataset, "method": self.name, "augmentation": augmentation or self.regimes[-1]}
         grid = [{**{f"{key}s": [value] for key, value in cell.items()}, "variants": [variant], "seeds": [self.seed]}]
         changed = configuration.merge(self.config, {"suite": tag, "methods": {self.name: {"training": training}}})
         with self.attempt("building it"):

@@ -32,8 +32,7 @@ def learning(subject: Subject) -> str:
     """Two steps return detached finite scalars and change every parameter of the encoder; no planned step, none."""
     run = subject.start("learning")
     steps = run.training["steps"]
-    before = dict(run.method.encoder.named_parameters())
-    before = {name: parameter.detach().clone() for name, parameter in before.items()}
+    before = {name: parameter.detach().clone() for name, parameter in run.method.encoder.named_parameters()}
     try:
         returned = advance(run)
     except Exception as error:
@@ -87,7 +86,7 @@ def scalars(returned: list[dict[str, Tensor]], needed: bool) -> None:
 
 def drawing(subject: Subject) -> str:
     """``step`` draws from no generator of the process; dropout, which can draw from no other, may."""
-    run = subject.start("drawing", subject.regimes[-1])
+    run = subject.start("drawing")
     method = run.method.train()
     views, labels = next(run.batches)
     before = randomness.state("cpu")
@@ -119,11 +118,11 @@ def modes(subject: Subject) -> str:
             continue
         if module.training and not own & updated:
             raise Broken(
-                f"network `{name}` is updated by no optimiser, yet stands in training mode, where batch norms move: make"
-                " it with memory.frozen_copy, or requires_grad_(False)"
+                f"network `{name}` is updated by no optimiser, yet stands in training mode, where batch norms move:"
+                " make it with memory.frozen_copy, or requires_grad_(False)"
             )
         if not module.training and own & updated:
-            raise Broken(f"network `{name}` is trained, but stands in evaluation mode in training: leave its mode alone")
+            raise Broken(f"network `{name}` is trained, but stands in evaluation mode meanwhile: leave its mode alone")
     still(subject, method)
     averages = any(not module.training for module in method.modules())
     return "averages in evaluation mode, the rest in training mode" if averages else "all of it in training mode"
@@ -142,10 +141,10 @@ def still(subject: Subject, method: Method) -> None:
     with subject.attempt("encode() or sample() in training mode"):
         training = read()
         if names := differing(before, snapshot(method)):
-            raise Broken(f"encode() or sample() in training mode moves `{names[0]}`: publish moving averages that are frozen")
+            raise Broken(f"encode() or sample() in training mode moves `{names[0]}`: publish frozen moving averages")
         method.eval()
         if not same(training, read()):
-            raise Broken("encode() or sample() differs in training mode: publish moving averages that are frozen")
+            raise Broken("encode() or sample() differs in training mode: publish frozen moving averages")
 
 
 def labels(subject: Subject) -> str:

@@ -6,8 +6,7 @@ import sys
 
 import click
 
-from structgan import config
-from structgan.errors import UserError
+from structgan import config, sources
 
 
 @click.group()
@@ -25,7 +24,7 @@ def baseline(name: str) -> None:
 
 
 @click.command()
-@click.argument("name")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @click.option(
     "--configfile",
     "files",
@@ -36,23 +35,25 @@ def baseline(name: str) -> None:
 @click.option(
     "--processes", default=1, show_default=True, type=click.IntRange(1, 8), help="Compare with a run on so many, too."
 )
-def check(name: str, files: tuple[str, ...], processes: int) -> None:
-    """Check that a method keeps the contract; say in plain words what is wrong. Exit code 1 where something is.
+def check(names: tuple[str, ...], files: tuple[str, ...], processes: int) -> None:
+    """Check that methods keep the contract; say in plain words what is wrong. Exit code 1 where something is.
 
-    On tiny digits, in a temporary folder, on the CPU: imports, settings, learning, features, samples, labels, random
+    On tiny digits, in a temporary folder, on the CPU: imports, settings, features, learning, samples, labels, random
     numbers, interruption, and every augmentation regime and variant.
     """
+    paths = {name: config.short(str(sources.method_file(name))) for name in names}
     from structgan.contract import checks
 
-    own = config.BASE.parent / f"{name}.yaml"
-    chosen = list(files) or [str(file) for file in (config.BASE.parent / "demo.yaml", own) if file.exists()]
     wrong = 0
-    try:
+    for name, path in paths.items():
+        own = (config.BASE.parent / f"{file}.yaml" for file in ("demo", name))
+        chosen = list(files) or [str(file) for file in own if file.exists()]
+        click.echo(f"{name}: {path}, with {' + '.join(config.short(file) for file in chosen)}")
+        found = []
         for verdict in checks.verdicts(name, chosen, processes):
-            click.echo(verdict)
-            wrong += verdict.kept is False
-    except OSError as error:
-        raise UserError(f"check {name}: {error.strerror or error}") from error
-    shown = " + ".join(config.short(file) for file in chosen)
-    click.echo(f"{name}: {f'{wrong} wrong' if wrong else 'keeps the contract'}, with {shown}")
+            click.echo(f"  {verdict}")
+            found.append(verdict.kept)
+        broken = found.count(False)
+        click.echo(f"{name}: {f'{broken} wrong' if broken else 'keeps the contract'}")
+        wrong += broken
     sys.exit(1 if wrong else 0)
