@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from structgan import __version__
+from structgan.contract import verbs
 from structgan.errors import UserError
 
 PATH = click.Path(path_type=Path)
@@ -225,6 +226,10 @@ def methods() -> None:
     for name, path in sources.methods().items():
         marks = [key.replace("_", " ") for key, value in sources.traits(name).items() if value]
         click.echo(f"{name:16} {path.relative_to(sources.ROOT)}  {', '.join(marks)}".rstrip())
+
+
+cli.add_command(verbs.new)
+cli.add_command(verbs.check)
 
 
 def main() -> None:

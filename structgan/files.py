@@ -84,6 +84,44 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def write_new(texts: Mapping[Path, str]) -> None:
+    """Write new files: all of them or none, each whole, and never in the place of one that is there.
+
+    Raises:
+        UserError: a file of such a name exists, or the disk is full.
+    """
+    staged: list[tuple[Path, Path]] = []
+    made: list[Path] = []
+    target = Path()
+    try:
+        for target, text in texts.items():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
+            staged.append((Path(name), target))
+            with open(handle, "w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(handle)
+                mask = os.umask(0)
+                os.umask(mask)
+                os.fchmod(handle, 0o666 & ~mask)
+        for temporary, target in staged:
+            os.link(temporary, target)  # unlike a rename, it fails where there is such a file
+            made.append(target)
+            sync_folder(target.parent)
+    except BaseException as error:
+        for path in made:
+            path.unlink(missing_ok=True)
+        if isinstance(error, FileExistsError):
+            raise UserError(f"{target}: exists already; nothing was written") from error
+        if isinstance(error, OSError):
+            raise write_error(error, target) from error
+        raise
+    finally:
+        for temporary, _ in staged:
+            temporary.unlink(missing_ok=True)
+
+
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
     """Write ``value`` as indented JSON, atomically. NaN and infinity are refused: they are no JSON."""
     write_text(path, json.dumps(value, indent=1, sort_keys=False, allow_nan=False) + "\n")

@@ -94,9 +94,11 @@ ALLOWED = {
     | {"identity.seal", *TRAINING},
     "metrics": {"metrics", "errors", "files", "method", "datasets", "models", "environment", "progress"}
     | {"identity.protocol", "identity.seal"},
+    "contract": {"contract", "errors", "files", "sources", "config", "plan", "datasets", "method", "train"}
+    | {"training.health", "training.randomness"},
     "report": {"report", "errors", "files", "identity.seal", "identity.standing"},
     "cli": {"", "errors", "files", "sources", "config", "plan", "environment", "datasets", "train", "metrics", "report"}
-    | {"training.preempt", "identity.verify", "overview.collect", "overview.status"},
+    | {"contract", "training.preempt", "identity.verify", "overview.collect", "overview.status"},
     "__main__": {"cli"},
 }
 """What each part of structgan may import of structgan; "" is the package itself, for its version."""

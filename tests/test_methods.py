@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import pytest
 import torch
-from snapshots import IMAGES, same, snapshot
+from snapshots import IMAGES, same
 
-from structgan import config, files, sources, train
+from structgan import config, files, sources
 from structgan import method as contract
-from structgan.datasets import store
+from structgan.contract import checks
+from structgan.contract.subject import Subject
 from structgan.errors import UserError
 
 METHODS = list(sources.methods())
+
+
+CONTRACT = {**checks.FOUNDATIONS, **checks.CHECKS}
+del CONTRACT["variants"]  # their sizes are the configuration's and not the small ones of the tests
 
 
 @pytest.fixture(params=METHODS)
@@ -19,12 +24,11 @@ def name(request):
     return request.param
 
 
-def planned_steps(demo, name):
-    return config.merge(demo["training"], demo["methods"][name].get("training", {}))["steps"]
-
-
-def optimiser_states(method):
-    return {key: optimiser.state_dict() for key, optimiser in method.optimisers().items()}
+@pytest.fixture
+def subject(demo, digits, tmp_path, monkeypatch, name):
+    """The method as ``structgan check`` sees it; its runs go to the test's own folder."""
+    monkeypatch.chdir(tmp_path)
+    return Subject(name, demo, [], digits)
 
 
 def test_discovery_finds_the_paper_and_its_baselines():
@@ -37,143 +41,52 @@ def test_every_method_has_settings(demo, name):
     assert (config.SCHEMAS / "methods" / f"{name}.yaml").exists() or "settings" not in demo["methods"][name]
 
 
-def test_declared_traits_are_those_of_the_class(name):
-    kind = contract.find(name)
-    assert sources.traits(name) == {"samples": hasattr(kind, "sample"), "uses_labels": kind.uses_labels}
-    assert isinstance(kind.views, int) and kind.views >= 1 and kind.__doc__
+@pytest.mark.parametrize("check", CONTRACT)
+def test_the_contract_is_kept(subject, check):
+    seen = CONTRACT[check](subject)
+    assert (seen is None) == (check == "samples" and not sources.traits(subject.name)["samples"])
 
 
-def test_two_steps_change_the_encoder_and_return_detached_finite_scalars(demo, make_run, digits, name):
-    run = train.Run(make_run(name), digits, "cpu")
-    before = [p.clone() for p in run.method.encoder.parameters()]
+def test_features_and_samples_of_a_training_run_are_those_of_evaluation(subject):
+    run = subject.start("modes", steps=2)
+    run.fit()
+
+    def read():
+        with torch.no_grad():
+            samples = hasattr(run.method, "sample") and run.method.sample(6, torch.Generator().manual_seed(1))
+            return [run.method.encode(IMAGES), samples]
+
     run.method.train()
-    for index in range(2):
-        run.method.step_index = index
-        views, labels = next(run.batches)
-        assert len(views) == run.method.views
-        losses = run.method.step(views, labels if run.method.uses_labels else None)
-        for loss in losses.values():
-            assert loss.shape == () and loss.isfinite() and not loss.requires_grad
-    changed = [not torch.equal(a, b) for a, b in zip(before, run.method.encoder.parameters(), strict=True)]
-    assert all(changed) if planned_steps(demo, name) else not any(changed)
-    assert losses or not planned_steps(demo, name)
-
-
-def test_encoding_is_deterministic_and_of_each_image_alone(make_run, digits, name):
-    method = train.Run(make_run(name), digits, "cpu").method.eval()
-    before = snapshot(method)
-    with torch.no_grad():
-        features = method.encode(IMAGES)
-        assert features.ndim == 2 and len(features) == 7 and features.dtype == torch.float32
-        assert torch.equal(features, method.encode(IMAGES))
-        assert torch.allclose(features[:3], method.encode(IMAGES[:3]), atol=1e-5)
-    assert same(before, snapshot(method))
-
-
-@pytest.mark.parametrize("name", [name for name in METHODS if sources.traits(name)["samples"]])
-def test_samples_are_images_of_the_given_generator_only(make_run, digits, name):
-    method = train.Run(make_run(name), digits, "cpu").method.eval()
-    before = snapshot(method)
-
-    def sample(seed, world):
-        torch.manual_seed(world)
-        return method.sample(6, torch.Generator().manual_seed(seed))
-
-    images = sample(1, world=0)
-    assert images.shape == (6, 3, 16, 16) and not images.requires_grad
-    assert images.min() >= -1 and images.max() <= 1 and (images.std(0) > 0).any()
-    assert torch.equal(images, sample(1, world=5)) and not torch.equal(images, sample(2, world=0))
-    assert same(before, snapshot(method))
-
-
-def test_what_takes_no_gradient_stays_in_evaluation_mode(make_run, digits, name):
-    """Moving averages in a training run: fixed batch norms and spectral norms, and what learns is in training mode."""
-    run = train.Run(make_run(name, steps=2), digits, "cpu")
-    run.fit()
-    method = run.method.train()
-    learning = {
-        id(p) for optimiser in method.optimisers().values() for g in optimiser.param_groups for p in g["params"]
-    }
-    for module in method.modules():
-        own = {id(p) for p in module.parameters()}
-        if own and learning:
-            assert module.training == bool(own & learning), module
-    before = snapshot(method)
-    with torch.no_grad():
-        features = method.encode(IMAGES)
-        samples = method.sample(6, torch.Generator().manual_seed(1)) if hasattr(method, "sample") else features
-    assert not hasattr(method, "generator") or same(before, snapshot(method))
-    method.eval()
-    with torch.no_grad():
-        assert torch.equal(features, method.encode(IMAGES))
-        if hasattr(method, "sample"):
-            assert torch.equal(samples, method.sample(6, torch.Generator().manual_seed(1)))
-
-
-def test_labels_reach_only_a_method_that_declares_them(make_run, digits, tmp_path, name):
-    """The whole loop twice, with other labels: the weights differ exactly where ``uses_labels`` is declared."""
-    tensors, metadata = files.load_tensors(digits)
-    tensors["train/labels"] = (tensors["train/labels"] * 3 + 1) % 10
-    metadata["content_hash"] = store.content_hash(tensors)
-    other = tmp_path / "other.safetensors"
-    files.save_tensors(other, tensors, metadata)
-    states, given = [], []
-    for data in (digits, other):
-        run = train.Run(make_run(name, steps=2), data, "cpu")
-        step = run.method.step
-        run.method.step = lambda views, labels, step=step: given.append(labels) or step(views, labels)
-        run.fit()
-        del run.method.step
-        states.append(snapshot(run.method))
-    assert len(given) == 4 and all((labels is not None) == run.method.uses_labels for labels in given)
-    assert same(*states) != run.method.uses_labels
-
-
-def test_interrupted_training_is_the_uninterrupted_one(make_run, digits, name):
-    """Save at step 4 of 6, restore into a fresh run, go on: weights, optimisers, history are bit-identical."""
-    whole = train.Run(make_run(name, steps=6, augmentation="simclr", folder="whole"), digits, "cpu")
-    whole.fit()
-
-    folder = make_run(name, steps=6, augmentation="simclr", folder="parts")
-    first = train.Run(folder, digits, "cpu")
-    first.training = {**first.training, "steps": 4}
-    first.fit()
-    second = train.Run(folder, digits, "cpu")
-    torch.manual_seed(999)
-    second.resume()
-    assert second.step == 4
-    second.fit()
-
-    assert same(snapshot(whole.method), snapshot(second.method))
-    assert same(optimiser_states(whole.method), optimiser_states(second.method))
-    history = [[(r["step"], r["images"], r["losses"]) for r in run.history.records] for run in (whole, second)]
-    assert history[0] == history[1] and [step for step, *_ in history[0]] == [2, 4, 6]
-    if whole.method.optimisers():
-        assert not same(snapshot(first.method), snapshot(second.method))
-
-
-def test_published_run_is_loaded_as_it_was(make_run, digits, name):
-    folder = make_run(name, steps=2)
-    run = train.Run(folder, digits, "cpu")
-    run.fit()
-    run.publish()
-    images = run.dataset.content_hash
-    loaded = contract.load_run(folder, images)
-    assert not loaded.training and not any(p.requires_grad for p in loaded.parameters())
+    training = read()
     run.method.eval()
-    with torch.no_grad():
-        assert torch.equal(loaded.encode(IMAGES), run.method.encode(IMAGES))
-    if sources.traits(name)["samples"]:
-        ours, theirs = (m.sample(3, torch.Generator().manual_seed(1)) for m in (loaded, run.method))
-        assert torch.equal(ours, theirs)
-    assert (folder / "generator.safetensors").exists() == sources.traits(name)["samples"]
+    assert same(training, read())
 
+
+def test_labels_reach_only_a_method_that_declares_them(subject):
+    given, run = [], subject.start("labels", steps=4)
+    step = run.method.step
+
+    def watched(views, labels):
+        assert len(views) == run.method.views
+        given.append(labels)
+        return step(views, labels)
+
+    run.method.step = watched
+    run.fit()
+    assert len(given) == 4 and all((labels is not None) == run.method.uses_labels for labels in given)
+    assert [record["step"] for record in run.history.records] == [2, 4]
+
+
+def test_published_run_is_refused_for_other_images_or_settings(subject):
+    checks.CHECKS["published"](subject)
+    run = subject.start("published", steps=2)
+    assert (run.folder / "generator.safetensors").exists() == sources.traits(subject.name)["samples"]
     with pytest.raises(UserError, match="trained on other images"):
-        contract.load_run(folder, "0" * 64)
-    changed = {**files.read_json(folder / "config.json"), "identity": "0" * 64}
-    files.write_json(folder / "config.json", changed)
+        contract.load_run(run.folder, "0" * 64)
+    changed = {**files.read_json(run.folder / "config.json"), "identity": "0" * 64}
+    files.write_json(run.folder / "config.json", changed)
     with pytest.raises(UserError, match=r"another config\.json"):
-        contract.load_run(folder, images)
+        contract.load_run(run.folder, run.dataset.content_hash)
 
 
 NEW = '''
