@@ -46,7 +46,9 @@ def test_the_bank_takes_in_each_nth_batch(build, every):
             for pair in zip(h.tolist(), z.tolist(), strict=True):
                 slots[place] = pair
                 place = (place + 1) % 10
-        for stored, column in zip((method.bank.features, method.bank.embeddings), zip(*slots, strict=True), strict=True):
+        for stored, column in zip(
+            (method.bank.features, method.bank.embeddings), zip(*slots, strict=True), strict=True
+        ):
             assert torch.allclose(stored, torch.tensor(column), atol=1e-5)
     assert int(method.bank.position) == place
 
@@ -93,6 +95,8 @@ def test_monitors_leave_the_training_as_it_is(build, monkeypatch):
     for step in range(3):
         without.step_index = step
         without.step([IMAGES.roll(step, 3)], None)
-    assert same(snapshot(with_them), snapshot(without)) and torch.equal(with_them.rng.get_state(), without.rng.get_state())
+    assert same(snapshot(with_them), snapshot(without)) and torch.equal(
+        with_them.rng.get_state(), without.rng.get_state()
+    )
     for name, optimiser in with_them.optimisers().items():
         assert same(optimiser.state_dict(), without.optimisers()[name].state_dict())

@@ -2,8 +2,8 @@
 
 A GAN without a real/fake head: the discriminator embeds images on a sphere and the two networks play for the distance
 of Gaussian statistics (coarse scale), for closeness to real neighbours (fine scale), under a bound on the embedding's
-Jacobian (smoothness). The representation is the pooled feature of the discriminator's moving average. Beside the losses each step
-logs the mean and the largest sigma of the batch and the length of both networks' gradients.
+Jacobian (smoothness). The representation is the pooled feature of the discriminator's moving average.
+Beside its losses, a step logs the mean and the largest sigma of the batch and the length of both networks' gradients.
 
 Left open by the paper, chosen here: the generator's update reuses the batch of generated images that the discriminator
 was just updated on; neighbours in the batch take gradients, those in the bank cannot.

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from structgan.files import write_text
-from structgan.report import drawings, highlights, layouts, markup, protocols, provenance, records, style
+from structgan.report import axes, drawings, highlights, layouts, markup, protocols, provenance, records, style
 from structgan.report.cells import DASH, Cell, Column, Row, Table
 
 FIGURES = {
@@ -59,7 +59,7 @@ def write(
     from markupsafe import Markup
 
     suite = records.read(plan_file, include_stale)
-    tables = layouts.build(suite)
+    tables = layouts.build(suite) | axes.tables(suite)
     sources, environments = provenance.gather(suite)
     anchors = {source.group: source.anchor for source in sources}
     loader = PackageLoader("structgan.report", ".")
@@ -67,7 +67,7 @@ def write(
     assets = Path(__file__).parent
     figures = {
         name: {"title": title, "words": words, "svg": drawings.inline(Path(figures_dir) / f"{name}.svg", name, title)}
-        for name, (title, words) in FIGURES.items()
+        for name, (title, words) in (FIGURES | axes.captions(suite)).items()
     }
     html = environment.get_template("page.html.j2").render(
         suite=suite,
@@ -76,6 +76,7 @@ def write(
         totals=provenance.totals(suite),
         headlines=highlights.headlines(suite),
         figures=figures,
+        axes=[axis["file"] for axis in suite.plan.get("axes", {}).values()],
         tables=[_view(suite, table, anchors, Path(tables_dir)) for table in tables.values()],
         references=[entry for table in tables.values() for entry in table.references],
         protocols=_protocol(suite),
