@@ -11,6 +11,7 @@ Given a ``Structural`` method's weights, bank and random state, a step computes 
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -211,7 +212,9 @@ class TextbookStep:
         self.optimisers[0].step()
         self.pushed_features, self.pushed_embeddings = self.average_features(real), z_real.detach()
         self.gradient = [p.grad.clone() for p in self.discriminator.parameters() if p.grad is not None]
-        return {f"d_{name}": loss.item() for name, loss in losses.items()} | {"sigma": sigma.mean().item()}
+        logged = {f"d_{name}": loss.item() for name, loss in losses.items()}
+        logged |= {"sigma": sigma.mean().item(), "sigma_max": sigma.max().item()}
+        return logged | {"gradient_norm_d": self.length(self.gradient)}
 
     def update_generator(self, real: Tensor, latents: Tensor) -> dict[str, float]:
         """d + w_c L_cluster(G), against the discriminator as it stands after its own update."""
@@ -232,4 +235,10 @@ class TextbookStep:
         self.optimisers[1].zero_grad()
         total.backward()
         self.optimisers[1].step()
-        return {f"g_{name}": loss.item() for name, loss in losses.items()}
+        gradient = [p.grad for p in self.gan_generator.parameters() if p.grad is not None]
+        return {f"g_{name}": loss.item() for name, loss in losses.items()} | {"gradient_norm_g": self.length(gradient)}
+
+    @staticmethod
+    def length(gradient: list[Tensor]) -> float:
+        """Euclidean length of a gradient that lies in several tensors."""
+        return math.sqrt(sum(float(part.square().sum()) for part in gradient))

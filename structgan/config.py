@@ -1,7 +1,7 @@
 """From configuration files to the resolved settings and the identity of a run. Imports no torch.
 
 Files are merged in order, as Snakemake merges its config files: mappings key by key, anything else replaced. Then
-common < data set < method < augmentation < variant gives the settings of one run.
+common < data set < method < augmentation < variant gives the settings of one run. A method's ``sweep`` adds variants.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from structgan import sources
+from structgan import sources, sweep
 from structgan.errors import UserError, unknown
 
 SCHEMAS = sources.ROOT / "workflow" / "schemas"
@@ -88,6 +88,8 @@ def check(config: Mapping[str, Any], files: Iterable[str]) -> None:
                 "method", method, sources.methods(), f"{origin(('methods', method), names)}, no file in baselines/"
             )
         own = SCHEMAS / "methods" / f"{method}.yaml"
+        for axis in block.get("sweep", {}):
+            check_axis(config, method, axis, own, names)
         if not own.exists():
             continue
         settings = block.get("settings", {})
@@ -95,6 +97,17 @@ def check(config: Mapping[str, Any], files: Iterable[str]) -> None:
         for variant, change in block.get("variants", {}).items():
             changed = merge(settings, (change or {}).get("settings", {}))
             validate(changed, own, ("methods", method, "variants", variant, "settings"), names)
+
+
+def check_axis(config: Mapping[str, Any], method: str, name: str, own: Path, files: list[str]) -> None:
+    """Refuse an axis of a method's ``sweep`` that makes no sense, or a value that the setting's schema forbids."""
+    where = origin(("methods", method, "sweep", name), files)
+    for change in sweep.axis(config, method, name, f"{where}: ").variants().values():
+        if "training" in change:
+            validate(merge(config, change), SCHEMAS / "config.schema.yaml", (f"methods.{method}.sweep",), [where])
+        elif own.exists():
+            changed = merge(config["methods"][method]["settings"], change["settings"])
+            validate(changed, own, (f"methods.{method}.sweep",), [where])
 
 
 def finite(value: Any, path: tuple[str, ...], files: list[str]) -> None:
@@ -204,9 +217,10 @@ def resolve(config: Mapping[str, Any], cell: Mapping[str, Any]) -> dict[str, Any
     sources.method_file(cell["method"])
     method = pick(config, "methods", "method", cell["method"])
     regime = pick(config, "augmentations", "augmentation regime", cell["augmentation"])
-    variants = {"base": {}, **method.get("variants", {})}
+    variants = sweep.variants(config, cell["method"])
     if cell["variant"] not in variants:
-        raise unknown("variant", cell["variant"], variants, f"methods.{cell['method']}.variants")
+        known = {**variants, **method.get("sweep", {})}
+        raise unknown("variant", cell["variant"], known, f"methods.{cell['method']}.variants")
     variant = variants[cell["variant"]] or {}
     training = dict(config["training"])
     for block in (dataset, method, regime, variant):

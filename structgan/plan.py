@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from structgan import config as configuration
-from structgan import published, regime, sources
+from structgan import published, regime, sources, sweep
 from structgan.errors import UserError, unknown
 from structgan.files import write_json, write_json_if_changed
 from structgan.identity import claims, protocol, stamps, standing
@@ -30,17 +30,12 @@ def cells(config: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Every combination that the grid names, once, in the order of the grid."""
     seen: set[tuple[Any, ...]] = set()
     for block in config["grid"]:
-        axes = (
-            block["datasets"],
-            block["methods"],
-            block["augmentations"],
-            block.get("variants", ["base"]),
-            block["seeds"],
-        )
-        for values in itertools.product(*axes):
-            if values not in seen:
-                seen.add(values)
-                yield dict(zip(NAMES, values, strict=True))
+        for outer in itertools.product(block["datasets"], block["methods"], block["augmentations"]):
+            variants = sweep.spread(config, outer[1], block.get("variants", ["base"]))
+            for inner in itertools.product(variants, block["seeds"]):
+                if (values := (*outer, *inner)) not in seen:
+                    seen.add(values)
+                    yield dict(zip(NAMES, values, strict=True))
 
 
 def exclusion(config: Mapping[str, Any], cell: Mapping[str, Any]) -> str | None:
@@ -65,7 +60,8 @@ def make(config: Mapping[str, Any], files: list[str]) -> tuple[dict[str, Any], l
         UserError: an unknown name in the grid, or a method without a block.
     """
     suite = config["suite"]
-    planned, runs, excluded = [], [], []
+    planned, excluded = [], []
+    runs: list[dict[str, Any]] = []
     for cell in cells(config):
         try:
             run = configuration.run_config(config, cell)
@@ -114,6 +110,8 @@ def make(config: Mapping[str, Any], files: list[str]) -> tuple[dict[str, Any], l
         "main": main_method(config, files),
     }
     plan["not_applicable"].sort(key=lambda row: tuple(row.values()))
+    if axes := sweep.planned(config, [run["config"] for run in runs], configuration.origin(("grid",), files)):
+        plan["axes"] = axes
     return plan, runs
 
 
@@ -125,8 +123,8 @@ def describe_method(config: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 def variant_title(config: Mapping[str, Any], name: str) -> str:
     """The title that some method's block gives a variant, or its name."""
-    for block in config["methods"].values():
-        variant = block.get("variants", {}).get(name)
+    for method in config["methods"]:
+        variant = sweep.variants(config, method).get(name)
         if variant and "title" in variant:
             return str(variant["title"])
     return name

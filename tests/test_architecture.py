@@ -57,13 +57,13 @@ IDENTITY = {"identity"} | {f"identity.{name}" for name in ("claims", "protocol",
 OVERVIEW = {"overview"} | {f"overview.{name}" for name in ("collect", "judge", "queue", "status")}
 TRAINING = {"training.batches", "training.checkpoint", "training.health", "training.heartbeat", "training.history"}
 TRAINING |= {"training.lock", "training.preempt", "training.randomness"}
-LIGHT = {"errors", "sources", "config", "plan", "published", "files", "regime"} | IDENTITY | OVERVIEW
+LIGHT = {"errors", "sources", "sweep", "config", "plan", "published", "files", "regime"} | IDENTITY | OVERVIEW
 ALLOWED = {
     **{name: set() for name in ("", "errors", "progress", "precision", "identity", "overview", "training")},
     **{name: set() for name in ("identity.claims", "identity.times", "overview.queue")},
     **{name: set() for name in ("training.preempt", "training.randomness")},
-    **{name: {"errors"} for name in ("files", "sources", "optim", "regime", "parallel")},
-    "config": {"errors", "sources"},
+    **{name: {"errors"} for name in ("files", "sources", "sweep", "optim", "regime", "parallel")},
+    "config": {"errors", "sources", "sweep"},
     "environment": {"errors", "sources"},
     "identity.seal": {"files"},
     "identity.protocol": {"errors", "files", "sources"},
@@ -75,7 +75,7 @@ ALLOWED = {
     "overview.status": {"errors", "files", "overview.judge", "overview.queue"},
     "overview.collect": {"files", "overview.judge", "identity.claims", "identity.standing"},
     "published": {"errors", "sources", "config"},
-    "plan": {"errors", "regime", "sources", "config", "published", "files"}
+    "plan": {"errors", "regime", "sources", "sweep", "config", "published", "files"}
     | {f"identity.{name}" for name in ("claims", "protocol", "stamps", "standing")},
     "augment": {"augment", "errors", "regime", "parallel"},
     "losses": {"losses", "precision"},

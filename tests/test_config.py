@@ -73,7 +73,13 @@ def test_paper_values_are_those_of_method(base):
     }
     assert structural["generator"] == {"latent": 128, "condition": 128, "channels": 512, "hidden": 128, "blocks": 2}
     assert structural["gaussian"] == {"form": "jsd", "epsilon": 0.5, "weight": 1.0, "images": None}
-    assert structural["cluster"] == {"weight": 3.0, "k": 1, "bank": 10240, "skip_best_for_generated": False}
+    assert structural["cluster"] == {
+        "weight": 3.0,
+        "k": 1,
+        "bank": 10240,
+        "update_every": 1,
+        "skip_best_for_generated": False,
+    }
     assert (structural["smoothness"]["weight"], structural["hinge"]["weight"], structural["ema"]) == (5.0, 20.0, 0.99)
     both = {"lr": 2e-4, "betas": [0.5, 0.999], "schedule": "constant", "warmup_fraction": 0.0}
     assert structural["optimiser"] == {

@@ -8,7 +8,8 @@ import torch
 
 from structgan import sources
 
-RELEASE = {"gaussian": {"images": 8, "form": "wasserstein"}, "cluster": {"k": 2, "skip_best_for_generated": True}}
+CLUSTER = {"k": 2, "update_every": 2, "skip_best_for_generated": True}
+RELEASE = {"gaussian": {"images": 8, "form": "wasserstein"}, "cluster": CLUSTER}
 CASES = {name: {} for name in sources.methods()} | {"structural, otherwise": RELEASE}
 
 

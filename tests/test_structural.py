@@ -134,11 +134,12 @@ def test_every_variant_trains(demo, make_run, digits):
         run = train.Run(make_run("structural", variant=variant, steps=2), digits, "cpu")
         run.fit()
         names[variant] = set(run.history.records[-1]["losses"])
-    full = {"d_gaussian", "d_hinge", "d_cluster", "d_smoothness", "sigma", "g_gaussian", "g_cluster"}
+    full = {"d_gaussian", "d_hinge", "d_cluster", "d_smoothness", "g_gaussian", "g_cluster"}
+    full |= {"sigma", "sigma_max", "gradient_norm_d", "gradient_norm_g"}
     assert names["full"] == names["bhattacharyya"] == names["wasserstein"] == full
     assert names["no_cluster"] == full - {"d_cluster", "g_cluster"}
-    assert names["no_smoothness"] == names["spectral_norm"] == full - {"d_smoothness", "sigma"}
-    assert names["gaussian_only"] == {"d_gaussian", "d_hinge", "g_gaussian"}
+    assert names["no_smoothness"] == names["spectral_norm"] == full - {"d_smoothness", "sigma", "sigma_max"}
+    assert names["gaussian_only"] == {"d_gaussian", "d_hinge", "g_gaussian", "gradient_norm_d", "gradient_norm_g"}
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 A GAN without a real/fake head: the discriminator embeds images on a sphere and the two networks play for the distance
 of Gaussian statistics (coarse scale), for closeness to real neighbours (fine scale), under a bound on the embedding's
 Jacobian (smoothness). The representation is the pooled feature of the discriminator's moving average.
+Beside its losses, a step logs the mean and the largest sigma of the batch and the length of both networks' gradients.
 
 Left open by the paper, chosen here: the generator's update reuses the batch of generated images that the discriminator
 was just updated on; neighbours in the batch take gradients, those in the bank cannot.
@@ -15,7 +16,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from structgan import optim, parallel
 from structgan.errors import UserError
@@ -85,7 +86,7 @@ class Structural(Method):
         losses |= self.update_generator(real, fake, nearest)
         follow(self.average_discriminator, self.discriminator, self.settings["ema"])
         follow(self.generator, self.gan_generator, self.settings["ema"])
-        if nearest is not None:
+        if nearest is not None and self.step_index % self.cluster["update_every"] == 0:
             self.bank.push(nearest["features"], embeddings)
         return losses
 
@@ -140,8 +141,10 @@ class Structural(Method):
         total.backward(inputs=list(self.discriminator.parameters()))  # type: ignore[no-untyped-call]
         self.optimiser_d.step()
         logged = {f"d_{name}": loss.detach() for name, loss in losses.items()}
+        logged["gradient_norm_d"] = gradient_norm(self.discriminator)
         if sigma is not None:
             logged["sigma"] = sigma.detach().mean()
+            logged["sigma_max"] = parallel.gather(sigma.detach()).max()
         return logged, all_real.detach()
 
     def steepest(self, images: Tensor, embeddings: Tensor, tape: list[Kept]) -> Tensor:
@@ -175,4 +178,13 @@ class Structural(Method):
         total.backward()  # type: ignore[no-untyped-call]
         self.optimiser_g.step()
         self.discriminator.requires_grad_(True)
-        return {f"g_{name}": loss.detach() for name, loss in losses.items()}
+        logged = {f"g_{name}": loss.detach() for name, loss in losses.items()}
+        return logged | {"gradient_norm_g": gradient_norm(self.gan_generator)}
+
+
+def gradient_norm(network: nn.Module) -> Tensor:
+    """Euclidean length of a network's whole gradient, a scalar that waits for no device.
+
+    Read after the optimiser's step: where several processes share a batch, their gradients are averaged as it begins.
+    """
+    return torch.nn.utils.get_total_norm([p.grad for p in network.parameters() if p.grad is not None])

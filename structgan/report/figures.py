@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from structgan.report import charts, grids, protocols, records, style
+from structgan.report import axis_charts, charts, grids, protocols, records, style
 
 FIGURES = {
     "augmentation": charts.augmentation,
@@ -27,8 +27,9 @@ def write(plan_file: str | Path, out_dir: str | Path, include_stale: bool = Fals
         include_stale: draw runs of another identity too.
 
     Returns:
-        The files: augmentation, ablation, training, samples, features, each as svg and png, and made_from.json. The
-        same runs and the same version of Matplotlib give the same bytes.
+        The files: augmentation, ablation, training, samples, features, where the suite has axes one for each and
+        sensitivity, each as svg and png, and made_from.json. The same runs and the same version of Matplotlib give the
+        same bytes.
 
     Raises:
         UserError: two protocols would meet in one figure, or a file is damaged.
@@ -37,6 +38,6 @@ def write(plan_file: str | Path, out_dir: str | Path, include_stale: bool = Fals
     protocols.check(suite)
     paths: list[Path] = []
     with style.drawing():
-        for name, draw in FIGURES.items():
+        for name, draw in (FIGURES | axis_charts.figures(suite)).items():
             paths += style.save(draw(suite), Path(out_dir), name, DPI.get(name, 144))
     return [*paths, records.sign(suite, Path(out_dir), paths)]

@@ -65,7 +65,7 @@ def training(suite: Suite) -> Any:
             axes = figure.add_axes((left, (top - 1.36) / height, wide, 0.95 / height))
             for steps, values in lines:
                 axes.plot(steps, values, color=palette[group.method], alpha=0.3, linewidth=0.9)
-            steps, mean = _mean(lines)
+            steps, mean = mean_line(lines)
             axes.plot(steps, mean, color=palette[group.method], linewidth=1.8)
             axes.set_title(name, fontsize=8.5, fontweight="normal", color=INK, pad=3)
             axes.tick_params(labelsize=7, pad=1)
@@ -95,12 +95,12 @@ def _curves(histories: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[list
     panels: dict[str, list[tuple[list[float], list[float]]]] = {}
     for name in names:
         series = [[(r["step"], r["losses"][name]) for r in records if name in r.get("losses", {})] for records in runs]
-        panels[name.replace("_", " ")] = [_thin(line) for line in series if line]
-    speeds = [_thin(history["speeds"]) for history in histories if history["speeds"]]
+        panels[name.replace("_", " ")] = [smooth(line) for line in series if line]
+    speeds = [smooth(history["speeds"]) for history in histories if history["speeds"]]
     return panels | ({"images per second": speeds} if speeds else {})
 
 
-def _thin(line: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
+def smooth(line: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
     """Running mean over a fifteenth of the line, then at most ``POINTS`` of it."""
     window = max(1, len(line) // 15)
     values = [value for _, value in line]
@@ -115,7 +115,7 @@ def _thin(line: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]
     return [step for step, _ in line][::stride], smooth[::stride]
 
 
-def _mean(lines: Sequence[tuple[list[float], list[float]]]) -> tuple[list[float], list[float]]:
+def mean_line(lines: Sequence[tuple[list[float], list[float]]]) -> tuple[list[float], list[float]]:
     """Mean over seeds at the steps that every seed has."""
     tables = [dict(zip(steps, values, strict=True)) for steps, values in lines]
     common = [step for step in lines[0][0] if all(step in table for table in tables)]

@@ -9,7 +9,9 @@ from collections.abc import Iterable
 
 from structgan.report.cells import DASH, Cell, Column, Row, Table
 
-HEADINGS = {"dataset": "Data set", "method": "Method", "augmentation": "Augmentation", "variant": "Variant"}
+HEADINGS = {
+    "dataset": "Data set", "method": "Method", "augmentation": "Augmentation", "variant": "Variant", "value": "Value",
+}  # fmt: skip
 EMPTY = {"missing": f"{DASH} missing", "no sample": DASH, "not applicable": "n/a", "not planned": ""}
 TEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",

@@ -8,6 +8,7 @@ from typing import Any
 
 from structgan.files import write_text
 from structgan.report import (
+    axes,
     drawings,
     evidence,
     highlights,
@@ -70,7 +71,7 @@ def write(
     from markupsafe import Markup
 
     suite = records.read(plan_file, include_stale)
-    tables = layouts.build(suite)
+    tables = layouts.build(suite) | axes.tables(suite)
     sources, environments = provenance.gather(suite)
     anchors = {source.group: source.anchor for source in sources}
     loader = PackageLoader("structgan.report", ".")
@@ -78,7 +79,7 @@ def write(
     assets = Path(__file__).parent
     figures = {
         name: {"title": title, "words": words, "svg": drawings.inline(Path(figures_dir) / f"{name}.svg", name, title)}
-        for name, (title, words) in FIGURES.items()
+        for name, (title, words) in (FIGURES | axes.captions(suite)).items()
     }
     html = environment.get_template("page.html.j2").render(
         suite=suite,
@@ -87,6 +88,7 @@ def write(
         totals=provenance.totals(suite),
         headlines=highlights.headlines(suite),
         figures=figures,
+        axes=[axis["file"] for axis in suite.plan.get("axes", {}).values()],
         tables=[_view(suite, table, anchors, Path(tables_dir)) for table in tables.values()],
         sheets=[
             _beside(sheet, anchors, slots(suite), Path(tables_dir)) for sheet in evidence.build(suite, tables).values()

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from structgan.files import read_json, write_json, write_text
-from structgan.report import evidence, layouts, markup, records, series, sheets
+from structgan.report import axes, evidence, layouts, markup, records, series, sheets
 from structgan.report.cells import DASH
 
 WIDE = 150
@@ -21,15 +21,15 @@ def write(plan_file: str | Path, out_dir: str | Path, include_stale: bool = Fals
         include_stale: count runs of another identity, marked †; by default they are not finished.
 
     Returns:
-        The files: representation, few_labels, generation, generation_more, augmentation, ablation, and beside them
-        statistics, comparisons, verdicts, cost, each in three forms; metrics.json and training.csv, which version
-        control compares; made_from.json.
+        The files: representation, few_labels, generation, generation_more, augmentation, ablation, one for each axis of
+        the suite, and beside them statistics, comparisons, verdicts, cost, each in three forms; metrics.json and
+        training.csv, which version control compares; made_from.json.
 
     Raises:
         UserError: a column would mix two protocols (nothing is written), or a file is damaged.
     """
     suite = records.read(plan_file, include_stale)
-    tables = layouts.build(suite)
+    tables = layouts.build(suite) | axes.tables(suite)
     for line in warnings(suite):
         print(line, file=sys.stderr)
     forms = {"csv": markup.to_csv, "md": markup.to_markdown, "tex": markup.to_tex}

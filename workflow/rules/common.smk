@@ -49,6 +49,9 @@ TABLES = [
     "cost",
 ]
 FIGURES = ["augmentation", "ablation", "training", "samples", "features"]
+AXES = [axis["file"] for axis in PLAN.get("axes", {}).values()]
+TABLES += AXES
+FIGURES += AXES + ["sensitivity"] * bool(AXES)
 
 
 def alternatives(names):
