@@ -56,25 +56,26 @@ AT_START = {name: at_start(path) for name, path in MODULES.items()}
 IDENTITY = {"identity"} | {f"identity.{name}" for name in ("claims", "protocol", "seal", "stamps", "standing", "times")}
 OVERVIEW = {"overview"} | {f"overview.{name}" for name in ("collect", "judge", "queue", "status")}
 TRAINING = {"training.batches", "training.checkpoint", "training.health", "training.heartbeat", "training.history"}
-TRAINING |= {"training.lock", "training.preempt", "training.randomness"}
-LIGHT = {"errors", "sources", "config", "plan", "files", "regime"} | IDENTITY | OVERVIEW
+TRAINING |= {"training.lock", "training.preempt", "training.randomness", "training.upstream"}
+LIGHT = {"errors", "sources", "cells", "config", "plan", "files", "regime"} | IDENTITY | OVERVIEW
 ALLOWED = {
     **{name: set() for name in ("", "errors", "progress", "precision", "identity", "overview", "training")},
     **{name: set() for name in ("identity.claims", "identity.times", "overview.queue")},
     **{name: set() for name in ("training.preempt", "training.randomness")},
     **{name: {"errors"} for name in ("files", "sources", "optim", "regime", "parallel")},
-    "config": {"errors", "sources"},
+    "cells": {"errors", "sources"},
+    "config": {"errors", "sources", "cells"},
     "environment": {"errors", "sources"},
     "identity.seal": {"files"},
     "identity.protocol": {"errors", "files", "sources"},
-    "identity.standing": {"errors", "files"},
+    "identity.standing": {"errors", "files", "sources"},
     "identity.stamps": {"files", "sources", "identity.standing", "identity.times"},
     "identity.verify": {"errors", "files", "sources", "datasets", "metrics", "progress"}
     | {f"identity.{name}" for name in ("protocol", "seal", "standing", "times")},
     "overview.judge": {"identity.standing"},
     "overview.status": {"errors", "files", "overview.judge", "overview.queue"},
     "overview.collect": {"files", "overview.judge", "identity.claims", "identity.standing"},
-    "plan": {"errors", "regime", "sources", "config", "files"}
+    "plan": {"errors", "regime", "sources", "cells", "config", "files"}
     | {f"identity.{name}" for name in ("claims", "protocol", "stamps", "standing")},
     "augment": {"augment", "errors", "regime", "parallel"},
     "losses": {"losses", "precision"},
@@ -88,6 +89,7 @@ ALLOWED = {
     "training.heartbeat": {"errors", "files", "training.lock", "training.preempt"},
     "training.history": {"errors", "parallel", "training.health"},
     "training.lock": {"errors", "files"},
+    "training.upstream": {"errors", "files", "cells", "method"},
     "train": {"errors", "files", "sources", "method", "augment", "datasets", "environment", "parallel", "progress"}
     | {"precision"}
     | {"identity.seal", *TRAINING},
@@ -147,7 +149,17 @@ def test_the_loop_and_the_suite_name_no_method():
     """No file stem of a method stands as a string or an imported name in the code that runs every method."""
     stems = {name.split(".")[-1] for name in MODULES if re.match(r"(baselines|structgan\.methods)\.[a-z]", name)}
     assert {"structural", "simclr"} <= stems
-    for name in ("method", "train", "training.checkpoint", "cli", "sources", "config", "plan"):
+    for name in (
+        "method",
+        "train",
+        "training.checkpoint",
+        "training.upstream",
+        "cli",
+        "sources",
+        "cells",
+        "config",
+        "plan",
+    ):
         tree = ast.parse(MODULES[f"structgan.{name}"].read_text())
         strings = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
         assert not strings & stems, name

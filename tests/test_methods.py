@@ -39,7 +39,8 @@ def test_every_method_has_settings(demo, name):
 
 def test_declared_traits_are_those_of_the_class(name):
     kind = contract.find(name)
-    assert sources.traits(name) == {"samples": hasattr(kind, "sample"), "uses_labels": kind.uses_labels}
+    declared = {"uses_labels": kind.uses_labels, "uses_generator": kind.uses_generator}
+    assert sources.traits(name) == {"samples": hasattr(kind, "sample"), **declared}
     assert isinstance(kind.views, int) and kind.views >= 1 and kind.__doc__
 
 
@@ -119,7 +120,7 @@ def test_labels_reach_only_a_method_that_declares_them(make_run, digits, tmp_pat
     files.save_tensors(other, tensors, metadata)
     states, given = [], []
     for data in (digits, other):
-        run = train.Run(make_run(name, steps=2), data, "cpu")
+        run = train.Run(make_run(name, steps=2, data=data), data, "cpu")
         step = run.method.step
         run.method.step = lambda views, labels, step=step: given.append(labels) or step(views, labels)
         run.fit()
