@@ -196,14 +196,13 @@ class Suite:
                 problem = f"{kind} made with stale numbers"
             if problem is None and record["checksums"]["inputs"].get("results") != now:
                 problem = f"{kind} made from other results than these"
-            yield Finding(made, Rung.TABLE + self.deepest, problem)
+            rung = Rung.TABLE + self.deepest
+            yield Finding(made, rung, problem)
             for name, digest in record.get("checksums", {}).get("files", {}).items():
                 if (made.parent / name).exists():
                     wrong = self.digest(made.parent / name) != digest
                     text = "edited or damaged since it was made" if wrong else None
-                    yield Finding(
-                        made.parent / name, Rung.TABLE + self.deepest, text if text or problem is None else ""
-                    )
+                    yield Finding(made.parent / name, rung, text if text or problem is None else "")
         page = self.root / "results/report" / f"{self.plan['suite']}.html"
         if page.exists():
             head = page.read_bytes()[:HEAD].decode("utf-8", "replace")
