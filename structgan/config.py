@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from structgan import sources, sweep
+from structgan import cells, sources, sweep
 from structgan.errors import UserError, unknown
 
 SCHEMAS = sources.ROOT / "workflow" / "schemas"
@@ -82,11 +82,17 @@ def check(config: Mapping[str, Any], files: Iterable[str]) -> None:
     names = list(files)
     finite(config, (), names)
     validate(config, SCHEMAS / "config.schema.yaml", (), names)
+    known = sources.methods()
+    for method in config["methods"]:
+        if method not in known:
+            raise unknown("method", method, known, f"{origin(('methods', method), names)}, no file in baselines/")
     for method, block in config["methods"].items():
-        if method not in sources.methods():
-            raise unknown(
-                "method", method, sources.methods(), f"{origin(('methods', method), names)}, no file in baselines/"
-            )
+        for variant, change in {"base": {}, **block.get("variants", {})}.items():
+            try:
+                cells.lineage(config, {"method": method, "variant": variant})
+            except UserError as error:
+                path = ("variants", variant, "upstream") if "upstream" in (change or {}) else ("upstream",)
+                raise UserError(f"{origin(('methods', method, *path), names)}: {error}") from error
         own = SCHEMAS / "methods" / f"{method}.yaml"
         for axis in block.get("sweep", {}):
             check_axis(config, method, axis, own, names)
@@ -235,11 +241,17 @@ def resolve(config: Mapping[str, Any], cell: Mapping[str, Any]) -> dict[str, Any
 
 
 def run_config(config: Mapping[str, Any], cell: Mapping[str, Any]) -> dict[str, Any]:
-    """The content of a run's config.json: names, resolved settings, digest of the sources, identity."""
+    """The content of a run's config.json: names, resolved settings, digest of the sources, upstream run, identity.
+
+    The identity of the run that it depends on is part of its own.
+    """
     content = {
         "suite": config["suite"],
         **{key: cell[key] for key in ("dataset", "method", "augmentation", "variant", "seed")},
         "settings": resolve(config, cell),
         "sources": sources.run_digest(cell["method"]),
     }
+    for above in cells.lineage(config, cell)[:1]:
+        identity = run_config(config, above)["identity"]
+        content["upstream"] = {"run": cells.run_folder(config["suite"], above), "identity": identity}
     return {**content, "identity": sources.fingerprint(content)}

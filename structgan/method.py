@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -31,6 +31,13 @@ class Method(nn.Module):
     Class attributes:
         views: independently augmented versions of each image that ``step`` wants.
         uses_labels: True lets the labels reach ``step``; every table then marks the row.
+        uses_generator: True needs a run that can sample as the upstream run.
+
+    Attributes:
+        upstream: the finished run that ``upstream`` in the configuration names, frozen, or None. It is no part of this
+            module: neither saved nor counted nor set to training.
+        augment: one random view of each image under the run's regime, for images that the method makes itself; the
+            loop sets it. Shape: (N, 3, H, W) uint8 in 0..255 to float32 in [-1, 1].
 
     Args:
         settings: this method's block of the configuration, resolved.
@@ -41,6 +48,9 @@ class Method(nn.Module):
 
     views: ClassVar[int] = 1
     uses_labels: ClassVar[bool] = False
+    uses_generator: ClassVar[bool] = False
+    upstream: Method | None = None
+    augment: Callable[[Tensor], Tensor]
     encoder: nn.Module
     generator: nn.Module
     identity: str
@@ -50,6 +60,20 @@ class Method(nn.Module):
         self.settings, self.image_size, self.num_classes, self.steps = settings, image_size, num_classes, steps
         self.rng = torch.Generator()
         self.step_index = 0
+
+    def attach(self, upstream: Method) -> None:
+        """Take the upstream run, before the first step; it moves along to another device or type.
+
+        Raises:
+            UserError: of a subclass that it is of no use to.
+        """
+        vars(self)["upstream"] = upstream  # not by assignment, with which a module becomes part of this one
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        if self.upstream is not None:
+            self.upstream._apply(fn, recurse)
+        return self
 
     def step(self, views: list[Tensor], labels: Tensor | None) -> dict[str, Tensor]:
         """One update of everything that learns.
@@ -151,6 +175,11 @@ def build(config: Mapping[str, Any], num_classes: int) -> Method:
         raise UserError(f"methods.{config['method']}.settings: {error}") from error
 
 
+def network_files(run: Path, method: str) -> list[Path]:
+    """The files that hold the networks of a method's finished run: its encoder and, where it samples, its generator."""
+    return [run / f"{name}.safetensors" for name in ["encoder"] + ["generator"] * sources.traits(method)["samples"]]
+
+
 def load_run(run: str | Path, content_hash: str, device: str = "cpu") -> Method:
     """A finished run's method in evaluation mode, frozen: its encoder and, where there is one, its generator.
 
@@ -164,8 +193,7 @@ def load_run(run: str | Path, content_hash: str, device: str = "cpu") -> Method:
     """
     folder = Path(run)
     config = read_json(folder / "config.json")
-    networks = ["encoder"] + ["generator"] * sources.traits(config["method"])["samples"]
-    files = {name: load_tensors(folder / f"{name}.safetensors") for name in networks}
+    files = {path.stem: load_tensors(path) for path in network_files(folder, config["method"])}
     for name, (_, metadata) in files.items():
         if metadata.get("identity") != config["identity"]:
             raise UserError(f"{folder}: {name}.safetensors was trained under another config.json; train the run again")

@@ -13,17 +13,10 @@ from typing import Any
 
 from structgan import config as configuration
 from structgan import published, regime, sources, sweep
+from structgan.cells import NAMES, lineage, run_folder
 from structgan.errors import UserError, unknown
 from structgan.files import write_json, write_json_if_changed
 from structgan.identity import claims, protocol, stamps, standing
-
-NAMES = ("dataset", "method", "augmentation", "variant", "seed")
-
-
-def run_folder(suite: str, cell: Mapping[str, Any]) -> str:
-    """results/runs/{suite}/{dataset}/{method}/{augmentation}/{variant}/seed={seed}: says what it is, nothing else."""
-    names = "/".join(str(cell[name]) for name in NAMES[:4])
-    return f"results/runs/{suite}/{names}/seed={cell['seed']}"
 
 
 def cells(config: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -52,34 +45,43 @@ def exclusion(config: Mapping[str, Any], cell: Mapping[str, Any]) -> str | None:
 def make(config: Mapping[str, Any], files: list[str]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The plan and the config.json of each of its runs.
 
+    A run that others depend on is part of the plan, ahead of them, whether or not the grid names it.
+
     Args:
         config: a checked configuration.
         files: the configuration files that it came from, for the record.
 
     Raises:
-        UserError: an unknown name in the grid, or a method without a block.
+        UserError: an unknown name in the grid, a method without a block, or a run that others depend on although its
+            own method declares that it makes no sense.
     """
     suite = config["suite"]
-    planned, excluded = [], []
-    runs: list[dict[str, Any]] = []
+    found: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {}
+    excluded = []
     for cell in cells(config):
-        try:
-            run = configuration.run_config(config, cell)
-            settings = run["settings"]
-            regime.resolve(settings["augmentation"], settings["dataset"]["image_size"])
-        except UserError as error:
-            raise UserError(f"{configuration.origin(('grid',), files)}: grid: {error}") from error
-        gpus, batch_size = config["resources"]["train"]["gpu"], settings["training"]["batch_size"]
-        if gpus and batch_size % gpus:
-            where = configuration.origin(("resources", "train", "gpu"), files)
-            raise UserError(f"{where}: resources.train.gpu = {gpus}: must divide training.batch_size = {batch_size}")
+        own = entry(config, cell, files)
         reason = exclusion(config, cell)
         if reason:
             excluded.append({**{name: cell[name] for name in NAMES[:4]}, "reason": reason})
             continue
-        folder = run_folder(suite, cell)
-        runs.append({"folder": folder, "config": run})
-        planned.append({**cell, "run": folder, "identity": run["identity"], "steps": settings["training"]["steps"]})
+        for above in reversed(lineage(config, cell)):
+            if reason := exclusion(config, above):
+                where = f"{configuration.origin(('methods', cell['method']), files)}: methods.{cell['method']}.upstream"
+                named = "/".join(above[name] for name in ("method", "augmentation", "variant"))
+                raise UserError(f"{where}: {named} is declared not applicable: {reason}")
+            found.setdefault(run_folder(suite, above), (above, entry(config, above, files)))
+        found.setdefault(run_folder(suite, cell), (cell, own))
+    runs = [{"folder": folder, "config": run} for folder, (_, run) in found.items()]
+    planned = [
+        {
+            **cell,
+            "run": folder,
+            "identity": run["identity"],
+            "steps": run["settings"]["training"]["steps"],
+            **{key: run[key] for key in ("upstream",) if key in run},
+        }
+        for folder, (cell, run) in found.items()
+    ]
     if not planned:
         raise UserError(f"{files[-1] if files else 'configuration'}: grid names no run that makes sense")
     used = {name: list(dict.fromkeys(cell[name] for cell in planned)) for name in NAMES}
@@ -113,6 +115,25 @@ def make(config: Mapping[str, Any], files: list[str]) -> tuple[dict[str, Any], l
     if axes := sweep.planned(config, [run["config"] for run in runs], configuration.origin(("grid",), files)):
         plan["axes"] = axes
     return plan, runs
+
+
+def entry(config: Mapping[str, Any], cell: Mapping[str, Any], files: list[str]) -> dict[str, Any]:
+    """The config.json of a cell.
+
+    Raises:
+        UserError: an unknown name, a regime that its images do not allow, or a batch that its GPUs cannot share.
+    """
+    try:
+        run = configuration.run_config(config, cell)
+        settings = run["settings"]
+        regime.resolve(settings["augmentation"], settings["dataset"]["image_size"])
+    except UserError as error:
+        raise UserError(f"{configuration.origin(('grid',), files)}: grid: {error}") from error
+    gpus, batch_size = config["resources"]["train"]["gpu"], settings["training"]["batch_size"]
+    if gpus and batch_size % gpus:
+        where = configuration.origin(("resources", "train", "gpu"), files)
+        raise UserError(f"{where}: resources.train.gpu = {gpus}: must divide training.batch_size = {batch_size}")
+    return run
 
 
 def describe_method(config: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -170,6 +191,8 @@ def write(config: Mapping[str, Any], files: list[str]) -> dict[str, Any]:
             claims.claim(f"data-{name}", shared=True)
     for run in runs:
         write_json_if_changed(f"{run['folder']}/config.json", run["config"])
+    stamps.follow(plan)
+    for run in runs:
         stamps.config(Path(run["folder"]), run["config"]["identity"])
     for kind in protocol.KINDS:
         write_json_if_changed(root / "protocol" / f"{kind}.json", protocol.make(config["evaluation"], kind))

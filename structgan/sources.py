@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 METHOD_FOLDERS = (ROOT / "structgan" / "methods", ROOT / "baselines")
 TRAINING = (ROOT / "structgan" / "train.py",)
 PLUMBING = (
-    "__init__ environment errors files progress sources identity/__init__ identity/protocol identity/seal"
+    "__init__ cells environment errors files progress sources identity/__init__ identity/protocol identity/seal"
     " training/__init__ training/heartbeat training/lock training/preempt"
 )
 NEUTRAL = frozenset(ROOT / "structgan" / f"{name}.py" for name in PLUMBING.split())
@@ -154,8 +154,8 @@ def fingerprint(value: Any) -> str:
 
 @functools.cache
 def traits(method: str) -> dict[str, bool]:
-    """What a method's class declares, read from its syntax tree: ``samples`` and ``uses_labels``."""
-    found = {"samples": False, "uses_labels": False}
+    """What a method's class declares, read from its syntax tree: ``samples``, ``uses_labels``, ``uses_generator``."""
+    found = {"samples": False, "uses_labels": False, "uses_generator": False}
     for node in ast.walk(tree(method_file(method))):
         if isinstance(node, ast.ClassDef):
             for item in node.body:
@@ -163,6 +163,6 @@ def traits(method: str) -> dict[str, bool]:
                     found["samples"] = True
                 if isinstance(item, ast.Assign | ast.AnnAssign) and isinstance(item.value, ast.Constant):
                     targets = item.targets if isinstance(item, ast.Assign) else [item.target]
-                    if any(isinstance(t, ast.Name) and t.id == "uses_labels" for t in targets):
-                        found["uses_labels"] = bool(item.value.value)
+                    names = {target.id for target in targets if isinstance(target, ast.Name)}
+                    found |= dict.fromkeys(names & {"uses_labels", "uses_generator"}, bool(item.value.value))
     return found

@@ -22,7 +22,7 @@ from structgan.errors import UserError
 from structgan.files import read_json, save_tensors, sweep, write_json
 from structgan.identity import seal
 from structgan.progress import Progress
-from structgan.training import checkpoint, health, lock, randomness
+from structgan.training import checkpoint, health, lock, randomness, upstream
 from structgan.training.batches import Batches
 from structgan.training.heartbeat import Heartbeat
 from structgan.training.history import History
@@ -52,6 +52,9 @@ class Run:
         randomness.seed(seeds[0])
         self.dataset = load(data, device, verify=True)
         self.method = method.build(self.config, len(self.dataset.classes)).to(device)
+        self.upstream = upstream.load(folder, self.config, self.dataset.content_hash, device)
+        if self.upstream:
+            self.method.attach(self.upstream.method)
         if self.method.uses_labels and self.dataset.training_labels is None:
             raise UserError(f"methods.{self.config['method']}: uses labels, which '{self.dataset.name}' has none of")
         parallel.join(self.method, self.method.optimisers())
@@ -59,7 +62,9 @@ class Run:
         order = torch.Generator().manual_seed(seeds[1])
         transform = augment.build(self.settings["augmentation"], self.dataset.image_size)
         self.batches = Batches(self.dataset, self.training["batch_size"], transform, self.method.views, order)
-        self.states = checkpoint.States(folder, self.config["identity"], self.dataset.content_hash)
+        self.method.augment = self.batches.view
+        made_with = self.upstream.record["files"] if self.upstream else {}
+        self.states = checkpoint.States(folder, self.config["identity"], self.dataset.content_hash, made_with)
         self.step, self.seconds = 0, 0.0
         self.history = History(folder, self.training["batch_size"])
         self.environment = environment.Record(device, self.training["precision"])
@@ -186,6 +191,7 @@ class Run:
             {
                 "identity": self.config["identity"],
                 "dataset": {"name": self.dataset.name, "content_hash": self.dataset.content_hash},
+                **({"upstream": self.upstream.record} if self.upstream else {}),
                 "seconds": self.seconds,
                 "steps": self.step,
                 "images": images,
@@ -205,8 +211,8 @@ def run(folder: Path, data: Path, device: str = "cpu", fresh: bool = False, minu
     as a signal would: at least one step is done.
 
     Raises:
-        UserError: bad settings, bad data, a loss that is not finite, collapsed features, a full disk, or another
-            process that trains this run.
+        UserError: bad settings, bad data, an upstream run that is missing or not as planned, a loss that is not
+            finite, collapsed features, a full disk, or another process that trains this run.
         Stopped: a signal asked for the end; where training had begun, the state is saved.
     """
     environment.tune(device)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from structgan import config, datasets
+from structgan import cells, config, datasets, sources, train
 
 pytest.register_assert_rewrite("agreement", "refusal")
 pytest_plugins = ["fault_runs"]
@@ -86,17 +86,41 @@ def digits(tmp_path_factory, demo):
 
 
 @pytest.fixture(scope="session")
-def write_run(demo):
-    """Writes a run's folder with its real config.json; keywords change its settings or its training."""
+def upstream_run(tmp_path_factory):
+    """Trains the run that others depend on, once for each identity and data set, and returns its folder."""
+    folders = {}
 
-    def make(path, method, variant="base", augmentation="none", settings=None, seed=3, **training):
+    def trained(described, data):
+        key = described["identity"], data
+        if key not in folders:
+            folders[key] = tmp_path_factory.mktemp("upstream")
+            (folders[key] / "config.json").write_text(json.dumps(described))
+            train.run(folders[key], data)
+        return folders[key]
+
+    return trained
+
+
+@pytest.fixture(scope="session")
+def write_run(demo, digits, upstream_run):
+    """Writes a run's folder with its real config.json; keywords change its settings or its training.
+
+    Where the run depends on another one, that one is trained first, on ``data``, and lies elsewhere than planned.
+    """
+
+    def make(path, method, variant="base", augmentation="none", settings=None, seed=3, data=digits, **training):
         changed = copy.deepcopy(demo)
         block = changed["methods"].setdefault(method, {"settings": {}})
         block["settings"] = config.merge(block["settings"], settings or {})
         block["training"] = {**block.get("training", {}), **training}
         names = {"dataset": "digits", "method": method, "augmentation": augmentation, "variant": variant, "seed": seed}
+        described = config.run_config(changed, names)
+        for above in cells.lineage(changed, names)[:1]:
+            described["upstream"]["run"] = str(upstream_run(config.run_config(changed, above), data))
+            content = {key: value for key, value in described.items() if key != "identity"}
+            described["identity"] = sources.fingerprint(content)
         path.mkdir(parents=True, exist_ok=True)
-        (path / "config.json").write_text(json.dumps(config.run_config(changed, names)))
+        (path / "config.json").write_text(json.dumps(described))
         return path
 
     return make

@@ -65,6 +65,8 @@ def train(run: Path, cell: dict, plan: dict, identity: str = "", seconds: float 
         tensor(run / "generator.safetensors", {"identity": identity})
     files.write_json(run / "history.json", {"records": []})
     env = {"identity": identity, "dataset": {"content_hash": "aa"}, "seconds": seconds, "steps": cell["steps"]}
+    if "upstream" in cell:
+        env["upstream"] = {**cell["upstream"], "files": {}}
     files.write_json(run / "env.json", {**env, "device": "cpu"})
 
 

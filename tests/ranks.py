@@ -5,6 +5,7 @@ Every function here gives the same on any number of processes, up to rounding; a
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import socket
@@ -54,17 +55,30 @@ def trainings(run, data, size=2):
     return [Training(run, data, prepare=functools.partial(enter, rank, size, port)) for rank in range(size)]
 
 
+@contextlib.contextmanager
+def made_in(kind):
+    """New tensors are of this type unless they say otherwise."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(kind)
+    yield
+    torch.set_default_dtype(before)
+
+
 def follow(run, data, steps):
-    """Weights and losses after ``steps`` steps in float64, where rounding cannot hide a wrong factor."""
+    """Weights and losses after ``steps`` steps in float64, where rounding cannot hide a wrong factor.
+
+    Views of images are drawn in float32, whoever asks for them.
+    """
     job = train.Run(run, data, "cpu")
     job.method.double().train()
+    job.method.augment = made_in(torch.float32)(job.method.augment)
     losses = []
     for index in range(steps):
         job.method.step_index = index
         views, labels = next(job.batches)
-        torch.set_default_dtype(torch.float64)
-        losses.append(job.method.step([view.double() for view in views], labels if job.method.uses_labels else None))
-        torch.set_default_dtype(torch.float32)
+        with made_in(torch.float64):
+            given = labels if job.method.uses_labels else None
+            losses.append(job.method.step([view.double() for view in views], given))
     found = {f"weights/{name}": value.clone() for name, value in job.method.state_dict().items()}
     for name in losses[0]:
         found[f"losses/{name}"] = parallel.mean(torch.stack([step[name] for step in losses]).double())

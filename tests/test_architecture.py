@@ -56,18 +56,19 @@ AT_START = {name: at_start(path) for name, path in MODULES.items()}
 IDENTITY = {"identity"} | {f"identity.{name}" for name in ("claims", "protocol", "seal", "stamps", "standing", "times")}
 OVERVIEW = {"overview"} | {f"overview.{name}" for name in ("collect", "judge", "queue", "status")}
 TRAINING = {"training.batches", "training.checkpoint", "training.health", "training.heartbeat", "training.history"}
-TRAINING |= {"training.lock", "training.preempt", "training.randomness"}
-LIGHT = {"errors", "sources", "sweep", "config", "plan", "published", "files", "regime"} | IDENTITY | OVERVIEW
+TRAINING |= {"training.lock", "training.preempt", "training.randomness", "training.upstream"}
+LIGHT = {"errors", "sources", "sweep", "cells", "config", "plan", "published", "files", "regime"} | IDENTITY | OVERVIEW
 ALLOWED = {
     **{name: set() for name in ("", "errors", "progress", "precision", "identity", "overview", "training")},
     **{name: set() for name in ("identity.claims", "identity.times", "overview.queue")},
     **{name: set() for name in ("training.preempt", "training.randomness")},
     **{name: {"errors"} for name in ("files", "sources", "sweep", "optim", "regime", "parallel")},
-    "config": {"errors", "sources", "sweep"},
+    "cells": {"errors", "sources"},
+    "config": {"errors", "sources", "sweep", "cells"},
     "environment": {"errors", "sources"},
     "identity.seal": {"files"},
     "identity.protocol": {"errors", "files", "sources"},
-    "identity.standing": {"errors", "files"},
+    "identity.standing": {"errors", "files", "sources"},
     "identity.stamps": {"files", "sources", "identity.standing", "identity.times"},
     "identity.verify": {"errors", "files", "sources", "datasets", "metrics", "progress"}
     | {f"identity.{name}" for name in ("protocol", "seal", "standing", "times")},
@@ -75,7 +76,7 @@ ALLOWED = {
     "overview.status": {"errors", "files", "overview.judge", "overview.queue"},
     "overview.collect": {"files", "overview.judge", "identity.claims", "identity.standing"},
     "published": {"errors", "sources", "config"},
-    "plan": {"errors", "regime", "sources", "sweep", "config", "published", "files"}
+    "plan": {"errors", "regime", "sources", "sweep", "cells", "config", "published", "files"}
     | {f"identity.{name}" for name in ("claims", "protocol", "stamps", "standing")},
     "augment": {"augment", "errors", "regime", "parallel"},
     "losses": {"losses", "precision"},
@@ -89,6 +90,7 @@ ALLOWED = {
     "training.heartbeat": {"errors", "files", "training.lock", "training.preempt"},
     "training.history": {"errors", "parallel", "training.health"},
     "training.lock": {"errors", "files"},
+    "training.upstream": {"errors", "files", "cells", "method"},
     "train": {"errors", "files", "sources", "method", "augment", "datasets", "environment", "parallel", "progress"}
     | {"precision"}
     | {"identity.seal", *TRAINING},
@@ -150,7 +152,8 @@ def test_the_loop_and_the_suite_name_no_method():
     """No file stem of a method stands as a string or an imported name in the code that runs every method."""
     stems = {name.split(".")[-1] for name in MODULES if re.match(r"(baselines|structgan\.methods)\.[a-z]", name)}
     assert {"structural", "simclr"} <= stems
-    for name in ("method", "train", "training.checkpoint", "cli", "sources", "config", "plan"):
+    loop = ("method", "train", "training.checkpoint", "training.upstream")
+    for name in (*loop, "cli", "sources", "cells", "config", "plan"):
         tree = ast.parse(MODULES[f"structgan.{name}"].read_text())
         strings = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
         assert not strings & stems, name

@@ -96,8 +96,10 @@ class Subject:
             made, runs = plan.make({**changed, "grid": grid}, self.files)
             for run in runs:
                 write_json(Path(run["folder"]) / "config.json", run["config"])
-            folder = next(cell["run"] for cell in made["cells"] if cell["method"] == self.name)
-            return train.Run(Path(folder), self.data, "cpu")
+            *before, folder = (Path(cell["run"]) for cell in made["cells"])  # runs that it depends on stand before it
+            for run in before:
+                train.run(run, self.data)
+            return train.Run(folder, self.data, "cpu")
 
     def on(self, data: Path) -> Subject:
         """The same method on another data set."""

@@ -15,7 +15,7 @@ from typing import Any
 from structgan import sources
 from structgan.files import read_json
 from structgan.identity import times
-from structgan.identity.standing import FILES, METRICS, environment, fault, head, header, optional
+from structgan.identity.standing import FILES, METRICS, depths, environment, fault, head, header, optional, strayed
 
 DATA = Path("data/prepared")
 
@@ -53,6 +53,23 @@ def config(run: Path, identity: str) -> None:
         age([file], limit)
     elif file.stat().st_mtime <= limit:
         file.touch()
+
+
+def follow(plan: Mapping[str, Any]) -> None:
+    """Stamp outputs of runs that others depend on: older than those of a run that was trained with them, else newer.
+
+    The last of a chain comes first, so that what is stamped older pushes what lies before it.
+
+    Args:
+        plan: plan.json.
+    """
+    depth = depths(plan["cells"])
+    for cell in sorted((cell for cell in plan["cells"] if "upstream" in cell), key=lambda cell: -depth[cell["run"]]):
+        run, above = Path(cell["run"]), Path(cell["upstream"]["run"])
+        trained, upstream = environment(run, cell["identity"]), environment(above, cell["upstream"]["identity"])
+        if trained and upstream:
+            older, newer = (above, run) if strayed(trained, upstream) is None else (run, above)
+            age(outputs(older), oldest(outputs(newer)))
 
 
 def settle(plan: Mapping[str, Any], root: Path) -> None:

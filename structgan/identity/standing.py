@@ -7,10 +7,11 @@ planner, ``structgan status`` and ``structgan gc`` all judge by what is here. Im
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from structgan import sources
 from structgan.errors import UserError
 from structgan.files import read_json
 
@@ -74,6 +75,50 @@ def environment(run: Path, identity: str) -> dict[str, Any]:
     """The env.json of a run that is trained under ``identity``; empty for any other."""
     found = optional(run / "env.json")
     return found if found.get("identity") == identity else {}
+
+
+def strayed(run: Mapping[str, Any], upstream: Mapping[str, Any]) -> str | None:
+    """Why a run was not trained with what its upstream run holds now, in words, or None.
+
+    Args:
+        run: its env.json, with ``upstream``.
+        upstream: env.json of the upstream run.
+    """
+    made_with = run.get("upstream", {})
+    if made_with.get("identity") != upstream.get("identity"):
+        return "trained with an upstream run of another identity"
+    stored = upstream.get("checksums", {}).get("files", {})
+    same = all(stored.get(name) == digest for name, digest in made_with["files"].items())
+    return None if same else f"trained with other weights than {made_with['run']} holds now"
+
+
+def depths(cells: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """How many runs have to be finished one after the other before each run of a plan, by its folder; 0 for most."""
+    above = {cell["run"]: cell["upstream"]["run"] for cell in cells if "upstream" in cell}
+
+    def depth(run: str) -> int:
+        return 1 + depth(above[run]) if run in above else 0
+
+    return {cell["run"]: depth(cell["run"]) for cell in cells}
+
+
+def planned(path: Path, identity: str) -> str | None:
+    """Why a config.json is not whole and of the plan's identity, in words, or None."""
+    try:
+        record = read_json(path)
+    except UserError as error:
+        return clause(error, path)
+    content = {key: value for key, value in record.items() if key != "identity"} if isinstance(record, dict) else {}
+    if not content or record.get("identity") != sources.fingerprint(content):
+        return "damaged or edited, its content does not have the identity that it holds"
+    if record["identity"] != identity:
+        return f"identity {record['identity'][:12]}, the plan has {identity[:12]}: plan again"
+    return None
+
+
+def clause(error: UserError, path: Path) -> str:
+    """An error's words without the path that they open with."""
+    return str(error).removeprefix(f"{path}: ")
 
 
 def fault(result: Mapping[str, Any], identity: str, evaluation: Mapping[str, Any] | None) -> str | None:

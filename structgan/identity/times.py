@@ -20,7 +20,10 @@ STEP = 2.0
 
 
 class Rung(IntEnum):
-    """Places in the order of making: a file is made from files of lower rungs only."""
+    """Places in the order of making: a file is made from files of lower rungs only.
+
+    Where runs depend on runs, all from ``RUN`` on lies higher by the number of runs that come before.
+    """
 
     SETTINGS = 0
     DATA = 1
@@ -38,7 +41,7 @@ class Finding(NamedTuple):
     """
 
     path: Path
-    rung: Rung
+    rung: int
     problem: str | None
 
 
@@ -51,8 +54,9 @@ def stamp(findings: Iterable[Finding], now: float | None = None) -> None:
         findings: files with their verdicts.
         now: Unix time in seconds at which the highest rung would lie; this moment by default.
     """
-    top = (time.time() if now is None else now) - STEP
-    for finding in findings:
-        if finding.path.exists() and (finding.problem is None or finding.rung is not Rung.SETTINGS):
-            when = top - STEP * (max(Rung) - finding.rung) if finding.problem is None else OLDEST
+    found = list(findings)
+    top, highest = (time.time() if now is None else now) - STEP, max(max(Rung), *(finding.rung for finding in found))
+    for finding in found:
+        if finding.path.exists() and (finding.problem is None or finding.rung != Rung.SETTINGS):
+            when = top - STEP * (highest - finding.rung) if finding.problem is None else OLDEST
             os.utime(finding.path, (when, when))

@@ -50,6 +50,8 @@ class Suite:
         self.root = self.root.relative_to(Path.cwd()) if self.root.is_relative_to(Path.cwd()) else self.root
         self.hashes: dict[str, str] = {}
         self.digests: dict[Path, str] = {}
+        self.depths = standing.depths(self.plan["cells"])
+        self.deepest = max(self.depths.values(), default=0)
 
     def findings(self) -> Iterator[Finding]:
         """Every file that the plan knows and that exists, in the order of making."""
@@ -87,7 +89,7 @@ class Suite:
             self.hashes[name] = datasets.load(path, verify=True).content_hash
             same = standing.header(path).get("identity") == sources.fingerprint(read_json(settings))
         except UserError as error:
-            return clause(error, path)
+            return standing.clause(error, path)
         return None if same else f"prepared with other settings or sources than {settings.name} asks for"
 
     def extractor_problem(self, path: Path, name: str) -> str | None:
@@ -95,7 +97,7 @@ class Suite:
         try:
             trained = extractor.load(path)
         except UserError as error:
-            return clause(error, path)
+            return standing.clause(error, path)
         if name in self.hashes and trained.content_hash != self.hashes[name]:
             return f"trained on another '{name}' than data/prepared holds"
         found = standing.header(path)
@@ -107,13 +109,14 @@ class Suite:
         config = run / "config.json"
         if not config.exists():
             return
-        problem = config_problem(config, cell["identity"])
+        problem = standing.planned(config, cell["identity"])
         yield Finding(config, Rung.SETTINGS, problem)
         env = run / "env.json"
         if not env.exists() or problem:
             return
         record, problem = self.training(env, cell)
-        yield Finding(env, Rung.RUN, problem)
+        rung = Rung.RUN + self.depths[cell["run"]]
+        yield Finding(env, rung, problem)
         names = ("history.json", "encoder.safetensors", "generator.safetensors")
         stored = record.get("checksums", {}).get("files", dict.fromkeys(names))
         damaged = ""
@@ -121,7 +124,7 @@ class Suite:
             if (run / name).exists():
                 wrong = digest is not None and self.digest(run / name) != digest
                 text = "damaged, its bytes do not have the checksum that env.json holds" if wrong else None
-                yield Finding(run / name, Rung.RUN, text if text or problem is None else "")
+                yield Finding(run / name, rung, text if text or problem is None else "")
                 damaged = text or damaged
         problem = problem or damaged or None
         for name in METRICS:
@@ -133,7 +136,7 @@ class Suite:
         try:
             record, problem = seal.read(env)
         except UserError as error:
-            return {}, clause(error, env)
+            return {}, standing.clause(error, env)
         if problem:
             return record, problem
         if record.get("identity") != cell["identity"]:
@@ -141,22 +144,26 @@ class Suite:
         found, name = record.get("dataset", {}).get("content_hash"), cell["dataset"]
         if name in self.hashes and found != self.hashes[name]:
             return record, f"trained on another '{name}' than data/prepared holds"
+        if "upstream" in cell:
+            above = standing.optional(self.root / cell["upstream"]["run"] / "env.json")
+            return record, standing.strayed(record, above)
         return record, None
 
-    def metric(self, path: Path, cell: Mapping[str, Any], upstream: str | None) -> Iterator[Finding]:
+    def metric(self, path: Path, cell: Mapping[str, Any], trained: str | None) -> Iterator[Finding]:
         """A metric file and its pictures; of a run that is not sound only the metric's own bytes count."""
         try:
             record, problem = seal.read(path)
         except UserError as error:
-            record, problem = {}, clause(error, path)
-        if problem is None and upstream is None:
+            record, problem = {}, standing.clause(error, path)
+        if problem is None and trained is None:
             problem = self.measured(path, record, cell)
-        yield Finding(path, Rung.METRIC, problem if problem or upstream is None else "")
+        rung = Rung.METRIC + self.depths[cell["run"]]
+        yield Finding(path, rung, problem if problem or trained is None else "")
         for name, digest in record.get("checksums", {}).get("files", {}).items():
             if (path.parent / name).exists():
                 wrong = self.digest(path.parent / name) != digest
                 text = f"damaged, its bytes do not have the checksum that {path.name} holds" if wrong else None
-                yield Finding(path.parent / name, Rung.METRIC, text)
+                yield Finding(path.parent / name, rung, text)
 
     def measured(self, path: Path, record: Mapping[str, Any], cell: Mapping[str, Any]) -> str | None:
         """Whether a metric file was measured on this run, these images, with this protocol and extractor."""
@@ -184,48 +191,30 @@ class Suite:
             try:
                 record, problem = seal.read(made)
             except UserError as error:
-                record, problem = {}, clause(error, made)
+                record, problem = {}, standing.clause(error, made)
             if problem is None and record["include_stale"]:
                 problem = f"{kind} made with stale numbers"
             if problem is None and record["checksums"]["inputs"].get("results") != now:
                 problem = f"{kind} made from other results than these"
-            yield Finding(made, Rung.TABLE, problem)
+            rung = Rung.TABLE + self.deepest
+            yield Finding(made, rung, problem)
             for name, digest in record.get("checksums", {}).get("files", {}).items():
                 if (made.parent / name).exists():
                     wrong = self.digest(made.parent / name) != digest
                     text = "edited or damaged since it was made" if wrong else None
-                    yield Finding(made.parent / name, Rung.TABLE, text if text or problem is None else "")
+                    yield Finding(made.parent / name, rung, text if text or problem is None else "")
         page = self.root / "results/report" / f"{self.plan['suite']}.html"
         if page.exists():
             head = page.read_bytes()[:HEAD].decode("utf-8", "replace")
             found = re.search(r'name="structgan:made-from" content="(\w+)"', head)
             same = found is not None and found[1] == now
-            yield Finding(page, Rung.PAGE, None if same else "made from other results than these")
+            yield Finding(page, Rung.PAGE + self.deepest, None if same else "made from other results than these")
 
     def digest(self, path: Path) -> str:
         """SHA-256 of a file's bytes, computed once."""
         if path not in self.digests:
             self.digests[path] = sha256(path)
         return self.digests[path]
-
-
-def config_problem(path: Path, identity: str) -> str | None:
-    """Whether a config.json is whole and of the plan's identity."""
-    try:
-        record = read_json(path)
-    except UserError as error:
-        return clause(error, path)
-    content = {key: value for key, value in record.items() if key != "identity"} if isinstance(record, dict) else {}
-    if not content or record.get("identity") != sources.fingerprint(content):
-        return "damaged or edited, its content does not have the identity that it holds"
-    if record["identity"] != identity:
-        return f"identity {record['identity'][:12]}, the plan has {identity[:12]}: plan again"
-    return None
-
-
-def clause(error: UserError, path: Path) -> str:
-    """An error's words without the path that they open with."""
-    return str(error).removeprefix(f"{path}: ")
 
 
 def suite(plan_file: Path) -> list[str]:

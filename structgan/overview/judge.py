@@ -126,9 +126,20 @@ def judge(cell: Mapping[str, Any], plan: Mapping[str, Any], run: Path, queue: Ma
         return Cell("interrupted", dead or str(progress.get("reason") or "stopped by a signal"), *numbers)
     if reason := refusal(run / "train.log", run / "config.json"):
         return Cell("failed", reason, *numbers)
+    awaited = awaits(cell, run)
     if env or progress:
-        return Cell("stale", "trained under another identity", *numbers)
-    return Cell("missing", "", *numbers)
+        return Cell("stale", "trained under another identity" + (awaited and f", {awaited}"), *numbers)
+    return Cell("missing", awaited, *numbers)
+
+
+def awaits(cell: Mapping[str, Any], run: Path) -> str:
+    """The upstream run that has to be trained before a cell's own, in words; empty where there is none."""
+    wanted = cell.get("upstream")
+    if wanted is None:
+        return ""
+    base = Path(str(run.absolute()).removesuffix(cell["run"]))
+    trained = optional(base / wanted["run"] / "env.json").get("identity") == wanted["identity"]
+    return "" if trained else f"awaits {'/'.join(Path(wanted['run']).parts[-4:-1])}"
 
 
 def waits(cell: Mapping[str, Any], queue: Mapping[str, str]) -> str | None:

@@ -36,6 +36,7 @@ class Source:
         runs: per seed: seed, folder, identity, states, numbers in words, when and where it was trained, seconds,
             images per second, memory, submissions, environment, commit, and whether the tree differed from it.
         settings: the resolved settings as cards; empty where there is no config.json.
+        upstream: id on the page and title of the source whose run of the same seed each run was trained with, if any.
         commit: what every run was trained from, if it is one and no tree differed from it.
         workflow: the line that makes every file of the runs, from the data on.
         verbs: the lines of the first seed's own steps, for a suite that is planned and whose data are prepared.
@@ -50,6 +51,7 @@ class Source:
     commit: str
     workflow: str
     verbs: str
+    upstream: tuple[str, str] | None
     environments: tuple[str, ...]
 
 
@@ -57,30 +59,46 @@ def gather(suite: Suite) -> tuple[list[Source], list[tuple[str, dict[str, str]]]
     """Sources in the plan's order, and the distinct environments by the letter that the runs name."""
     letters: dict[str, str] = {}
     sources = []
-    for number, group in enumerate(entry for entry in suite.ordered if entry in suite.groups):
+    planned = [entry for entry in suite.ordered if entry in suite.groups]
+    anchors = {group: f"source-{number}" for number, group in enumerate(planned)}
+    above = _upstream(suite)
+    for group in planned:
         rows = suite.groups[group]
         runs = tuple(_run(suite, row, letters) for row in rows)
         config = _optional(Path(str(suite.lists["folder"][rows[0]])) / "config.json")
         commits = {entry["commit"] for entry in runs if entry["state"] != "missing"}
         clean = len(commits) == 1 and not any(entry["dirty"] for entry in runs)
-        words = ", ".join(suite.title(kind, key) for kind, key in zip(SECTIONS, group, strict=True))
+        source = above.get(rows[0])
+        before = None if source is None else Group(*(suite.lists[kind][source] for kind in SECTIONS))
         done = sum(1 for entry in runs if entry["state"] not in ("missing", "stale, left out"))
         sources.append(
             Source(
-                anchor=f"source-{number}",
+                anchor=anchors[group],
                 group=group,
-                title=words,
+                title=_title(suite, group),
                 done=done,
                 runs=runs,
                 settings=_settings(config.get("settings")),
                 commit=next(iter(commits)) if clean else "",
                 workflow=_workflow(suite, rows),
-                verbs=_verbs(suite, rows[0]),
+                verbs=_verbs(suite, rows[0], above),
+                upstream=(anchors[before], _title(suite, before)) if before else None,
                 environments=tuple(sorted({entry["environment"] for entry in runs} - {DASH})),
             )
         )
     environments = [(letter, _words(json.loads(text))) for text, letter in letters.items()]
     return sources, environments
+
+
+def _upstream(suite: Suite) -> dict[int, int]:
+    """The row of the run that each run depends on, by the row of that run; runs that depend on none are left out."""
+    rows = {run: row for row, run in enumerate(suite.lists["run"])}
+    named = {cell["run"]: cell["upstream"]["run"] for cell in suite.plan["cells"] if "upstream" in cell}
+    return {rows[run]: rows[above] for run, above in named.items()}
+
+
+def _title(suite: Suite, group: Group) -> str:
+    return ", ".join(suite.title(kind, key) for kind, key in zip(SECTIONS, group, strict=True))
 
 
 def _run(suite: Suite, row: int, letters: dict[str, str]) -> dict[str, str]:
@@ -129,12 +147,19 @@ def _workflow(suite: Suite, rows: list[int]) -> str:
     return shlex.join([*command, "--", *targets])
 
 
-def _verbs(suite: Suite, row: int) -> str:
-    """One line each for training, probing and, where it samples, measuring the images of one run."""
+def _verbs(suite: Suite, row: int, above: Mapping[int, int]) -> str:
+    """One line each for training, probing and, where it samples, measuring the images of one run.
+
+    What has to be trained first comes first.
+    """
     dataset, run = suite.lists["dataset"][row], str(suite.lists["run"][row])
     root = f"results/runs/{suite.plan['suite']}"
     given = ["--run", run, "--data", f"data/prepared/{dataset}.safetensors"]
     lines = [["train", *given], ["probe", *given, "--protocol", f"{root}/protocol/probe.json"]]
+    first = row
+    while first in above:
+        first = above[first]
+        lines.insert(0, ["train", "--run", str(suite.lists["run"][first]), *given[2:]])
     if suite.samples(suite.lists["method"][row]):
         embedded = suite.plan.get("protocol", {}).get("fidelity", {}).get("extractor") == "embedded"
         extractor = ["--extractor", f"{root}/{dataset}/extractor.safetensors"] if embedded else []

@@ -36,11 +36,15 @@ class Batches:
         self.batch_size, self.transform, self.views, self.rng = batch_size, transform, views, rng
         self.order = torch.empty(0, dtype=torch.long)
 
+    def view(self, images: Tensor) -> Tensor:
+        """One random view of each image, drawn like the others. Shape: (N, 3, H, W), uint8 to float32 in [-1, 1]."""
+        return self.transform(images, self.rng)
+
     def __next__(self) -> tuple[list[Tensor], Tensor | None]:
         if len(self.order) < self.batch_size:
             self.order = torch.randperm(len(self.images), generator=self.rng)
         rows, self.order = self.order[: self.batch_size], self.order[self.batch_size :]
         rows = parallel.share(rows).to(self.images.device)
         images = self.images[rows]
-        views = [self.transform(images, self.rng) for _ in range(self.views)]
+        views = [self.view(images) for _ in range(self.views)]
         return views, None if self.labels is None else self.labels[rows]

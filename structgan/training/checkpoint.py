@@ -22,7 +22,7 @@ from structgan.errors import UserError
 from structgan.files import load_tensors, save_tensors
 from structgan.method import Method
 
-FORMAT = "structgan-state-2"
+FORMAT = "structgan-state-3"
 NEWEST, OLDER = "state.safetensors", "state.previous.safetensors"
 
 
@@ -77,11 +77,12 @@ class States:
         run: its folder.
         identity: of its config.json; a state of another one is not used.
         content_hash: of its data set; a state of other images is not used.
+        upstream: SHA-256 of the upstream run's files by name, empty without one; a state of others is not used.
     """
 
-    def __init__(self, run: Path, identity: str, content_hash: str) -> None:
+    def __init__(self, run: Path, identity: str, content_hash: str, upstream: Mapping[str, str]) -> None:
         self.newest, self.older = run / NEWEST, run / OLDER
-        self.identity, self.content_hash = identity, content_hash
+        self.identity, self.content_hash, self.upstream = identity, content_hash, dict(upstream)
         self.keep_newest = True
 
     def save(self, method: Method, loop: dict[str, Any]) -> None:
@@ -99,6 +100,7 @@ class States:
             "networks": method.state_dict(),
             "optimisers": {name: optimiser.state_dict() for name, optimiser in method.optimisers().items()},
             "content_hash": self.content_hash,
+            "upstream": self.upstream,
             "loop": loop,
         }
         tree = flatten(state, tensors)
@@ -149,6 +151,8 @@ class States:
             raise UserError(
                 f"{path}: state of other images ({state['content_hash'][:12]}), not {self.content_hash[:12]}"
             )
+        if state["upstream"] != self.upstream:
+            raise UserError(f"{path}: state of other weights of the upstream run than it has now")
         return state
 
 

@@ -34,6 +34,9 @@ SUITE = PLAN["suite"]
 ROOT = f"results/runs/{SUITE}"
 RUN = f"{ROOT}/{{dataset}}/{{method}}/{{augmentation}}/{{variant}}/seed={{seed}}"
 SAMPLING = [name for name, method in PLAN["methods"].items() if method["samples"]]
+UPSTREAM = {
+    cell["run"]: cell["upstream"]["run"] for cell in PLAN["cells"] if "upstream" in cell
+}
 EMBEDDED = PLAN["protocol"]["fidelity"]["extractor"] == "embedded"
 DEVICE = config["resources"]["device"]
 TABLES = [
@@ -92,6 +95,18 @@ def folder(of):
         return str(Path(found if isinstance(found, str) else found[0]).parent)
 
     return find
+
+
+def upstream_files(wildcards):
+    """The networks of the run that a run depends on, where it depends on one."""
+    above = UPSTREAM.get(RUN.format(**wildcards))
+    if above is None:
+        return []
+    method = above.split("/")[4]
+    return [
+        f"{above}/{name}.safetensors"
+        for name in ["encoder"] + ["generator"] * (method in SAMPLING)
+    ]
 
 
 def data_files():

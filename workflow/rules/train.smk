@@ -1,8 +1,10 @@
-# One run: config.json and data in; weights, history and environment out. Two rules, since not every method generates.
+# One run: config.json, data and the weights of the run that it depends on, if any, in; weights, history and environment
+# out. Two rules, since not every method generates.
 rule train:
     input:
         config=f"{RUN}/config.json",
         data=rules.prepare.output.data,
+        upstream=upstream_files,
     output:
         encoder=f"{RUN}/encoder.safetensors",
         history=f"{RUN}/history.json",

@@ -1,0 +1,66 @@
+"""GenRep (Jahanian et al. 2021, arXiv 2106.05258): contrastive learning on the images of a frozen generator.
+
+No real image is used but through the generator of the upstream run: an anchor is G(w), w ~ N(0, I), and its positive
+the image of a neighbour in latent space, G(w + std n), n ~ N(0, I), the paper's Gaussian walk. Both are rounded to 8
+bits, as images that were sampled to disk first would be, and then augmented under the run's regime. Loss and
+projection head are lightly's, as in SimCLR's baseline.
+
+Left open by the release for such a generator, chosen here: images are drawn anew at each step and not from a fixed set,
+and latents are not truncated, since the generators of this suite are trained and measured without truncation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from lightly.loss import NTXentLoss
+from lightly.models.modules import SimCLRProjectionHead
+from torch import Tensor
+
+from structgan import optim, parallel
+from structgan.errors import UserError
+from structgan.method import Method
+from structgan.models.discriminator import Backbone
+from structgan.precision import exact
+
+
+class GenRep(Method):
+    """NT-Xent on the images of neighbouring latents of another run's generator."""
+
+    uses_generator = True
+
+    def __init__(self, settings: Mapping[str, Any], image_size: int, num_classes: int, steps: int) -> None:
+        super().__init__(settings, image_size, num_classes, steps)
+        self.encoder = Backbone(image_size, **settings["encoder"])
+        self.head = SimCLRProjectionHead(self.encoder.features, settings["head_hidden"], settings["head_output"])
+        self.criterion = NTXentLoss(temperature=settings["temperature"])
+        self.optimiser = optim.build([*self.encoder.parameters(), *self.head.parameters()], settings["optimiser"])
+
+    def attach(self, upstream: Method) -> None:
+        if not hasattr(upstream.generator, "latent"):
+            raise UserError(f"methods.genrep.upstream: {type(upstream).__name__}'s generator is no map of one latent w")
+        super().attach(upstream)
+
+    def step(self, views: list[Tensor], labels: Tensor | None) -> dict[str, Tensor]:
+        (real,) = views  # tells the size of the batch, and nothing else
+        optim.schedule(self.optimiser, self.settings["optimiser"], self.step_index, self.steps)
+        pair = [self.augment(images).to(real) for images in self.positives(len(real))]
+        projections = self.head(self.encoder(torch.cat(pair)))
+        loss = exact(self.criterion)(*map(parallel.gather, projections.chunk(2)))
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimiser.step()
+        return {"nt_xent": loss.detach()}
+
+    @torch.no_grad()
+    def positives(self, n: int) -> tuple[Tensor, Tensor]:
+        """Images of n latents w and of their neighbours w + std n. Shape: both (n, 3, H, W), uint8 in 0..255."""
+        assert self.upstream is not None
+        generator = self.upstream.generator
+        latents = self.noise(n, generator.latent)
+        neighbours = latents + self.settings["latent_std"] * self.noise(n, generator.latent)
+        images = generator(torch.cat([latents, neighbours]))
+        first, second = ((images + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).chunk(2)
+        return first, second

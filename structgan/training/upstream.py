@@ -1,0 +1,53 @@
+"""The finished run that another one depends on, as its training gets it: whole, of the planned identity, frozen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from structgan import cells, method
+from structgan.errors import UserError
+from structgan.files import read_json, sha256
+
+
+class Upstream(NamedTuple):
+    """A run that others are trained with.
+
+    Attributes:
+        method: with its networks, frozen and in evaluation mode.
+        record: ``run`` and ``identity`` as planned, and ``files``: SHA-256 of each file of weights, by name.
+    """
+
+    method: method.Method
+    record: dict[str, Any]
+
+
+def load(run: Path, config: Mapping[str, Any], content_hash: str, device: str) -> Upstream | None:
+    """The upstream run that a config.json names, or None where it names none.
+
+    Args:
+        run: the folder of the run that is to be trained.
+        config: its config.json.
+        content_hash: of its images, which the upstream run must have been trained on.
+        device: where to put the networks.
+
+    Raises:
+        UserError: the upstream run is not finished, damaged, of other images or of another identity than planned.
+    """
+    wanted = config.get("upstream")
+    if wanted is None:
+        return None
+    folder = cells.upstream_folder(run, config)
+    try:
+        found = method.load_run(folder, content_hash, device)
+        paths = method.network_files(folder, read_json(folder / "config.json")["method"])
+        files = {path.name: sha256(path) for path in paths}
+    except UserError as error:
+        raise UserError(f"{run}: its upstream run cannot be used: {error}") from error
+    if found.identity != wanted["identity"]:
+        raise UserError(
+            f"{run}: its upstream run cannot be used: {folder} is of identity {found.identity[:12]},"
+            f" planned is {wanted['identity'][:12]}; plan again and train it first"
+        )
+    return Upstream(found, {**wanted, "files": files})
