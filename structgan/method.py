@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -32,11 +32,18 @@ class Method(nn.Module):
         views: independently augmented versions of each image that ``step`` wants.
         uses_labels: True lets the labels reach ``step``; every table then marks the row.
 
+    Attributes that the training loop sets, for ``step``:
+        step_index: number of the update to come, from 0.
+        rng: source of the method's own randomness, on the device; see ``noise``.
+        transform: a random view of images of the method's own making under the run's regime, as the real ones have it,
+            differentiable. Shape: (N, 3, H, W), values in [-1, 1], to the same.
+        images: all training images as they are, on the device, and never their labels. Shape: (M, 3, H, W) uint8.
+
     Args:
         settings: this method's block of the configuration, resolved.
         image_size: height and width of the images in pixels.
         num_classes: classes of the data set, for methods that use labels.
-        steps: planned number of updates, for schedules; the loop keeps ``step_index`` at the update to come.
+        steps: planned number of updates, for schedules.
     """
 
     views: ClassVar[int] = 1
@@ -44,6 +51,8 @@ class Method(nn.Module):
     encoder: nn.Module
     generator: nn.Module
     identity: str
+    transform: Callable[[Tensor], Tensor]
+    images: Tensor
 
     def __init__(self, settings: Mapping[str, Any], image_size: int, num_classes: int, steps: int) -> None:
         super().__init__()

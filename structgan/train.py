@@ -8,6 +8,7 @@ record lie in it too, so that a resumed run goes on exactly, whichever step it s
 from __future__ import annotations
 
 import contextlib
+import functools
 import signal
 import sys
 import time
@@ -59,6 +60,8 @@ class Run:
         order = torch.Generator().manual_seed(seeds[1])
         transform = augment.build(self.settings["augmentation"], self.dataset.image_size)
         self.batches = Batches(self.dataset, self.training["batch_size"], transform, self.method.views, order)
+        self.method.transform = functools.partial(transform, generator=order)  # whose state is saved with the batches'
+        self.method.images = self.dataset.training_images
         self.states = checkpoint.States(folder, self.config["identity"], self.dataset.content_hash)
         self.step, self.seconds = 0, 0.0
         self.history = History(folder, self.training["batch_size"])
