@@ -38,6 +38,8 @@ class SelfConditionedGAN(Method):
         super().__init__(settings, image_size, num_classes, steps)
         options = settings["clustering"]
         k, pool, kmeans = options["clusters"], options["pool"], options["kmeans"]
+        if pool < k:
+            raise ValueError(f"clustering.pool = {pool}: must be at least clustering.clusters = {k}")
         self.discriminator = Discriminator(image_size, **settings["discriminator"], embedding=k)
         if settings["spectral_norm"]:
             spectrally_normalised(self.discriminator)

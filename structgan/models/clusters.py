@@ -45,9 +45,6 @@ class Clusters(nn.Module):
         starts: of the first fit, the best of which is taken.
         max_iter: iterations of each.
         tol: a start is finished when its centres move by at most so much of the features' mean variance, as squares.
-
-    Raises:
-        ValueError: fewer samples than clusters.
     """
 
     centres: Tensor
@@ -56,8 +53,6 @@ class Clusters(nn.Module):
 
     def __init__(self, k: int, samples: int, features: int, starts: int, max_iter: int, tol: float) -> None:
         super().__init__()
-        if samples < k:
-            raise ValueError(f"{samples} samples cannot make {k} clusters")
         self.k, self.starts, self.max_iter, self.tol = k, starts, max_iter, tol
         self.register_buffer("centres", torch.zeros(k, features))
         self.register_buffer("ids", torch.zeros(samples, dtype=torch.long))
