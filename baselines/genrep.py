@@ -46,7 +46,7 @@ class GenRep(Method):
     def step(self, views: list[Tensor], labels: Tensor | None) -> dict[str, Tensor]:
         (real,) = views  # tells the size of the batch, and nothing else
         optim.schedule(self.optimiser, self.settings["optimiser"], self.step_index, self.steps)
-        pair = [self.augment(images).to(real) for images in self.positives(len(real))]
+        pair = [self.transform(images).to(real) for images in self.positives(len(real))]
         projections = self.head(self.encoder(torch.cat(pair)))
         loss = exact(self.criterion)(*map(parallel.gather, projections.chunk(2)))
         self.optimiser.zero_grad(set_to_none=True)

@@ -36,24 +36,30 @@ class Method(nn.Module):
     Attributes:
         upstream: the finished run that ``upstream`` in the configuration names, frozen, or None. It is no part of this
             module: neither saved nor counted nor set to training.
-        augment: one random view of each image under the run's regime, for images that the method makes itself; the
-            loop sets it. Shape: (N, 3, H, W) uint8 in 0..255 to float32 in [-1, 1].
+
+    Attributes that the training loop sets, for ``step``:
+        step_index: number of the update to come, from 0.
+        rng: source of the method's own randomness, on the device; see ``noise``.
+        transform: a random view of images of the method's own making under the run's regime, as the real ones have it,
+            differentiable. Shape: (N, 3, H, W), values in [-1, 1] or uint8 in 0..255, to values in [-1, 1].
+        images: all training images as they are, on the device, and never their labels. Shape: (M, 3, H, W) uint8.
 
     Args:
         settings: this method's block of the configuration, resolved.
         image_size: height and width of the images in pixels.
         num_classes: classes of the data set, for methods that use labels.
-        steps: planned number of updates, for schedules; the loop keeps ``step_index`` at the update to come.
+        steps: planned number of updates, for schedules.
     """
 
     views: ClassVar[int] = 1
     uses_labels: ClassVar[bool] = False
     uses_generator: ClassVar[bool] = False
     upstream: Method | None = None
-    augment: Callable[[Tensor], Tensor]
     encoder: nn.Module
     generator: nn.Module
     identity: str
+    transform: Callable[[Tensor], Tensor]
+    images: Tensor
 
     def __init__(self, settings: Mapping[str, Any], image_size: int, num_classes: int, steps: int) -> None:
         super().__init__()

@@ -62,7 +62,8 @@ class Run:
         order = torch.Generator().manual_seed(seeds[1])
         transform = augment.build(self.settings["augmentation"], self.dataset.image_size)
         self.batches = Batches(self.dataset, self.training["batch_size"], transform, self.method.views, order)
-        self.method.augment = self.batches.view
+        self.method.transform = self.batches.view
+        self.method.images = self.dataset.training_images
         made_with = self.upstream.record["files"] if self.upstream else {}
         self.states = checkpoint.States(folder, self.config["identity"], self.dataset.content_hash, made_with)
         self.step, self.seconds = 0, 0.0

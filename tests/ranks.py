@@ -65,13 +65,9 @@ def made_in(kind):
 
 
 def follow(run, data, steps):
-    """Weights and losses after ``steps`` steps in float64, where rounding cannot hide a wrong factor.
-
-    Views of images are drawn in float32, whoever asks for them.
-    """
+    """Weights and losses after ``steps`` steps in float64, where rounding cannot hide a wrong factor."""
     job = train.Run(run, data, "cpu")
     job.method.double().train()
-    job.method.augment = made_in(torch.float32)(job.method.augment)
     losses = []
     for index in range(steps):
         job.method.step_index = index

@@ -215,3 +215,24 @@ def test_autocast_around_it_changes_nothing():
     with torch.autocast("cpu", dtype=torch.bfloat16):
         inside = augment(images, seeded(2))
     assert torch.equal(inside, augment(images, seeded(2)))
+
+
+@pytest.mark.parametrize("one", [*SIMCLR, None])
+def test_images_of_a_network_get_the_same_view_and_their_gradient_through_it(one):
+    """The directional derivative of a random projection of the views, against central differences in float64."""
+    regime = SIMCLR if one is None else {one: 1.0 if one in ("flip", "grayscale", "solarise") else SIMCLR[one]}
+    regime = {name: {**value, "p": 1.0} if "p" in dict(value if isinstance(value, dict) else {}) else value
+              for name, value in regime.items()}  # fmt: skip
+    augment, whole = build(regime, 16), pictures(6, 16)
+    near = augment(whole.float() / 127.5 - 1, seeded(4)) - augment(whole, seeded(4))
+    assert (near.abs() < 1e-5).float().mean() > 0.999  # solarise is a step
+
+    images, direction, weights = torch.rand(3, 6, 3, 16, 16, generator=seeded(5), dtype=torch.float64)
+    images = images.mul_(1.6).sub_(0.8).requires_grad_()
+    views = augment(images, seeded(4))
+    assert views.dtype == torch.float64
+    (gradient,) = torch.autograd.grad((views * weights).sum(), images)
+    with torch.no_grad():
+        up, down = (augment(images + h * direction, seeded(4)) for h in (1e-6, -1e-6))
+    expected = ((up - down) * weights).sum() / 2e-6
+    assert torch.isclose((gradient * direction).sum(), expected, rtol=1e-4) and expected.abs() > 0.1

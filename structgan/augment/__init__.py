@@ -33,7 +33,7 @@ BLENDS = ("brightness", "contrast", "saturation")
 
 
 class Augment:
-    """A regime for images of one size; a pure function of (images, state of the generator).
+    """A regime for images of one size; a function of (images, state of the generator), differentiable in the images.
 
     Attributes:
         regime: every value in use; {} where nothing is done.
@@ -50,26 +50,27 @@ class Augment:
         """One random view of each image.
 
         Args:
-            images: (N, 3, size, size) uint8 in 0..255, left as they are.
+            images: (N, 3, size, size) uint8 in 0..255 or floating point in [-1, 1], left as they are.
             generator: draws every parameter; best on the CPU, see the module's first paragraph.
 
         Returns:
-            (N, 3, size, size) float32 in [-1, 1], on the images' device.
+            (N, 3, size, size) float32 in [-1, 1], on the images' device, or of their type where that is a longer one.
+            Images that take a gradient get it through every operation.
         """
         with torch.autocast(images.device.type, enabled=False):
-            return self._views(images, generator)
+            return self._views((images + 1) * 127.5 if images.is_floating_point() else images, generator)
 
     def _views(self, images: Tensor, generator: Generator) -> Tensor:
         widths = [DRAWS[name] for name in self.regime]
-        batch = len(images) * parallel.size()
-        uniform = torch.rand(sum(widths), batch, generator=generator, device=generator.device).cpu()
+        shape = (sum(widths), len(images) * parallel.size())
+        uniform = torch.rand(*shape, generator=generator, device=generator.device, dtype=torch.float32).cpu()
         uniform = parallel.share(uniform, dim=1)
         drawn = dict(zip(self.regime, torch.split(uniform, widths), strict=True)) if widths else {}
         flip = drawn["flip"][0] < self.regime["flip"] if "flip" in drawn else torch.zeros(len(images), dtype=torch.bool)
         if "crop" in drawn:
             views = self._crop(images, drawn["crop"], flip).clamp_(0, 255)
         else:
-            views = images.to(torch.float32, copy=True)
+            views = images.to(torch.promote_types(images.dtype, torch.float32), copy=True)
             if "flip" in drawn:
                 chosen = _chosen(flip, images.device)
                 views[chosen] = views[chosen].flip(-1)

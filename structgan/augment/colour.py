@@ -1,6 +1,6 @@
 """Colour operations on a batch of float images in [0, 1], each sample with its own parameters, as torchvision has them.
 
-Shapes: images (N, 3, H, W) float32 in [0, 1], parameters (N,) float32 on the same device.
+Shapes: images (N, 3, H, W) float32 in [0, 1], parameters (N,) float32 on the same device. Images may take a gradient.
 """
 
 from __future__ import annotations
@@ -49,12 +49,13 @@ def turn_hue_(images: Tensor, shift: Tensor) -> Tensor:
         shift: (N,) in [-0.5, 0.5].
     """
     red, green, blue = images.unbind(1)
-    value, least = images.amax(1), images.amin(1)
+    kept = images.clone() if images.requires_grad else images  # the extremes' derivative reads what is overwritten here
+    value, least = kept.amax(1), kept.amin(1)
     chroma = value - least
     scale = chroma.clamp(min=1e-12).reciprocal_()
     # The hue's formula depends on which channel is the greatest; weights of 0 and 1 are faster here than torch.where.
-    by_red = (value == red).float()
-    by_green = (value == green).float().mul_(1 - by_red)
+    by_red = (value == red).to(value.dtype)
+    by_green = (value == green).to(value.dtype).mul_(1 - by_red)
     sixths = (red - green).mul_(scale).add_(4)
     sixths.lerp_((blue - red).mul_(scale).add_(2), by_green).lerp_((green - blue).mul_(scale), by_red)
     sixths.add_(6 * shift[:, None, None])

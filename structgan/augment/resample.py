@@ -20,10 +20,12 @@ def separable(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
         columns: (N, W', W) float32.
 
     Returns:
-        (N, C, H', W') float32.
+        (N, C, H', W'), float64 for images of that type, else float32.
     """
     count, channels, height, width = images.shape
-    flat = images.permute(0, 2, 1, 3).to(torch.float32).reshape(count, height, channels * width)
+    kind = torch.promote_types(images.dtype, torch.float32)
+    rows, columns = rows.to(kind), columns.to(kind)
+    flat = images.permute(0, 2, 1, 3).to(kind).reshape(count, height, channels * width)
     tall, wide = rows.shape[1], columns.shape[1]
     flat = torch.bmm(rows, flat).reshape(count, tall * channels, width)
     flat = torch.bmm(flat, columns.transpose(1, 2))  # (N, H'·C, W')

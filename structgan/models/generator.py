@@ -7,6 +7,8 @@ from a 6x6 map.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -106,3 +108,37 @@ class Generator(nn.Module):
         for block in self.blocks:
             x = block(x, condition)
         return torch.tanh(wide(self.last(F.relu(self.last_norm(x)))))
+
+
+class ConditionalGenerator(nn.Module):
+    """G with a class: its embedding, of unit length, lies beside the latent (Liu et al. 2020, arXiv 2006.10728).
+
+    Args:
+        image_size: height and width in pixels.
+        classes: how many there are.
+        embedding: length of a class's vector.
+        latent: length of w.
+        net: the other arguments of ``Generator``.
+
+    Shape: latents (N, latent) and classes (N,) to (N, 3, image_size, image_size), values in [-1, 1].
+    """
+
+    frequency: Tensor
+
+    def __init__(self, image_size: int, classes: int, embedding: int, latent: int, **net: Any) -> None:
+        super().__init__()
+        self.latent = latent
+        self.embedding = nn.Embedding(classes, embedding)
+        self.network = Generator(image_size, latent + embedding, **net)
+        self.register_buffer("frequency", torch.ones(classes))  # of the classes among what it draws by itself
+
+    def forward(self, latents: Tensor, classes: Tensor) -> Tensor:
+        embedded = F.normalize(self.embedding(classes), dim=1)
+        images: Tensor = self.network(torch.cat([latents, embedded], dim=1))
+        return images
+
+    def draw(self, n: int, generator: torch.Generator) -> Tensor:
+        """n images of classes drawn by ``frequency``. Shape: (n, 3, image_size, image_size), values in [-1, 1]."""
+        classes = torch.multinomial(self.frequency, n, replacement=True, generator=generator)
+        images: Tensor = self(torch.randn(n, self.latent, generator=generator, device=generator.device), classes)
+        return images

@@ -1,0 +1,107 @@
+"""ContraD (Jeong & Shin 2021, arXiv 2103.09742): a discriminator trained by contrast, with a small head that judges.
+
+The backbone and its two projections learn from SimCLR's loss on two views of the real images, and from a supervised
+contrastive loss in which all generated images are one class and every real view is a negative. Real against generated
+is judged by the plain GAN's two-layer projection on features that no gradient passes: that head follows the
+representation and never shapes it. The generator is trained through the head and the backbone, on images augmented as
+the real ones are.
+
+Networks, adversarial loss and averages are the plain GAN's; the two projections have its shape. Left open by the paper,
+chosen here: the generator's update reuses the augmented images that the discriminator was just updated on, as the plain
+GAN's does. Without augmentation the two views are equal, and SimCLR's loss only spreads the images, as it does in
+SimCLR.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from lightly.loss import NTXentLoss
+from torch import Tensor, nn
+
+from structgan import optim, parallel
+from structgan.losses import adversarial, contrastive
+from structgan.method import Method
+from structgan.models.discriminator import Discriminator
+from structgan.models.generator import Generator
+from structgan.models.memory import follow, frozen_copy
+from structgan.models.spectral import settled, spectrally_normalised
+from structgan.precision import exact
+
+
+class ContraD(Method):
+    """SimCLR on real images, one class of generated images, and a judge on top that the features do not see."""
+
+    views = 2
+
+    def __init__(self, settings: Mapping[str, Any], image_size: int, num_classes: int, steps: int) -> None:
+        super().__init__(settings, image_size, num_classes, steps)
+        net = settings["discriminator"]
+        self.discriminator = Discriminator(image_size, **net, embedding=1)
+        self.heads = nn.ModuleDict()
+        for name in ("instance", "generated"):
+            first = nn.Linear(self.discriminator.backbone.features, net["hidden"])
+            self.heads[name] = nn.Sequential(first, nn.ELU(), nn.Linear(net["hidden"], settings["head_output"]))
+        if settings["spectral_norm"]:
+            spectrally_normalised(self.discriminator)
+            spectrally_normalised(self.heads)
+        self.gan_generator = Generator(image_size, **settings["generator"])
+        self.average_discriminator = frozen_copy(self.discriminator)
+        self.generator = frozen_copy(self.gan_generator)
+        self.encoder = self.average_discriminator.backbone
+        self.nt_xent = NTXentLoss(temperature=settings["temperature"])
+        optimiser = settings["optimiser"]
+        learners = [*self.discriminator.parameters(), *self.heads.parameters()]
+        self.optimiser_d = optim.build(learners, optimiser["discriminator"])
+        self.optimiser_g = optim.build(self.gan_generator.parameters(), optimiser["generator"])
+
+    def optimisers(self) -> dict[str, torch.optim.Optimizer]:
+        return {"discriminator": self.optimiser_d, "generator": self.optimiser_g}
+
+    def sample(self, n: int, generator: torch.Generator) -> Tensor:
+        """Images of the generator's moving average. Shape: (n, 3, H, W), values in [-1, 1]."""
+        return self.draw(n, self.settings["generator"]["latent"], generator)
+
+    def objectives(self, first: Tensor, second: Tensor, fake: Tensor) -> dict[str, Tensor]:
+        """The discriminator's losses. Shape: two views of real images and generated ones, (N, 3, H, W) each.
+
+        ``d_instance`` and ``d_generated`` reach the backbone, ``d_adversarial`` its projection alone.
+        """
+        with settled(self.discriminator), settled(self.heads):
+            features = self.discriminator.backbone(torch.cat([first, second, fake]))
+            instance = exact(self.heads["instance"])(features[: 2 * len(first)])
+            generated = exact(self.heads["generated"])(features)
+            logits = exact(self.discriminator.projection)(features.detach()).squeeze(1)
+        one, two = map(parallel.gather, instance.chunk(2))
+        *real, of_fake = map(parallel.gather, generated.chunk(3))
+        judged = logits.chunk(3)
+        return {
+            "d_instance": exact(self.nt_xent)(one, two),
+            "d_generated": contrastive.one_class(of_fake, torch.cat(real), self.settings["temperature"]),
+            "d_adversarial": adversarial.discriminator_loss(judged[0], judged[2], self.settings["loss"]),
+        }
+
+    def step(self, views: list[Tensor], labels: Tensor | None) -> dict[str, Tensor]:
+        for name, optimiser in self.optimisers().items():
+            optim.schedule(optimiser, self.settings["optimiser"][name], self.step_index, self.steps)
+        latents = self.noise(len(views[0]), self.settings["generator"]["latent"])
+        fake = self.transform(self.gan_generator(latents))
+
+        losses = self.objectives(*views, fake.detach())
+        weights = {"d_instance": 1.0, "d_generated": self.settings["generated_weight"], "d_adversarial": 1.0}
+        self.optimiser_d.zero_grad(set_to_none=True)
+        torch.stack([weights[name] * loss for name, loss in losses.items()]).sum().backward()  # type: ignore[no-untyped-call]
+        self.optimiser_d.step()
+
+        self.discriminator.requires_grad_(False)
+        loss_g = adversarial.generator_loss(self.discriminator(fake)[1].squeeze(1), self.settings["loss"])
+        self.optimiser_g.zero_grad(set_to_none=True)
+        loss_g.backward()
+        self.optimiser_g.step()
+        self.discriminator.requires_grad_(True)
+
+        follow(self.average_discriminator, self.discriminator, self.settings["ema"])
+        follow(self.generator, self.gan_generator, self.settings["ema"])
+        return {name: loss.detach() for name, loss in {**losses, "g_adversarial": loss_g}.items()}

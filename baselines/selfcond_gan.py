@@ -1,0 +1,120 @@
+"""Self-conditioned GAN (Liu et al. 2020, arXiv 2006.10728): class-conditional, with clusters of its own as the classes.
+
+On schedule a pool of training images is clustered by k-means of the discriminator's features, and the clusters keep
+their ids. The generator is given a cluster beside its latent; the discriminator has a logit for each cluster, and the
+one of the image's own cluster counts. A real image's cluster is that of its nearest centre, by features of the
+discriminator as it stood when the centres were found; generated images are asked for in the clusters of the batch's
+real ones.
+
+Networks, adversarial loss and averages are the plain GAN's; the clustered features are those of the moving average,
+which are the representation. Samples have clusters as frequent as they are in the pool.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from structgan import optim, parallel
+from structgan.errors import UserError
+from structgan.losses import adversarial
+from structgan.method import Method
+from structgan.models.clusters import Clusters
+from structgan.models.discriminator import Discriminator
+from structgan.models.generator import ConditionalGenerator
+from structgan.models.memory import follow, frozen_copy
+from structgan.models.spectral import spectrally_normalised
+
+
+class SelfConditionedGAN(Method):
+    """Real against generated within a cluster; the clusters are found anew as the features change."""
+
+    pool: Tensor
+
+    def __init__(self, settings: Mapping[str, Any], image_size: int, num_classes: int, steps: int) -> None:
+        super().__init__(settings, image_size, num_classes, steps)
+        options = settings["clustering"]
+        k, pool, kmeans = options["clusters"], options["pool"], options["kmeans"]
+        if pool < k:
+            raise ValueError(f"clustering.pool = {pool}: must be at least clustering.clusters = {k}")
+        self.discriminator = Discriminator(image_size, **settings["discriminator"], embedding=k)
+        if settings["spectral_norm"]:
+            spectrally_normalised(self.discriminator)
+        self.gan_generator = ConditionalGenerator(image_size, k, **settings["generator"])
+        self.average_discriminator = frozen_copy(self.discriminator)
+        self.clusterer = frozen_copy(self.discriminator)
+        self.generator = frozen_copy(self.gan_generator)
+        self.encoder = self.average_discriminator.backbone
+        self.clusters = Clusters(k, pool, self.encoder.features, **kmeans)
+        self.register_buffer("pool", torch.zeros(pool, dtype=torch.long))  # which of the training images
+        optimiser = settings["optimiser"]
+        self.optimiser_d = optim.build(self.discriminator.parameters(), optimiser["discriminator"])
+        self.optimiser_g = optim.build(self.gan_generator.parameters(), optimiser["generator"])
+
+    def optimisers(self) -> dict[str, torch.optim.Optimizer]:
+        return {"discriminator": self.optimiser_d, "generator": self.optimiser_g}
+
+    def sample(self, n: int, generator: torch.Generator) -> Tensor:
+        """Images of the generator's moving average. Shape: (n, 3, H, W), values in [-1, 1]."""
+        assert isinstance(self.generator, ConditionalGenerator)
+        with torch.no_grad():
+            return self.generator.draw(n, generator)
+
+    @torch.no_grad()
+    def recluster(self, chunk: int) -> None:
+        """Cluster the pool by the features of now, ``chunk`` images at a time; at the first step, draw the pool.
+
+        Raises:
+            UserError: the pool is larger than the training set.
+        """
+        if self.step_index == 0:
+            if len(self.pool) > len(self.images):
+                raise UserError(
+                    f"methods.selfcond_gan.settings.clustering.pool = {len(self.pool)}: must be at most the"
+                    f" {len(self.images)} training images"
+                )
+            order = torch.randperm(len(self.images), generator=self.rng, device=self.rng.device)
+            self.pool.copy_(order[: len(self.pool)])
+        self.clusterer.load_state_dict(self.average_discriminator.state_dict())
+        images = (self.images[rows].to(self.clusters.centres) / 127.5 - 1 for rows in self.pool.split(chunk))
+        self.clusters.fit(torch.cat([self.clusterer(part)[0] for part in images]), self.rng)
+        for found in (self.clusters.centres, self.clusters.ids):
+            found.copy_(parallel.gather(found)[: len(found)])  # process 0's, whose features may differ by rounding
+        self.gan_generator.frequency.copy_(self.clusters.counts())
+
+    def judged(self, images: Tensor, clusters: Tensor) -> Tensor:
+        """The logit of each image's own cluster. Shape: (N, 3, H, W) and (N,), to (N,)."""
+        logits: Tensor = self.discriminator(images)[1]
+        return logits.gather(1, clusters[:, None]).squeeze(1)
+
+    def step(self, views: list[Tensor], labels: Tensor | None) -> dict[str, Tensor]:
+        (real,) = views
+        for name, optimiser in self.optimisers().items():
+            optim.schedule(optimiser, self.settings["optimiser"][name], self.step_index, self.steps)
+        if self.step_index % self.settings["clustering"]["recluster_every"] == 0:
+            self.recluster(len(real))
+        with torch.no_grad():
+            clusters = self.clusters.nearest(self.clusterer(real)[0])
+        fake = self.gan_generator(self.noise(len(real), self.settings["generator"]["latent"]), clusters)
+        form = self.settings["loss"]
+
+        logits = self.judged(torch.cat([real, fake.detach()]), clusters.repeat(2))
+        loss_d = adversarial.discriminator_loss(logits[: len(real)], logits[len(real) :], form)
+        self.optimiser_d.zero_grad(set_to_none=True)
+        loss_d.backward()
+        self.optimiser_d.step()
+
+        self.discriminator.requires_grad_(False)
+        loss_g = adversarial.generator_loss(self.judged(fake, clusters), form)
+        self.optimiser_g.zero_grad(set_to_none=True)
+        loss_g.backward()
+        self.optimiser_g.step()
+        self.discriminator.requires_grad_(True)
+
+        follow(self.average_discriminator, self.discriminator, self.settings["ema"])
+        follow(self.generator, self.gan_generator, self.settings["ema"])
+        occupied = torch.count_nonzero(self.clusters.counts()).float()
+        return {"d_adversarial": loss_d.detach(), "g_adversarial": loss_g.detach(), "clusters": occupied}
