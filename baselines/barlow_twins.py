@@ -1,7 +1,9 @@
 """Barlow Twins (Zbontar et al. 2021, arXiv 2103.03230): the embeddings of two views correlate as the identity does.
 
 The correlation over the batch between the two views' embeddings is 1 on the diagonal (invariance) and 0 off it (no
-redundancy between dimensions). Loss and head are lightly's; the head's batch norms see one view at a time.
+redundancy between dimensions). The loss and the layers of the head are lightly's. The head's last layer has no bias, as
+in the authors' release: the loss does not depend on it, and Adam would move it by rounding errors. The batch norms
+see one view at a time.
 """
 
 from __future__ import annotations
@@ -11,8 +13,8 @@ from typing import Any
 
 import torch
 from lightly.loss import BarlowTwinsLoss
-from lightly.models.modules import BarlowTwinsProjectionHead
-from torch import Tensor
+from lightly.models.modules.heads import ProjectionHead
+from torch import Tensor, nn
 
 from structgan import lars, optim, parallel
 from structgan.method import Method
@@ -28,7 +30,14 @@ class BarlowTwins(Method):
     def __init__(self, settings: Mapping[str, Any], image_size: int, num_classes: int, steps: int) -> None:
         super().__init__(settings, image_size, num_classes, steps)
         self.encoder = Backbone(image_size, **settings["encoder"])
-        self.head = BarlowTwinsProjectionHead(self.encoder.features, settings["head_hidden"], settings["head_output"])
+        inputs, hidden, output = self.encoder.features, settings["head_hidden"], settings["head_output"]
+        self.head = ProjectionHead(
+            [
+                (inputs, hidden, nn.BatchNorm1d(hidden), nn.ReLU()),
+                (hidden, hidden, nn.BatchNorm1d(hidden), nn.ReLU()),
+                (hidden, output, None, None, False),
+            ]
+        )
         self.criterion = BarlowTwinsLoss(settings["off_diagonal"])
         self.optimiser = lars.build([*self.encoder.parameters(), *self.head.parameters()], settings["optimiser"])
 

@@ -4,6 +4,8 @@ No image is pushed away from another: the target network is the average of the o
 the online side has a predictor. The decay of the average rises to 1 along a cosine. Loss, heads and schedule are
 lightly's. The batch norms of both projectors normalise by the batch, as in the paper: a target network stands in
 evaluation mode here, so the projectors keep no running statistics and the target's sees the rows of all processes.
+Their last layer has no bias, as in the authors' release: the predictor's batch norm hides it from the online loss, so
+that Adam would move it by rounding errors, and the targets with it.
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ class BYOL(Method):
         self.encoder = Backbone(image_size, **settings["encoder"])
         norm = nn.BatchNorm1d(hidden, track_running_stats=False)
         self.projector = ProjectionHead(
-            [(self.encoder.features, hidden, norm, nn.ReLU()), (hidden, output, None, None)]
+            [(self.encoder.features, hidden, norm, nn.ReLU()), (hidden, output, None, None, False)]
         )
         self.predictor = BYOLPredictionHead(output, settings["predictor_hidden"], output)
         self.target_encoder = frozen_copy(self.encoder)

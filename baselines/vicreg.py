@@ -2,8 +2,8 @@
 
 The views' embeddings are near each other, each dimension keeps a standard deviation of 1 over the batch, and no two
 dimensions vary together. The loss is lightly's and halves the variance term as the authors' release does (the paper's
-pseudocode does not). The expander is lightly's head of Barlow Twins, the same network; its batch norms see one view at
-a time.
+pseudocode does not). The expander is a head of lightly's, its last layer without a bias, as in that release: the loss
+does not depend on it, and Adam would move it by rounding errors. Its batch norms see one view at a time.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 from lightly.loss import VICRegLoss
-from lightly.models.modules import BarlowTwinsProjectionHead
-from torch import Tensor
+from lightly.models.modules.heads import ProjectionHead
+from torch import Tensor, nn
 
 from structgan import lars, optim, parallel
 from structgan.method import Method
@@ -30,7 +30,14 @@ class VICReg(Method):
     def __init__(self, settings: Mapping[str, Any], image_size: int, num_classes: int, steps: int) -> None:
         super().__init__(settings, image_size, num_classes, steps)
         self.encoder = Backbone(image_size, **settings["encoder"])
-        self.head = BarlowTwinsProjectionHead(self.encoder.features, settings["head_hidden"], settings["head_output"])
+        inputs, hidden, output = self.encoder.features, settings["head_hidden"], settings["head_output"]
+        self.head = ProjectionHead(
+            [
+                (inputs, hidden, nn.BatchNorm1d(hidden), nn.ReLU()),
+                (hidden, hidden, nn.BatchNorm1d(hidden), nn.ReLU()),
+                (hidden, output, None, None, False),
+            ]
+        )
         weights = settings["weights"]
         self.criterion = VICRegLoss(weights["invariance"], weights["variance"], weights["covariance"])
         self.optimiser = lars.build([*self.encoder.parameters(), *self.head.parameters()], settings["optimiser"])
