@@ -24,6 +24,8 @@ pytest_plugins = ["fault_runs"]
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = {"width": 8, "channels_per_group": 4, "blocks": [1, 1], "bank": 48, "hidden": 32, "embedding": 16}
 SMALL |= {"clusters": 4, "pool": 100, "recluster_every": 2, "starts": 1}
+SMALL |= {"queue_size": 48, "queue_from_step": 3, "prototypes": 12, "frozen_steps": 2}
+NARROW = {"channels", "latent", "condition", "head_hidden", "head_output", "predictor_hidden"}
 
 
 def shrink(value, key=""):
@@ -32,13 +34,14 @@ def shrink(value, key=""):
         return {name: shrink(item, name) for name, item in value.items()}
     if key in SMALL:
         return 1 if key == "blocks" and isinstance(value, int) else copy.deepcopy(SMALL[key])
-    return min(value, 16) if key in ("channels", "latent", "condition", "head_hidden", "head_output") else value
+    return min(value, 16) if key in NARROW else value
 
 
 @pytest.fixture(scope="session")
 def demo():
     """The demo's configuration, checked, with the methods' settings shrunk and a data set of 200 images."""
-    tiny = config.load([ROOT / "workflow/config/demo.yaml"])
+    small = [ROOT / "workflow/config/demo.yaml", ROOT / "workflow/config/field.yaml"]
+    tiny = config.load(small[:1]) | {"methods": config.load(small)["methods"]}
     for block in tiny["methods"].values():
         block["settings"] = shrink(block["settings"])
         block.get("training", {}).pop("batch_size", None)

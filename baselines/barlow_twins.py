@@ -1,0 +1,51 @@
+"""Barlow Twins (Zbontar et al. 2021, arXiv 2103.03230): the embeddings of two views correlate as the identity does.
+
+The correlation over the batch between the two views' embeddings is 1 on the diagonal (invariance) and 0 off it (no
+redundancy between dimensions). The loss and the layers of the head are lightly's. The head's last layer has no bias, as
+in the authors' release: the loss does not depend on it, and Adam would move it by rounding errors. The batch norms
+see one view at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from lightly.loss import BarlowTwinsLoss
+from lightly.models.modules.heads import ProjectionHead
+from torch import Tensor, nn
+
+from structgan import lars, optim, parallel
+from structgan.method import Method
+from structgan.models.discriminator import Backbone
+from structgan.precision import exact
+
+
+class BarlowTwins(Method):
+    """Redundancy reduction on two augmented views."""
+
+    views = 2
+
+    def __init__(self, settings: Mapping[str, Any], image_size: int, num_classes: int, steps: int) -> None:
+        super().__init__(settings, image_size, num_classes, steps)
+        self.encoder = Backbone(image_size, **settings["encoder"])
+        inputs, hidden, output = self.encoder.features, settings["head_hidden"], settings["head_output"]
+        self.head = ProjectionHead(
+            [
+                (inputs, hidden, nn.BatchNorm1d(hidden), nn.ReLU()),
+                (hidden, hidden, nn.BatchNorm1d(hidden), nn.ReLU()),
+                (hidden, output, None, None, False),
+            ]
+        )
+        self.criterion = BarlowTwinsLoss(settings["off_diagonal"])
+        self.optimiser = lars.build([*self.encoder.parameters(), *self.head.parameters()], settings["optimiser"])
+
+    def step(self, views: list[Tensor], labels: Tensor | None) -> dict[str, Tensor]:
+        optim.schedule(self.optimiser, self.settings["optimiser"], self.step_index, self.steps)
+        embeddings = [exact(self.head)(view) for view in self.encoder(torch.cat(views)).chunk(2)]
+        loss = self.settings["loss_scale"] * exact(self.criterion)(*map(parallel.gather, embeddings))
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimiser.step()
+        return {"cross_correlation": loss.detach()}

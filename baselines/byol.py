@@ -1,0 +1,75 @@
+"""BYOL (Grill et al. 2020, arXiv 2006.07733): predict how a moving average of oneself embeds the other view.
+
+No image is pushed away from another: the target network is the average of the online one, takes no gradient, and only
+the online side has a predictor. The decay of the average rises to 1 along a cosine. Loss, heads and schedule are
+lightly's. The batch norms of both projectors normalise by the batch, as in the paper: a target network stands in
+evaluation mode here, so the projectors keep no running statistics and the target's sees the rows of all processes.
+Their last layer has no bias, as in the authors' release: the predictor's batch norm hides it from the online loss, so
+that Adam would move it by rounding errors, and the targets with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from lightly.loss import NegativeCosineSimilarity
+from lightly.models.modules.heads import BYOLPredictionHead, ProjectionHead
+from lightly.utils.scheduler import cosine_schedule
+from torch import Tensor, nn
+
+from structgan import lars, optim, parallel
+from structgan.method import Method
+from structgan.models.discriminator import Backbone
+from structgan.models.memory import follow, frozen_copy
+from structgan.precision import exact
+
+
+class BYOL(Method):
+    """Regression onto a momentum target, both ways."""
+
+    views = 2
+
+    def __init__(self, settings: Mapping[str, Any], image_size: int, num_classes: int, steps: int) -> None:
+        super().__init__(settings, image_size, num_classes, steps)
+        hidden, output = settings["head_hidden"], settings["head_output"]
+        self.encoder = Backbone(image_size, **settings["encoder"])
+        norm = nn.BatchNorm1d(hidden, track_running_stats=False)
+        self.projector = ProjectionHead(
+            [(self.encoder.features, hidden, norm, nn.ReLU()), (hidden, output, None, None, False)]
+        )
+        self.predictor = BYOLPredictionHead(output, settings["predictor_hidden"], output)
+        self.target_encoder = frozen_copy(self.encoder)
+        self.target_projector = frozen_copy(self.projector)
+        self.criterion = NegativeCosineSimilarity()
+        online = [*self.encoder.parameters(), *self.projector.parameters(), *self.predictor.parameters()]
+        self.optimiser = lars.build(online, settings["optimiser"])
+
+    def watched(self, images: Tensor) -> dict[str, Tensor]:
+        features = self.encode(images)
+        return {"features": features, "embeddings": self.projector(features)}
+
+    def regression(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """The squared distance of both at unit length, 2 - 2 cos, the mean over images; Eq. 2. Shape: both (N, C)."""
+        return 2 + 2 * exact(self.criterion)(prediction, target)
+
+    @torch.no_grad()
+    def targets(self, views: list[Tensor]) -> list[Tensor]:
+        """The target network's embeddings of each view. Shape: (N, 3, H, W) each to (N, C) each."""
+        features = self.target_encoder(torch.cat(views)).chunk(2)
+        return [parallel.share(exact(self.target_projector)(parallel.gather(view))) for view in features]
+
+    def step(self, views: list[Tensor], labels: Tensor | None) -> dict[str, Tensor]:
+        optim.schedule(self.optimiser, self.settings["optimiser"], self.step_index, self.steps)
+        features = self.encoder(torch.cat(views)).chunk(2)
+        first, second = (exact(self.predictor)(exact(self.projector)(view)) for view in features)
+        target_of_first, target_of_second = self.targets(views)
+        loss = self.regression(first, target_of_second) + self.regression(second, target_of_first)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimiser.step()
+        decay = cosine_schedule(self.step_index, self.steps, **self.settings["ema"])
+        follow(self.target_encoder, self.encoder, decay)
+        follow(self.target_projector, self.projector, decay)
+        return {"regression": loss.detach()}

@@ -1,0 +1,80 @@
+"""MoCo v2+ (He et al. 2020, arXiv 1911.05722; Chen et al. 2020, arXiv 2003.04297): queries find their keys in a queue.
+
+A query is the embedding of one view of an image, its key that of the other view; the keys of earlier images wait in a
+queue and are what it must be told from. Keys come from a moving average of encoder and head, which takes no gradient:
+the loss is asymmetric. The plus (solo-learn's "MoCo V2+", the row that published tables have, after Chen & He 2021,
+arXiv 2011.10566) lets each view be the query once: the loss is the mean of both directions, of twice as many queries a
+step, as SimCLR has them. ``symmetric: false`` is MoCo v2.
+
+The head is lightly's. The queue is the memory bank of the structural GAN, which holds pairs: here the keys of an
+image's two views, so that a query only meets keys of views like its own key's. lightly's queue is not used, for it
+drops the end of a batch that passes its own end, and belongs to one process. The papers' shuffling for batch norms has
+no object: the encoder has group norms and the head has none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from lightly.models.modules import MoCoProjectionHead
+from lightly.utils.scheduler import cosine_schedule
+from torch import Tensor, nn
+
+from structgan import optim, parallel
+from structgan.method import Method
+from structgan.models.discriminator import Backbone
+from structgan.models.memory import MemoryBank, follow, frozen_copy
+from structgan.precision import exact
+
+
+def info_nce(queries: Tensor, keys: Tensor, queue: Tensor, temperature: float) -> Tensor:
+    """-log exp(q k+ / t) / (exp(q k+ / t) + sum_queue exp(q k- / t)), the mean over queries; He et al. 2020, Eq. 1.
+
+    Shape: queries and keys (N, C), queue (K, C), unit vectors; a scalar.
+    """
+    positive = (queries * keys).sum(1, keepdim=True)
+    logits = torch.cat([positive, queries @ queue.T], dim=1) / temperature
+    return F.cross_entropy(logits, torch.zeros(len(logits), dtype=torch.long, device=logits.device))
+
+
+class MoCo(Method):
+    """InfoNCE against a queue of keys from a momentum encoder."""
+
+    views = 2
+
+    def __init__(self, settings: Mapping[str, Any], image_size: int, num_classes: int, steps: int) -> None:
+        super().__init__(settings, image_size, num_classes, steps)
+        self.encoder = Backbone(image_size, **settings["encoder"])
+        self.head = MoCoProjectionHead(self.encoder.features, settings["head_hidden"], settings["head_output"])
+        self.average_encoder = frozen_copy(self.encoder)
+        self.average_head = frozen_copy(self.head)
+        self.queue = MemoryBank(settings["queue_size"], settings["head_output"], settings["head_output"])
+        self.optimiser = optim.build([*self.encoder.parameters(), *self.head.parameters()], settings["optimiser"])
+
+    def embed(self, views: list[Tensor], encoder: nn.Module, head: nn.Module) -> tuple[Tensor, ...]:
+        """Unit vectors of each view. Shape: (N, 3, H, W) each to (N, C) each."""
+        return F.normalize(exact(head)(encoder(torch.cat(views))), dim=1).chunk(len(views))
+
+    def step(self, views: list[Tensor], labels: Tensor | None) -> dict[str, Tensor]:
+        optim.schedule(self.optimiser, self.settings["optimiser"], self.step_index, self.steps)
+        directions = 2 if self.settings["symmetric"] else 1
+        queries = self.embed(views[:directions], self.encoder, self.head)
+        with torch.no_grad():
+            keys = self.embed(views[::-1][:directions], self.average_encoder, self.average_head)
+        waiting = (self.queue.embeddings, self.queue.features)  # keys of second views, keys of first views
+        losses = [
+            exact(info_nce)(query, key, queue, self.settings["temperature"])
+            for query, key, queue in zip(queries, keys, waiting, strict=False)
+        ]
+        loss = torch.stack(losses).mean()
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimiser.step()
+        decay = cosine_schedule(self.step_index, self.steps, **self.settings["ema"])
+        follow(self.average_encoder, self.encoder, decay)
+        follow(self.average_head, self.head, decay)
+        self.queue.push(parallel.gather(keys[-1]), parallel.gather(keys[0]))
+        return {"info_nce": loss.detach()}

@@ -1,0 +1,103 @@
+"""SwAV (Caron et al. 2020, arXiv 2006.09882), two crops: the code of one view is predicted from the other view.
+
+A code is the soft assignment of an embedding to prototypes on the unit sphere, made equal in size over a batch by
+Sinkhorn's iterations; the swapped prediction is a cross-entropy. Loss, Sinkhorn and head are lightly's, in float32 in
+any precision of the run. Where a batch has fewer images than there are prototypes, the embeddings of earlier ones join
+the iterations (the paper's queue; here the memory bank of the structural GAN, which holds pairs: the two views of an
+image). The prototypes are a linear layer without bias, as in the paper (lightly's has one), set to unit length before
+each step, and do not move in the first ``frozen_steps``, in which they would collapse onto each other.
+
+Two ways to collapse end the run: assignments that are alike for all images, which the loop looks for in ``watched``,
+and a loss that stands at ln K, that of predictions that say nothing, for ``stuck.steps`` steps.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from lightly.loss import SwaVLoss
+from lightly.models.modules import SwaVProjectionHead
+from torch import Tensor, nn
+
+from structgan import lars, optim, parallel
+from structgan.errors import UserError
+from structgan.method import Method
+from structgan.models.discriminator import Backbone
+from structgan.models.memory import MemoryBank
+from structgan.precision import exact
+
+
+class SwAV(Method):
+    """Swapped prediction of Sinkhorn codes."""
+
+    views = 2
+    stuck: Tensor
+
+    def __init__(self, settings: Mapping[str, Any], image_size: int, num_classes: int, steps: int) -> None:
+        super().__init__(settings, image_size, num_classes, steps)
+        self.encoder = Backbone(image_size, **settings["encoder"])
+        length = settings["head_output"]
+        self.head = SwaVProjectionHead(self.encoder.features, settings["head_hidden"], length)
+        self.prototypes = nn.Linear(length, settings["prototypes"], bias=False)
+        self.queue = MemoryBank(settings["queue_size"], length, length)
+        self.register_buffer("stuck", torch.zeros((), dtype=torch.long))
+        sinkhorn = settings["sinkhorn"]
+        self.criterion = SwaVLoss(settings["temperature"], sinkhorn["iterations"], sinkhorn["epsilon"])
+        learning = [*self.encoder.parameters(), *self.head.parameters(), *self.prototypes.parameters()]
+        self.optimiser = lars.build(learning, settings["optimiser"])
+
+    def embed(self, features: Tensor) -> Tensor:
+        """Unit vectors. Shape: (N, D) to (N, C)."""
+        return F.normalize(exact(self.head)(features), dim=1)
+
+    def watched(self, images: Tensor) -> dict[str, Tensor]:
+        """Features, embeddings, and the predicted assignments, shape (N, K).
+
+        Raises:
+            UserError: the loss stands at ln K.
+        """
+        options, number = self.settings["stuck"], self.settings["prototypes"]
+        stuck = int(self.stuck)
+        if stuck >= options["steps"]:
+            raise UserError(
+                f"methods.swav: collapsed: at step {self.step_index + 1} the loss has been within"
+                f" {options['tolerance']:g} of ln({number}) = {math.log(number):.3f} for {stuck} steps"
+                f" (stuck.steps = {options['steps']}); a lower lr, fewer prototypes or more frozen_steps may help"
+            )
+        features = self.encode(images)
+        embeddings = self.embed(features)
+        assignments = (self.prototypes(embeddings) / self.settings["temperature"]).softmax(1)
+        return {"features": features, "embeddings": embeddings, "assignments": assignments}
+
+    def swapped_prediction(self, first: Tensor, second: Tensor) -> Tensor:
+        """-1/2 sum over both directions of q log softmax(z C / t), q the code of the other view; Eq. 1 and 2 there.
+
+        Shape: the embeddings of all images' two views, (N, C) each; a scalar.
+        """
+        logits = [self.prototypes(z) for z in (first, second)]
+        queued = None
+        pushed = self.step_index * len(first)  # until then random vectors lie in the queue
+        if self.queue.size and self.step_index >= self.settings["queue_from_step"] and pushed >= self.queue.size:
+            queued = [self.prototypes(z) for z in (self.queue.features, self.queue.embeddings)]
+        return self.criterion(logits, [], queued).squeeze(0)
+
+    def step(self, views: list[Tensor], labels: Tensor | None) -> dict[str, Tensor]:
+        optim.schedule(self.optimiser, self.settings["optimiser"], self.step_index, self.steps)
+        with torch.no_grad():
+            self.prototypes.weight.copy_(F.normalize(self.prototypes.weight, dim=1))
+        embeddings = self.embed(self.encoder(torch.cat(views))).chunk(2)
+        first, second = map(parallel.gather, embeddings)
+        loss = exact(self.swapped_prediction)(first, second)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        if self.step_index < self.settings["frozen_steps"]:
+            self.prototypes.zero_grad(set_to_none=True)  # without a gradient the optimiser passes them over
+        self.optimiser.step()
+        self.queue.push(first.detach(), second.detach())
+        distance = (loss.detach() - math.log(self.settings["prototypes"])).abs()
+        self.stuck.copy_((self.stuck + 1) * (distance <= self.settings["stuck"]["tolerance"]))
+        return {"swapped_prediction": loss.detach()}

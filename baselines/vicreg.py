@@ -1,0 +1,52 @@
+"""VICReg (Bardes et al. 2022, arXiv 2105.04906): variance, invariance and covariance of the embeddings of two views.
+
+The views' embeddings are near each other, each dimension keeps a standard deviation of 1 over the batch, and no two
+dimensions vary together. The loss is lightly's and halves the variance term as the authors' release does (the paper's
+pseudocode does not). The expander is a head of lightly's, its last layer without a bias, as in that release: the loss
+does not depend on it, and Adam would move it by rounding errors. Its batch norms see one view at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from lightly.loss import VICRegLoss
+from lightly.models.modules.heads import ProjectionHead
+from torch import Tensor, nn
+
+from structgan import lars, optim, parallel
+from structgan.method import Method
+from structgan.models.discriminator import Backbone
+from structgan.precision import exact
+
+
+class VICReg(Method):
+    """Variance-invariance-covariance regularisation on two augmented views."""
+
+    views = 2
+
+    def __init__(self, settings: Mapping[str, Any], image_size: int, num_classes: int, steps: int) -> None:
+        super().__init__(settings, image_size, num_classes, steps)
+        self.encoder = Backbone(image_size, **settings["encoder"])
+        inputs, hidden, output = self.encoder.features, settings["head_hidden"], settings["head_output"]
+        self.head = ProjectionHead(
+            [
+                (inputs, hidden, nn.BatchNorm1d(hidden), nn.ReLU()),
+                (hidden, hidden, nn.BatchNorm1d(hidden), nn.ReLU()),
+                (hidden, output, None, None, False),
+            ]
+        )
+        weights = settings["weights"]
+        self.criterion = VICRegLoss(weights["invariance"], weights["variance"], weights["covariance"])
+        self.optimiser = lars.build([*self.encoder.parameters(), *self.head.parameters()], settings["optimiser"])
+
+    def step(self, views: list[Tensor], labels: Tensor | None) -> dict[str, Tensor]:
+        optim.schedule(self.optimiser, self.settings["optimiser"], self.step_index, self.steps)
+        embeddings = [exact(self.head)(view) for view in self.encoder(torch.cat(views)).chunk(2)]
+        loss = exact(self.criterion)(*map(parallel.gather, embeddings))
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimiser.step()
+        return {"vicreg": loss.detach()}

@@ -1,0 +1,261 @@
+"""The contrastive and clustering baselines against their papers' pseudocode in NumPy; queue, prototypes, averages."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from snapshots import IMAGES
+
+from structgan import precision, train
+from structgan.errors import UserError
+from structgan.models.memory import follow
+
+
+def normalise(x):
+    return x / np.linalg.norm(x, axis=1, keepdims=True)
+
+
+def softmax(x):
+    e = np.exp(x - x.max(1, keepdims=True))
+    return e / e.sum(1, keepdims=True)
+
+
+def array(tensor):
+    return tensor.detach().double().numpy()
+
+
+def off_diagonal(matrix):
+    return matrix[~np.eye(len(matrix), dtype=bool)]
+
+
+@pytest.fixture
+def started(make_run, digits):
+    """A run in training mode before its first step: a copy of its method, the method, and its next views."""
+
+    def start(name, settings=None, **training):
+        run = train.Run(make_run(name, augmentation="simclr", settings=settings, **training), digits, "cpu")
+        run.method.train()
+        return copy.deepcopy(run.method), run, next(run.batches)[0]
+
+    return start
+
+
+def per_view(head, encoder, views):
+    """What a head makes of each view, batch norms over one view at a time."""
+    return [head(features) for features in encoder(torch.cat(views)).chunk(2)]
+
+
+def moco_algorithm_1(q, k, queue, t):
+    """Cross-entropy of [q k+, q queue] / t against 0, as the paper's Algorithm 1 writes it."""
+    l_pos = np.einsum("nc,nc->n", q, k)[:, None]
+    l_neg = np.einsum("nc,ck->nk", q, queue.T)
+    return -np.log(softmax(np.concatenate([l_pos, l_neg], axis=1) / t)[:, 0]).mean()
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_moco_is_algorithm_1_in_each_direction(started, symmetric):
+    before, run, views = started("moco", {"symmetric": symmetric})
+    q1, q2 = (normalise(array(before.head(before.encoder(view)))) for view in views)
+    k1, k2 = (normalise(array(before.average_head(before.average_encoder(view)))) for view in views)
+    of_first, of_second = array(before.queue.features), array(before.queue.embeddings)
+    t = before.settings["temperature"]
+    expected = moco_algorithm_1(q1, k2, of_second, t)
+    if symmetric:
+        expected = (expected + moco_algorithm_1(q2, k1, of_first, t)) / 2
+    assert run.method.step(views, None)["info_nce"].item() == pytest.approx(expected, rel=1e-5)
+    queue = run.method.queue
+    np.testing.assert_allclose(queue.embeddings[:16].numpy(), k2, atol=1e-5)
+    if symmetric:
+        np.testing.assert_allclose(queue.features[:16].numpy(), k1, atol=1e-5)
+    assert torch.equal(queue.embeddings[16:], before.queue.embeddings[16:]) and int(queue.position) == 16
+
+
+def test_moco_queue_is_first_in_first_out_and_survives_a_resume(make_run, digits):
+    """48 places, batches of 16: after five steps the keys of steps 4, 5 and 3 lie in it, resumed at step 4 or not."""
+    settings = {"queue_size": 48}
+    whole = train.Run(make_run("moco", folder="whole", settings=settings, steps=5, save_every=4), digits, "cpu")
+    pushed, push = [], whole.method.queue.push
+    whole.method.queue.push = lambda *keys: pushed.append(keys[1].clone()) or push(*keys)
+    whole.fit()
+    expected = torch.cat([pushed[3], pushed[4], pushed[2]])
+    assert torch.equal(whole.method.queue.embeddings, expected) and int(whole.method.queue.position) == 32
+
+    parts = make_run("moco", folder="parts", settings=settings, steps=5, save_every=4)
+    first = train.Run(parts, digits, "cpu")
+    first.training = {**first.training, "steps": 4}
+    first.fit()
+    second = train.Run(parts, digits, "cpu")
+    second.resume()
+    assert second.step == 4
+    second.fit()
+    assert torch.equal(second.method.queue.embeddings, expected)
+    assert torch.equal(second.method.queue.features, whole.method.queue.features)
+
+
+@pytest.mark.parametrize(("name", "prefix", "head"), [("moco", "average", "head"), ("byol", "target", "projector")])
+def test_averages_follow_with_a_decay_on_a_cosine(started, name, prefix, head):
+    """1 - (1 - start) (cos(pi k / K) + 1) / 2 (BYOL, section 3.1), with K the intervals between steps."""
+    settings = {"ema": {"start_value": 0.6, "end_value": 1.0}}
+    before, run, views = started(name, settings, steps=5)
+    run.method.step_index = 1
+    run.method.step(views, None)
+    decay = 1 - 0.4 * (math.cos(math.pi / 4) + 1) / 2
+    for part in ("encoder", head):
+        mine, theirs = (getattr(method, f"{prefix}_{part}") for method in (before, run.method))
+        follow(mine, getattr(run.method, part), decay)
+        for ours, average in zip(mine.parameters(), theirs.parameters(), strict=True):
+            assert torch.allclose(ours, average, atol=1e-6) and not average.requires_grad
+    run.method.step_index = 4
+    average = getattr(run.method, f"{prefix}_encoder")
+    still = [p.clone() for p in average.parameters()]
+    run.method.step(views, None)
+    assert all(map(torch.equal, still, average.parameters()))
+
+
+def sinkhorn(scores, eps, niters):
+    """SwAV, Appendix A.1: rows of Q are prototypes, columns are samples."""
+    q = np.exp(scores / eps).T
+    q /= q.sum()
+    k, b = q.shape
+    r, c = np.ones(k) / k, np.ones(b) / b
+    for _ in range(niters):
+        q *= (r / q.sum(axis=1))[:, None]
+        q *= (c / q.sum(axis=0))[None, :]
+    return (q / q.sum(axis=0, keepdims=True)).T
+
+
+def swapped(z1, z2, prototypes, settings, queues=None):
+    """The paper's pseudocode: -0.5 mean(q1 log p2 + q2 log p1); queued embeddings take part in the codes alone."""
+    scores = [z @ prototypes.T for z in (z1, z2)]
+    queues = queues or [np.zeros((0, z1.shape[1]))] * 2
+    options = (settings["sinkhorn"]["epsilon"], settings["sinkhorn"]["iterations"])
+    codes = [
+        sinkhorn(np.concatenate([s, q @ prototypes.T]), *options)[: len(z1)]
+        for s, q in zip(scores, queues, strict=True)
+    ]
+    p1, p2 = (softmax(s / settings["temperature"]) for s in scores)
+    return -0.5 * (codes[0] * np.log(p2) + codes[1] * np.log(p1)).sum(1).mean()
+
+
+@pytest.mark.parametrize("autocast", ["float32", "bfloat16"])
+@pytest.mark.parametrize("queued", [False, True])
+def test_swav_is_the_swapped_prediction_of_sinkhorn_codes(started, queued, autocast):
+    """Under autocast to bfloat16 too the scores, the codes and the loss are of float32."""
+    _, run, views = started("swav", {"queue_from_step": 0})
+    method, seen = run.method, []
+    if queued:
+        method.step_index = 3  # 48 images, as many as fit, have passed
+    hook = method.criterion.register_forward_pre_hook(
+        lambda _, inputs: seen.append((*inputs, torch.is_autocast_enabled("cpu"), method.prototypes.weight.clone()))
+    )
+    embeddings, embed = [], method.embed
+    method.embed = lambda features: embeddings.append(embed(features)) or embeddings[-1]
+    queues = [array(method.queue.features), array(method.queue.embeddings)] if queued else None
+    with precision.autocast(autocast, "cpu"):
+        loss = method.step(views, None)["swapped_prediction"]
+    hook.remove()
+    ((scores, low, queue, enabled, prototypes),) = seen
+    assert not enabled and low == [] and (queue is not None) == queued
+    assert {score.dtype for score in (*scores, *(queue or []), loss, embeddings[0])} == {torch.float32}
+    assert torch.allclose(prototypes.norm(dim=1), torch.ones(len(prototypes)), atol=1e-6)
+    assert torch.allclose(embeddings[0].norm(dim=1), torch.ones(32), atol=1e-6)
+    z1, z2 = np.split(array(embeddings[0]), 2)
+    expected = swapped(z1, z2, array(prototypes), method.settings, queues)
+    assert loss.item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_swav_prototypes_stand_still_first_and_then_move(started):
+    before, run, views = started("swav", {"frozen_steps": 2})
+    unit = F.normalize(before.prototypes.weight, dim=1)
+    for index in range(4):
+        run.method.step_index = index
+        encoder = [p.clone() for p in run.method.encoder.parameters()]
+        run.method.step(views, None)
+        assert torch.allclose(run.method.prototypes.weight, unit, atol=1e-6) == (index < 2)
+        assert not any(map(torch.equal, encoder, run.method.encoder.parameters()))
+
+
+def test_swav_assignments_that_are_all_alike_end_the_run(make_run, digits):
+    run = train.Run(make_run("swav", steps=20, settings={"frozen_steps": 20}), digits, "cpu")
+    with torch.no_grad():
+        run.method.prototypes.weight.copy_(run.method.prototypes.weight[:1].expand_as(run.method.prototypes.weight))
+    with pytest.raises(UserError, match="the assignments collapsed at step 2 "):
+        run.fit()
+
+
+def test_swav_loss_that_stands_at_ln_k_ends_the_run_with_its_step(make_run, digits):
+    """Prototypes that are nearly alike: assignments differ by little, and the loss is ln K. Counted over a resume."""
+    settings = {"frozen_steps": 20, "stuck": {"steps": 6, "tolerance": 0.01}}
+    folder = make_run("swav", steps=20, settings=settings)
+
+    def start():
+        run = train.Run(folder, digits, "cpu")
+        with torch.no_grad():
+            alike = run.method.prototypes.weight[:1] + 1e-3 * run.method.prototypes.weight
+            run.method.prototypes.weight.copy_(alike)
+        return run
+
+    first = start()
+    first.training = {**first.training, "steps": 4}
+    first.fit()
+    assert int(first.method.stuck) == 4
+    second = train.Run(folder, digits, "cpu")
+    second.resume()
+    with pytest.raises(
+        UserError, match=r"methods\.swav: collapsed: at step 6 .* ln\(12\) = 2\.485 for 6 steps"
+    ) as caught:
+        second.fit()
+    assert "\n" not in str(caught.value)
+
+
+def test_swav_that_learns_is_not_taken_for_collapsed(started):
+    _, run, views = started("swav", {"stuck": {"steps": 3, "tolerance": 0.01}})
+    for index in range(6):
+        run.method.step_index = index
+        run.method.step(views, None)
+    assert int(run.method.stuck) == 0 and run.method.watched(IMAGES)["assignments"].shape == (7, 12)
+
+
+def test_byol_is_equation_2_both_ways(started):
+    """||q(z) / |q(z)| - z' / |z'| ||^2, mean over images, summed over the swap; z' of a target that reads its batch."""
+    before, run, views = started("byol", {"ema": {"start_value": 0.5}})
+    with torch.no_grad():
+        for parameter in before.target_projector.parameters():  # away from the online network
+            parameter.add_(0.1 * torch.randn_like(parameter))
+        run.method.target_projector.load_state_dict(before.target_projector.state_dict())
+    predictions = per_view(lambda h: before.predictor(before.projector(h)), before.encoder, views)
+    targets = per_view(copy.deepcopy(before.target_projector).train(), before.target_encoder, views)
+    q1, q2 = (normalise(array(p)) for p in predictions)
+    t1, t2 = (normalise(array(z)) for z in targets)
+    expected = ((q1 - t2) ** 2).sum(1).mean() + ((q2 - t1) ** 2).sum(1).mean()
+    assert run.method.step(views, None)["regression"].item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_barlow_twins_is_its_pseudocode(started):
+    """Algorithm 1: the deviations are NumPy's, which divide by N, as the batch norm of the release does."""
+    before, run, views = started("barlow_twins")
+    z_a, z_b = (array(z) for z in per_view(before.head, before.encoder, views))
+    z_a_norm, z_b_norm = ((z - z.mean(0)) / np.sqrt(z.var(0) + 1e-5) for z in (z_a, z_b))
+    c = z_a_norm.T @ z_b_norm / len(z_a)
+    c_diff = (c - np.eye(len(c))) ** 2
+    c_diff[~np.eye(len(c), dtype=bool)] *= before.settings["off_diagonal"]
+    expected = before.settings["loss_scale"] * c_diff.sum()
+    assert run.method.step(views, None)["cross_correlation"].item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_vicreg_is_its_pseudocode(started):
+    """Algorithm 1, its variance term halved as in the authors' release."""
+    before, run, views = started("vicreg", {"weights": {"invariance": 20.0, "variance": 15.0, "covariance": 2.0}})
+    z_a, z_b = (array(z) for z in per_view(before.head, before.encoder, views))
+    n, d = z_a.shape
+    sim_loss = ((z_a - z_b) ** 2).mean()
+    std_loss = sum(np.maximum(0, 1 - np.sqrt(z.var(0, ddof=1) + 1e-4)).mean() for z in (z_a, z_b)) / 2
+    centred = [z - z.mean(0) for z in (z_a, z_b)]
+    cov_loss = sum((off_diagonal(z.T @ z / (n - 1)) ** 2).sum() / d for z in centred)
+    expected = 20 * sim_loss + 15 * std_loss + 2 * cov_loss
+    assert run.method.step(views, None)["vicreg"].item() == pytest.approx(expected, rel=1e-4)
