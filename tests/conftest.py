@@ -23,6 +23,7 @@ pytest_plugins = ["fault_runs"]
 
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = {"width": 8, "channels_per_group": 4, "blocks": [1, 1], "bank": 48, "hidden": 32, "embedding": 16}
+SMALL |= {"timesteps": 20, "sampling_steps": 4}
 
 
 def shrink(value, key=""):

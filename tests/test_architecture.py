@@ -81,7 +81,9 @@ ALLOWED = {
     "models": {"models", "precision"},
     "datasets": {"datasets", "errors", "files", "progress", "sources"},
     "method": {"errors", "files", "sources", "parallel"},
-    "methods": {"errors", "method", "optim", "precision", "parallel", "losses", "models", "augment", "datasets"},
+    "objectives": {"errors", "precision", "parallel", "losses", "models"},
+    "methods": {"errors", "method", "optim", "precision", "parallel", "losses", "models", "objectives"}
+    | {"augment", "datasets"},
     "training.batches": {"errors", "augment", "datasets", "parallel"},
     "training.checkpoint": {"errors", "files", "method"},
     "training.health": {"errors", "method", "parallel"},
