@@ -25,6 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SMALL = {"width": 8, "channels_per_group": 4, "blocks": [1, 1], "bank": 48, "hidden": 32, "embedding": 16}
 SMALL |= {"clusters": 4, "pool": 100, "recluster_every": 2, "starts": 1}
 SMALL |= {"queue_size": 48, "queue_from_step": 3, "prototypes": 12, "frozen_steps": 2}
+SMALL |= {"timesteps": 20, "sampling_steps": 4}
 NARROW = {"channels", "latent", "condition", "head_hidden", "head_output", "predictor_hidden"}
 
 

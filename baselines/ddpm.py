@@ -1,0 +1,104 @@
+"""Denoising diffusion (Ho et al. 2020, arXiv 2006.11239), plain or with the structural objectives.
+
+A U-Net whose way down is the backbone of every row learns what noise an image carries: with x_t = a_t x_0 + b_t eps,
+t uniform in 1..T and eps ~ N(0, I),
+
+    L_simple = mean |U(x_t, t) - target|^2, the target being eps or v = a_t eps - b_t x_0,
+
+and samples by DDIM's steps or, with eta = 1, by Ho et al.'s own. A moving average samples and encodes. The
+representation is the pooled feature of a clean image: the backbone sees no time (``structgan.models.unet``), so that
+t = 0 is as good an input as any, and the features are a function of the image without a draw of noise, computed as
+those of every other row. Others read the layer and the level of noise that are best for the labels (Xiang et al. 2023,
+arXiv 2303.09769, an intermediate layer; Li et al. 2025, arXiv 2502.05743, an intermediate level), which is not done.
+
+``structural``: backbone and way up also play the game of ``structgan.objectives``, for real images against denoised
+ones,
+
+    x_made = the x_0 that U(x_t, t) stands for, in [-1, 1], with t uniform in the noisier part of 1..T,
+
+where what comes out is made and not copied: at little noise x_made is x_0 but for traces, and an encoder that tells
+them apart sees the traces only. The reversed gradient reaches the way up alone, as the game's generator; the maps that
+it starts from are taken as they are. A sample of the whole reverse process would be nearer to the paper's G(w), at the
+price of many passes a step.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from structgan import objectives, optim, parallel
+from structgan.method import Method
+from structgan.models.diffusion import Diffusion
+from structgan.models.memory import follow, frozen_copy
+from structgan.models.unet import UNet
+
+
+class DDPM(Method):
+    """A U-Net on the backbone that takes noise from images."""
+
+    def __init__(self, settings: Mapping[str, Any], image_size: int, num_classes: int, steps: int) -> None:
+        super().__init__(settings, image_size, num_classes, steps)
+        if settings["sampling_steps"] > settings["timesteps"]:
+            raise ValueError(
+                f"sampling_steps = {settings['sampling_steps']} must be at most timesteps = {settings['timesteps']}"
+            )
+        self.diffusion = Diffusion(settings["timesteps"], **settings["schedule"], prediction=settings["prediction"])
+        self.denoiser = UNet(image_size, settings["condition"], **settings["encoder"])
+        terms, features = settings["objectives"], self.denoiser.backbone.features
+        self.game = objectives.StructuralGame(features, terms) if objectives.wanted(terms) else None
+        self.optimiser = optim.build(self.parameters(), settings["optimiser"])
+        self.generator = frozen_copy(self.denoiser)
+        self.encoder = self.generator.backbone
+
+    @torch.no_grad()
+    def sample(self, n: int, generator: torch.Generator) -> Tensor:
+        """Images that the average makes of pure noise. Shape: (n, 3, H, W), values in [-1, 1].
+
+        The clean image is clamped to [-1, 1] at each step, as Ho et al. do.
+        """
+        shape, device, eta = (n, 3, self.image_size, self.image_size), generator.device, self.settings["eta"]
+        images = torch.randn(shape, generator=generator, device=device)
+        for t, s in self.diffusion.path(self.settings["sampling_steps"]):
+            times = torch.full((n,), t, device=device)
+            clean = self.diffusion.clean(images, self.generator(images, times), times).clamp(-1, 1)
+            fresh = torch.randn(shape, generator=generator, device=device) if eta else None
+            images = self.diffusion.back(images, clean, t, s, eta, fresh)
+        return images
+
+    def times(self, n: int, first: int) -> Tensor:
+        """Whole numbers, uniform from ``first`` to T, from the run's own generator. Shape: (n,)."""
+        last, rows = self.settings["timesteps"], n * parallel.size()
+        drawn = torch.randint(first, last + 1, (rows,), generator=self.rng, device=self.rng.device)
+        return parallel.share(drawn)
+
+    def denoised(self, real: Tensor) -> Tensor:
+        """x_made of each image, with a graph to the way up. Shape: (N, 3, H, W), values in [-1, 1]."""
+        first = math.ceil(self.settings["denoised_from"] * self.settings["timesteps"])
+        times = self.times(len(real), max(1, first))
+        noisy = self.diffusion.noised(real, self.noise(*real.shape), times)
+        with torch.no_grad():
+            maps = self.denoiser.down(noisy)
+        return self.diffusion.clean(noisy, self.denoiser.up(maps, times), times).clamp(-1, 1)
+
+    def step(self, views: list[Tensor], labels: Tensor | None) -> dict[str, Tensor]:
+        (real,) = views
+        optim.schedule(self.optimiser, self.settings["optimiser"], self.step_index, self.steps)
+        times, noise = self.times(len(real), first=1), self.noise(*real.shape)
+        output = self.denoiser(self.diffusion.noised(real, noise, times), times)
+        loss = F.mse_loss(output, self.diffusion.target(real, noise, times))
+        logged = {"denoising": loss.detach()}
+        if self.game is not None:
+            images = torch.cat([real, objectives.reversed_gradient(self.denoised(real))])
+            total, terms = self.game(self.denoiser.backbone(images), self.encoder, images.detach())
+            loss, logged = loss + total, logged | terms
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimiser.step()
+        follow(self.generator, self.denoiser, self.settings["ema"])
+        return logged

@@ -1,0 +1,115 @@
+"""A U-Net whose way down is the backbone: the network of a model that takes noise from images.
+
+The backbone sees the image alone. The time enters where the way up begins and in each of its blocks, together with the
+pooled feature, as a scale and a shift of normalised maps: so the backbone is the same function of an image as in every
+other method, it encodes a clean image without a time, and its pooled feature has a part in every pixel that is made.
+Ho et al. (2020) put the time into the way down as well, and attention at 16x16, which is left out here.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from structgan.models.discriminator import Backbone
+from structgan.models.tangent import GroupNorm
+from structgan.precision import wide
+
+
+def sinusoids(times: Tensor, length: int) -> Tensor:
+    """Sines and cosines of a time at wavelengths from 2 pi to 10,000 * 2 pi (Vaswani et al. 2017; Ho et al. 2020).
+
+    Shape: (N,) to (N, length), ``length`` even, values in [-1, 1].
+    """
+    half = length // 2
+    rates = torch.exp(torch.arange(half, device=times.device) * (-math.log(10000) / max(1, half - 1)))
+    angles = times[:, None] * rates
+    return torch.cat([angles.sin(), angles.cos()], 1)
+
+
+class ConditionalBlock(nn.Module):
+    """conv - GroupNorm - scale and shift by a condition - ELU - conv, plus a shortcut.
+
+    Shape: x (N, inputs, H, W), condition (N, D); the result is (N, outputs, H, W).
+    """
+
+    def __init__(self, inputs: int, outputs: int, condition: int, channels_per_group: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(inputs, outputs, 3, padding=1)
+        self.norm = GroupNorm(outputs // channels_per_group, outputs, affine=False)
+        self.scale_shift = nn.Linear(condition, 2 * outputs)
+        self.second = nn.Conv2d(outputs, outputs, 3, padding=1)
+        self.shortcut = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        scale, shift = self.scale_shift(condition)[:, :, None, None].chunk(2, dim=1)
+        y = torch.addcmul(shift, self.norm(self.first(x)), 1 + scale)
+        result: Tensor = self.shortcut(x) + self.second(F.elu(y))
+        return result
+
+
+class UNet(nn.Module):
+    """Noisy images and their times to an output of the images' shape.
+
+    Args:
+        image_size: height and width in pixels.
+        condition: length of the vector that the time and the pooled feature give, even.
+        width: channels of the backbone's first stage.
+        blocks: residual blocks of each stage of the backbone; the way up has one block for each stage.
+        channels_per_group: channels of a GroupNorm group.
+
+    Shape: (N, 3, image_size, image_size) and times (N,), whole numbers, to (N, 3, image_size, image_size).
+    """
+
+    def __init__(
+        self, image_size: int, condition: int, width: int, blocks: Sequence[int], channels_per_group: int
+    ) -> None:
+        super().__init__()
+        if condition % 2:
+            raise ValueError(f"condition = {condition} must be even")
+        self.backbone = Backbone(image_size, width, blocks, channels_per_group)
+        self.ends = list(itertools.accumulate(blocks))
+        self.length = condition
+        self.time = nn.Sequential(nn.Linear(condition, condition), nn.ELU(), nn.Linear(condition, condition))
+        self.pooled = nn.Linear(self.backbone.features, condition)
+        widths = [width * 2**stage for stage in range(len(blocks))]
+        self.middle = ConditionalBlock(widths[-1], widths[-1], condition, channels_per_group)
+        skips = [3, *widths[:-1]]  # the image itself and all stages but the last
+        self.ups = nn.ModuleList(
+            ConditionalBlock(below + skip, max(skip, width), condition, channels_per_group)
+            for below, skip in zip(reversed(widths), reversed(skips), strict=True)
+        )
+        self.norm = GroupNorm(width // channels_per_group, width)
+        self.last = nn.Conv2d(width, 3, 3, padding=1)
+        for parameter in self.last.parameters():
+            nn.init.zeros_(parameter)  # as Ho et al.: the first output is 0
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def forward(self, images: Tensor, times: Tensor) -> Tensor:
+        return self.up(self.down(images), times)
+
+    def down(self, images: Tensor) -> list[Tensor]:
+        """The image and the backbone's map after each stage, from the finest to the coarsest."""
+        images = images.contiguous(memory_format=torch.channels_last)
+        maps, x = [images], self.backbone.stem(images)
+        for number, block in enumerate(self.backbone.layers, 1):
+            x = block(x)
+            if number in self.ends:
+                maps.append(x)
+        return maps
+
+    def up(self, maps: Sequence[Tensor], times: Tensor) -> Tensor:
+        """The way up. Shape: the maps of ``down`` and times (N,) to (N, 3, H, W)."""
+        *skips, x = maps
+        known = sinusoids(times, self.length).to(self.pooled.weight.dtype)
+        condition = F.elu(self.time(known) + self.pooled(self.backbone.pool(x)))
+        x = self.middle(x, condition)
+        for block, skip in zip(self.ups, reversed(skips), strict=True):
+            x = F.interpolate(x, size=skip.shape[-2:], mode="nearest")
+            x = block(torch.cat([x, skip], dim=1), condition)
+        return wide(self.last(F.elu(self.norm(x))))

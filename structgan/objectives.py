@@ -1,0 +1,125 @@
+"""The structural objectives on an encoder that another generative model trains: a game of the encoder and the decoder.
+
+Zhang & Maire (2023) train a discriminator, P after E, and a generator with L_Gaussian and L_cluster. A model that has
+an encoder and a decoder of its own already has the players: E with a projection P takes the discriminator's part, the
+decoder the generator's. With z = P(E(x)) / |P(E(x))| of real images and of images that the decoder made, d the distance
+of their Gaussians and s the mean cosine with the nearest real neighbours' z, E and P minimise
+
+    L = -w_g d(Z_real, Z_made) + w_c [s(made) - s(real)] + w_h mean max(0, 1 - |P(E(x_real))|)^2
+
+and the decoder maximises it. That is the paper's game: what its generator minimises, w_g d - w_c s(made), is -L up to
+terms that the made images don't enter.
+
+Left open by the paper, chosen here: the weights are the same for both players and both move at once, so that one pass
+and one backward serve both, the gradient changing its sign where it enters the made images; neighbours are found, as
+in the paper, by the pooled features of the encoder's moving average, among the batch's real images and a memory bank.
+L_reg is left out: the model's own loss, which the encoder shares, takes its place in keeping E from degenerating.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from structgan import parallel
+from structgan.errors import UserError
+from structgan.losses import adversarial, cluster, gaussian
+from structgan.models.memory import MemoryBank
+from structgan.models.tangent import ELU, Linear
+from structgan.precision import exact
+
+TERMS = ("gaussian", "cluster", "hinge")
+
+
+class _Reversed(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        return -grad
+
+
+def reversed_gradient(x: Tensor) -> Tensor:
+    """``x`` itself; a gradient changes its sign on the way back (Ganin & Lempitsky 2015). Any shape."""
+    same: Tensor = _Reversed.apply(x)  # type: ignore[no-untyped-call]
+    return same
+
+
+def wanted(settings: Mapping[str, Any]) -> bool:
+    """Whether any term of the game has a weight."""
+    return any(settings[name]["weight"] for name in TERMS)
+
+
+class StructuralGame(nn.Module):
+    """P and the memory bank, and the terms of L on features of real and of made images.
+
+    Args:
+        features: length of h = E(x).
+        settings: ``hidden`` and ``embedding`` of P; ``gaussian``: form, epsilon, weight; ``cluster``: weight, k, bank;
+            ``hinge``: weight.
+
+    Raises:
+        ValueError: the bank holds fewer samples than there are neighbours.
+    """
+
+    def __init__(self, features: int, settings: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.settings = settings
+        k, bank, embedding = settings["cluster"]["k"], settings["cluster"]["bank"], settings["embedding"]
+        if 0 < bank < k:
+            raise ValueError(f"objectives.cluster.bank = {bank} must be 0 or at least objectives.cluster.k = {k}")
+        hidden = settings["hidden"]
+        self.projection = nn.Sequential(Linear(features, hidden), ELU(), Linear(hidden, embedding))
+        self.bank = MemoryBank(bank, features, embedding)
+
+    def forward(self, features: Tensor, average: nn.Module, images: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """L, and its terms without their weights, detached; the real half of the batch goes to the bank.
+
+        Args:
+            features: h of real images and, after them, of made ones. Shape: (2N, D).
+            average: the moving average of E, which finds the neighbours.
+            images: what the features are of. Shape: (2N, 3, H, W), values in [-1, 1].
+
+        Raises:
+            UserError: there are fewer real samples than neighbours.
+        """
+        embeddings = exact(self.projection)(features)
+        z_real, z_made = F.normalize(embeddings, dim=1).chunk(2)
+        all_real, all_made = parallel.gather(z_real), parallel.gather(z_made)
+        options = self.settings["gaussian"]
+        terms = {
+            "gaussian": -gaussian.FORMS[options["form"]](all_real, all_made, options["epsilon"]),
+            "hinge": adversarial.norm_hinge(embeddings[: len(z_real)]),
+        }
+        if self.settings["cluster"]["weight"]:
+            averages, of_real, of_made = self.neighbours(average, images)
+            pool = torch.cat([all_real, self.bank.embeddings])
+            terms["cluster"] = cluster.similarity(z_made, pool, of_made) - cluster.similarity(z_real, pool, of_real)
+            self.bank.push(averages, all_real.detach())
+        total = torch.stack([self.settings[name]["weight"] * term for name, term in terms.items()]).sum()
+        return total, {name: term.detach() for name, term in terms.items()}
+
+    @torch.no_grad()
+    def neighbours(self, average: nn.Module, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """EMA features of all real images, shape (N, D), and neighbours of the real and of the made, shape (N, k).
+
+        Neighbours index the batch's real samples and, after them, the bank.
+        """
+        averages = F.normalize(average(images), dim=1)
+        real, made = averages.chunk(2)
+        all_real = parallel.gather(real)
+        pool = torch.cat([all_real, self.bank.features])
+        k = self.settings["cluster"]["k"]
+        if k >= len(pool):
+            raise UserError(
+                f"objectives.cluster.k = {k}: must be less than training.batch_size + objectives.cluster.bank"
+                f" = {len(pool)}"
+            )
+        own = parallel.share(torch.arange(len(all_real), device=images.device))
+        return all_real, cluster.neighbours(real, pool, k, own=own), cluster.neighbours(made, pool, k)

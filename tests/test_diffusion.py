@@ -1,0 +1,151 @@
+"""The diffusion process against its equations in plain loops, and the U-Net on the backbone."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+from snapshots import IMAGES
+from tiny_networks import seeded
+
+from structgan.models.diffusion import Diffusion
+from structgan.models.unet import UNet, sinusoids
+
+T = 12
+VALUES = {"first": 0.001, "last": 0.3, "offset": 0.008}
+
+
+def betas(name):
+    """beta_t at index t, from the papers' definitions; beta_0 stands for nothing."""
+    found = [0.0]
+    for t in range(1, T + 1):
+        if name == "linear":
+            found.append(0.001 + (0.3 - 0.001) * (t - 1) / (T - 1))
+        else:
+            f = [np.cos((at / T + 0.008) / (1 + 0.008) * np.pi / 2) ** 2 for at in (t - 1, t)]
+            found.append(min(1 - f[1] / f[0], 0.999))
+    return found
+
+
+def abar(name, t):
+    product = 1.0
+    for beta in betas(name)[: t + 1]:
+        product *= 1 - beta
+    return product
+
+
+def process(name="cosine", prediction="v"):
+    return Diffusion(T, name, **VALUES, prediction=prediction)
+
+
+def pictures(seed):
+    return torch.randn(5, 3, 4, 4, generator=seeded(seed))
+
+
+@pytest.mark.parametrize("name", ["linear", "cosine"])
+def test_the_schedule_is_the_product_of_its_betas(name):
+    diffusion = process(name)
+    for t in range(T + 1):
+        assert diffusion.abar[t] == pytest.approx(abar(name, t), rel=1e-9)
+        assert diffusion.signal[t].item() == pytest.approx(math.sqrt(abar(name, t)), rel=1e-6)
+        assert diffusion.spread[t].item() == pytest.approx(math.sqrt(1 - abar(name, t)), rel=1e-6)
+    assert diffusion.abar[0] == 1 and not diffusion.state_dict()
+    assert betas("cosine")[T] == 0.999 > betas("cosine")[T - 1] > betas("cosine")[1]
+
+
+@pytest.mark.parametrize("name", ["linear", "cosine"])
+def test_one_draw_has_the_moments_of_step_after_step(name):
+    """x_t = (1 - beta_t)^1/2 x_{t-1} + beta_t^1/2 eps_t, t times, against x_t in one draw."""
+    diffusion, n, value = process(name), 40_000, 0.7
+    clean, mean, variance = torch.full((n, 1, 1, 1), value), value, 0.0
+    noise = torch.randn(n, 1, 1, 1, generator=seeded())
+    for t in range(1, T + 1):
+        beta = betas(name)[t]
+        mean, variance = math.sqrt(1 - beta) * mean, (1 - beta) * variance + beta
+        drawn = diffusion.noised(clean, noise, torch.full((n,), t))
+        assert drawn.mean().item() == pytest.approx(mean, abs=0.02)
+        assert drawn.var().item() == pytest.approx(variance, rel=0.02)
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "v"])
+def test_the_right_output_gives_the_clean_image_back(prediction):
+    diffusion, clean, noise = process("linear", prediction), pictures(1), pictures(2)
+    for t in (1, 5, T):
+        times = torch.full((5,), t)
+        a, b = math.sqrt(abar("linear", t)), math.sqrt(1 - abar("linear", t))
+        noisy, target = diffusion.noised(clean, noise, times), diffusion.target(clean, noise, times)
+        expected = noise if prediction == "epsilon" else a * noise - b * clean
+        assert torch.allclose(target, expected, atol=1e-6) and torch.allclose(noisy, a * clean + b * noise, atol=1e-6)
+        assert torch.allclose(diffusion.clean(noisy, target, times), clean, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["linear", "cosine"])
+@pytest.mark.parametrize("t", [2, 7, T])
+def test_a_step_with_all_the_noise_is_algorithm_2(name, t):
+    """x_{t-1} = alpha_t^-1/2 (x_t - beta_t (1 - abar_t)^-1/2 eps) + sigma_t z with the posterior's variance."""
+    diffusion, noisy, noise, fresh = process(name, "epsilon"), *(pictures(seed).double() for seed in (1, 2, 3))
+    beta, now, past = betas(name)[t], abar(name, t), abar(name, t - 1)
+    expected = (noisy - beta / math.sqrt(1 - now) * noise) / math.sqrt(1 - beta)
+    expected += math.sqrt((1 - past) / (1 - now) * beta) * fresh
+    clean = (noisy - math.sqrt(1 - now) * noise) / math.sqrt(now)
+    assert torch.allclose(diffusion.back(noisy, clean, t, t - 1, 1.0, fresh), expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("eta", [0.0, 0.4])
+def test_a_longer_step_is_ddims_equation(eta):
+    noisy, clean, fresh = (pictures(seed).double().numpy() for seed in (1, 2, 3))
+    t, s = 9, 4
+    now, past = abar("cosine", t), abar("cosine", s)
+    sigma = eta * np.sqrt((1 - past) / (1 - now)) * np.sqrt(1 - now / past)
+    noise = (noisy - np.sqrt(now) * clean) / np.sqrt(1 - now)
+    expected = np.sqrt(past) * clean + np.sqrt(1 - past - sigma**2) * noise + sigma * fresh
+    given = [torch.from_numpy(x) for x in (noisy, clean, fresh)]
+    found = process().back(*given[:2], t, s, eta, given[2] if eta else None)
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-9)
+
+
+def test_the_last_step_gives_the_clean_image():
+    noisy, clean, fresh = (pictures(seed) for seed in (1, 2, 3))
+    assert torch.equal(process().back(noisy, clean, 1, 0, 1.0, fresh), clean)
+
+
+@pytest.mark.parametrize("steps", [1, 5, T])
+def test_the_way_back_has_every_step_once_and_ends_at_the_clean_image(steps):
+    path = process().path(steps)
+    assert len(path) == steps and path[0][0] == T and path[-1][1] == 0
+    assert all(t > s for t, s in path) and all(a[1] == b[0] for a, b in itertools.pairwise(path))
+
+
+def test_times_are_told_by_sines_and_cosines():
+    found = sinusoids(torch.tensor([0, 3]), 6)
+    rates = [10000 ** (-i / 2) for i in range(3)]
+    expected = [[math.sin(3 * rate) for rate in rates] + [math.cos(3 * rate) for rate in rates]]
+    assert torch.allclose(found, torch.tensor([[0.0] * 3 + [1.0] * 3, *expected]))
+
+
+@pytest.mark.parametrize(("size", "blocks"), [(16, [1, 2]), (32, [1, 1, 1, 1]), (64, [1, 1]), (96, [2, 1, 1])])
+def test_the_way_down_is_the_backbone_at_every_size(size, blocks):
+    net = UNet(size, 8, width=4, blocks=blocks, channels_per_group=4)
+    images, times = torch.randn(2, 3, size, size, generator=seeded()), torch.tensor([1, 9])
+    maps = net.down(images)
+    assert len(maps) == len(blocks) + 1 and torch.equal(maps[0], images)
+    assert torch.equal(net.backbone.pool(maps[-1]), net.backbone(images))
+    before = [x.clone() for x in maps]
+    assert torch.equal(net.up(maps, times), torch.zeros_like(images))
+    assert all(torch.equal(x, y) for x, y in zip(maps, before, strict=True))
+
+
+def test_every_weight_of_the_unet_counts_and_the_time_does():
+    torch.manual_seed(0)
+    net = UNet(16, 8, width=8, blocks=[1, 1], channels_per_group=4)
+    for parameter in net.last.parameters():
+        torch.nn.init.normal_(parameter)
+    output = net(IMAGES, torch.arange(7))
+    output.square().mean().backward()
+    assert all(p.grad is not None and p.grad.abs().max() > 0 for p in net.parameters())
+    assert not torch.allclose(output, net(IMAGES, torch.arange(7) + 5), atol=1e-3)
+    with pytest.raises(ValueError, match="condition = 7 must be even"):
+        UNet(16, 7, width=8, blocks=[1, 1], channels_per_group=4)
