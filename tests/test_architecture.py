@@ -64,6 +64,7 @@ ALLOWED = {
     **{name: set() for name in ("training.preempt", "training.randomness")},
     **{name: {"errors"} for name in ("files", "sources", "optim", "regime", "parallel")},
     "config": {"errors", "sources"},
+    "arguments": {"errors", "environment"},
     "environment": {"errors", "sources"},
     "identity.seal": {"files"},
     "identity.protocol": {"errors", "files", "sources"},
@@ -94,7 +95,20 @@ ALLOWED = {
     "metrics": {"metrics", "errors", "files", "method", "datasets", "models", "environment", "progress"}
     | {"identity.protocol", "identity.seal"},
     "report": {"report", "errors", "files", "identity.seal", "identity.standing"},
-    "cli": {"", "errors", "files", "sources", "config", "plan", "environment", "datasets", "train", "metrics", "report"}
+    "cli": {
+        "",
+        "arguments",
+        "errors",
+        "files",
+        "sources",
+        "config",
+        "plan",
+        "environment",
+        "datasets",
+        "train",
+        "metrics",
+        "report",
+    }
     | {"training.preempt", "identity.verify", "overview.collect", "overview.status"},
     "__main__": {"cli"},
 }

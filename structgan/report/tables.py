@@ -21,7 +21,8 @@ def write(plan_file: str | Path, out_dir: str | Path, include_stale: bool = Fals
         include_stale: count runs of another identity, marked †; by default they are not finished.
 
     Returns:
-        The files: representation, few_labels, generation, generation_more, augmentation, ablation, each in three forms;
+        The files: representation, few_labels, generation, generation_more, augmentation, ablation, and dense and
+        transfer where the suite asks for them, each in three forms;
         metrics.json and training.csv, which version control compares; made_from.json.
 
     Raises:
@@ -50,7 +51,8 @@ def warnings(suite: records.Suite) -> list[str]:
         ("missing", "not finished"),
         ("stale", "of another identity, protocol or source than the plan"),
     ):
-        rows = suite.frame.index[(suite.frame["probe"] == state) | (suite.frame["fidelity"] == state)]
+        kinds = ["probe", "fidelity", *(kind for kind in records.EXTRAS if kind in suite.frame)]
+        rows = suite.frame.index[(suite.frame[kinds] == state).any(axis=1)]
         if len(rows):
             counted = "marked †" if state == "stale" and suite.include_stale else "not counted"
             first = str(suite.frame.at[rows[0], "run"])

@@ -43,7 +43,9 @@ TABLES = [
     "generation_more",
     "augmentation",
     "ablation",
+    *(kind for kind in ("dense", "transfer") if kind in PLAN["evaluation"]),
 ]
+IMAGES = list({**PLAN["datasets"], **PLAN.get("targets", {})})
 FIGURES = ["augmentation", "ablation", "training", "samples", "features"]
 
 
@@ -53,7 +55,7 @@ def alternatives(names):
 
 
 wildcard_constraints:
-    dataset=alternatives(PLAN["datasets"]),
+    dataset=alternatives(IMAGES),
     method=alternatives(PLAN["methods"]),
     augmentation=alternatives(PLAN["augmentations"]),
     variant=alternatives(PLAN["variants"]),
@@ -88,7 +90,13 @@ def folder(of):
 
 
 def data_files():
-    return [f"data/prepared/{name}.safetensors" for name in PLAN["datasets"]]
+    return [f"data/prepared/{name}.safetensors" for name in IMAGES]
+
+
+def targets(wildcards):
+    """The data sets that a run's encoder is transferred to."""
+    names = PLAN["transfer"][wildcards.dataset]
+    return [f"data/prepared/{name}.safetensors" for name in names]
 
 
 def result_files():
@@ -98,6 +106,10 @@ def result_files():
         files += [f"{cell['run']}/{name}.json" for name in ("history", "env", "probe")]
         if cell["method"] in SAMPLING:
             files.append(f"{cell['run']}/fidelity.json")
+        if "dense" in PLAN["evaluation"]:
+            files.append(f"{cell['run']}/dense.json")
+        if cell["dataset"] in PLAN.get("transfer", {}):
+            files.append(f"{cell['run']}/transfer.json")
     return files
 
 
