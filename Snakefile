@@ -12,6 +12,7 @@ include: "workflow/rules/signals.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/beyond.smk"
 include: "workflow/rules/aggregate.smk"
 
 

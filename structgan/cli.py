@@ -9,31 +9,9 @@ from pathlib import Path
 import click
 
 from structgan import __version__
+from structgan.arguments import DATA, DEVICE, OUT, PATH, PLAN, PROTOCOL, RAW, RUN, STALE, resolve_device
 from structgan.contract import verbs
 from structgan.errors import UserError
-
-PATH = click.Path(path_type=Path)
-RUN = click.option("--run", required=True, type=PATH, help="Folder of the run; it holds config.json.")
-DATA = click.option("--data", required=True, type=PATH, help="Prepared data set (data/prepared/NAME.safetensors).")
-PROTOCOL = click.option(
-    "--protocol", required=True, type=PATH, help="The job's protocol (results/runs/SUITE/protocol/JOB.json)."
-)
-PLAN = click.option("--plan", required=True, type=PATH, help="The suite's plan.json.")
-STALE = click.option("--include-stale", is_flag=True, help="Show numbers of another identity, marked.")
-OUT = click.option("--out", required=True, type=PATH, help="Where to write.")
-DEVICE = click.option(
-    "--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]), help="Where to compute."
-)
-
-
-def resolve_device(device: str) -> str:
-    """``auto`` as what this machine has; ``cuda`` is refused where there is none."""
-    from structgan.environment import best_device
-
-    best = best_device()
-    if device == "cuda" and best != "cuda":
-        raise UserError("--device cuda: no GPU is visible to PyTorch (allowed here: cpu, auto)")
-    return best if device == "auto" else device
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -54,7 +32,7 @@ def configure(files: tuple[str, ...]) -> None:
 
 @cli.command()
 @click.option("--settings", required=True, type=PATH, help="The data set's settings (data/prepared/NAME.json).")
-@click.option("--raw", default="data/raw", show_default=True, type=PATH, help="Folder of downloaded archives.")
+@RAW
 @OUT
 def prepare(settings: Path, raw: Path, out: Path) -> None:
     """Prepare a data set once, as one memory-mappable file."""
@@ -126,6 +104,32 @@ def fidelity(run: Path, data: Path, protocol: Path, extractor: Path | None, devi
     from structgan.metrics import fidelity as fidelities
 
     fidelities.run(run, data, protocol, extractor, resolve_device(device))
+
+
+@cli.command()
+@RUN
+@DATA
+@PROTOCOL
+@RAW
+@DEVICE
+def dense(run: Path, data: Path, protocol: Path, raw: Path, device: str) -> None:
+    """Fit linear heads to a run's frozen maps: segmentation and detection."""
+    from structgan.metrics import dense as maps
+
+    maps.run(run, data, protocol, raw, resolve_device(device))
+
+
+@cli.command()
+@RUN
+@DATA
+@click.option("--target", "targets", multiple=True, required=True, type=PATH, help="Prepared data set to transfer to.")
+@PROTOCOL
+@DEVICE
+def transfer(run: Path, data: Path, targets: tuple[Path, ...], protocol: Path, device: str) -> None:
+    """Probe a run's frozen encoder on other data sets than its own."""
+    from structgan.metrics import transfer as transfers
+
+    transfers.run(run, data, targets, protocol, resolve_device(device))
 
 
 @cli.command()

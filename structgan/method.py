@@ -99,6 +99,20 @@ class Method(nn.Module):
         assert isinstance(features, Tensor)
         return features
 
+    def maps(self, images: Tensor) -> list[Tensor]:
+        """Feature maps of images, finest first, for heads that answer at each place; by default the encoder's own.
+
+        Shape: (N, 3, H, W), values in [-1, 1] and H, W not only those of training, to (N, D_i, H_i, W_i) each.
+
+        Raises:
+            NotImplementedError: the encoder has none, and why; tables show a dash with these words.
+        """
+        read = getattr(self.encoder, "maps", None)
+        if read is None:
+            raise NotImplementedError(f"its encoder, a {type(self.encoder).__name__}, has no feature maps")
+        found: list[Tensor] = read(images)
+        return found
+
     def train(self, mode: bool = True) -> Self:
         """Set the mode of what learns; a network in which nothing takes a gradient stays in evaluation mode.
 

@@ -85,20 +85,15 @@ def make(config: Mapping[str, Any], files: list[str]) -> tuple[dict[str, Any], l
     if not planned:
         raise UserError(f"{files[-1] if files else 'configuration'}: grid names no run that makes sense")
     used = {name: list(dict.fromkeys(cell[name] for cell in planned)) for name in NAMES}
+    evaluation = evaluated(config, used["dataset"], files)
     plan = {
         "suite": suite,
         "title": config["title"],
         "note": config["note"],
         "configfiles": [configuration.short(file) for file in files],
-        "protocol": config["evaluation"],
-        "evaluation": {kind: protocol.mark(protocol.make(config["evaluation"], kind)) for kind in protocol.KINDS},
-        "datasets": {
-            name: {
-                "title": config["datasets"][name].get("title", name),
-                "note": config["datasets"][name].get("note", ""),
-            }
-            for name in used["dataset"]
-        },
+        "protocol": evaluation,
+        "evaluation": {kind: protocol.mark(protocol.make(evaluation, kind)) for kind in protocol.kinds(evaluation)},
+        "datasets": {name: described_dataset(config, name) for name in used["dataset"]},
         "methods": {name: describe_method(config, name) for name in used["method"]},
         "augmentations": {
             name: {"title": block.get("title", name)}
@@ -114,6 +109,9 @@ def make(config: Mapping[str, Any], files: list[str]) -> tuple[dict[str, Any], l
     plan["not_applicable"].sort(key=lambda row: tuple(row.values()))
     if axes := sweep.planned(config, [run["config"] for run in runs], configuration.origin(("grid",), files)):
         plan["axes"] = axes
+    if "transfer" in evaluation:
+        plan["transfer"] = evaluation["transfer"]["targets"]
+        plan["targets"] = {name: described_dataset(config, name) for name in evaluation["transfer"]["data"]}
     return plan, runs
 
 
@@ -134,6 +132,51 @@ def entry(config: Mapping[str, Any], cell: Mapping[str, Any], files: list[str]) 
         where = configuration.origin(("resources", "train", "gpu"), files)
         raise UserError(f"{where}: resources.train.gpu = {gpus}: must divide training.batch_size = {batch_size}")
     return run
+
+
+def evaluated(config: Mapping[str, Any], datasets: list[str], files: list[str]) -> dict[str, Any]:
+    """The block ``evaluation`` of a suite: what it does not ask for is left out, and transfer knows its data.
+
+    Transfer is asked for where a data set of the suite has a target. The settings of the targets are part of its
+    protocol, so that a target of other settings or of another builder makes its numbers stale.
+
+    Raises:
+        UserError: an unknown target, or one of another image size that is not to be resized.
+    """
+    evaluation = {key: value for key, value in config["evaluation"].items() if value or key not in protocol.OPTIONAL}
+    transfer = evaluation.pop("transfer", None) or {"targets": {}}
+    targets = {name: transfer["targets"][name] for name in datasets if transfer["targets"].get(name)}
+    if not targets:
+        return evaluation
+    data = {}
+    for name, asked in targets.items():
+        size = config["datasets"][name]["image_size"]
+        for target in asked:
+            where = f"evaluation.transfer.targets.{name}"
+            path = ("evaluation", "transfer", "targets", name)
+            if target not in config["datasets"] or target == name:
+                known = [key for key in config["datasets"] if key != name]
+                raise unknown("data set", target, known, f"{configuration.origin(path, files)}: {where}")
+            data[target] = dataset_settings(config, target)
+            if data[target]["image_size"] != size and not transfer["resize"]:
+                raise UserError(
+                    f"{configuration.origin(path, files)}: {where}: '{target}' has {data[target]['image_size']} pixels,"
+                    f" '{name}' {size} (evaluation.transfer.resize: true makes it fit)"
+                )
+    return {**evaluation, "transfer": {**transfer, "targets": targets, "data": data}}
+
+
+def dataset_settings(config: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """What a data set is prepared from: its settings and the digest of its builder."""
+    block = configuration.pick(config, "datasets", "data set", name)
+    settings = {"name": name, **{key: value for key, value in block.items() if key not in ("title", "training")}}
+    return {**settings, "sources": sources.builder_digest(block.get("builder", ""))}
+
+
+def described_dataset(config: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Title and note of a data set."""
+    block = config["datasets"][name]
+    return {"title": block.get("title", name), "note": block.get("note", "")}
 
 
 def describe_method(config: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -178,10 +221,8 @@ def write(config: Mapping[str, Any], files: list[str]) -> dict[str, Any]:
                 f"{root}: in use by {holder}, and this plan is another; nothing was changed, wait until that one ends"
             )
         return plan
-    for name in plan["datasets"]:
-        block = configuration.pick(config, "datasets", "data set", name)
-        settings = {"name": name, **{key: value for key, value in block.items() if key not in ("title", "training")}}
-        settings["sources"] = sources.builder_digest(block.get("builder", ""))
+    for name in standing.images(plan):
+        settings = dataset_settings(config, name)
         file = stamps.DATA / f"{name}.json"
         changed = standing.optional(file) != settings
         if holder := claims.claim(f"data-{name}", shared=not changed):
@@ -194,8 +235,8 @@ def write(config: Mapping[str, Any], files: list[str]) -> dict[str, Any]:
     stamps.follow(plan)
     for run in runs:
         stamps.config(Path(run["folder"]), run["config"]["identity"])
-    for kind in protocol.KINDS:
-        write_json_if_changed(root / "protocol" / f"{kind}.json", protocol.make(config["evaluation"], kind))
+    for kind in plan["evaluation"]:
+        write_json_if_changed(root / "protocol" / f"{kind}.json", protocol.make(plan["protocol"], kind))
     write_json_if_changed(root / "plan.json", plan)
     stamps.settle(plan, root)
     return plan

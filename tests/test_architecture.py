@@ -65,6 +65,7 @@ ALLOWED = {
     **{name: {"errors"} for name in ("files", "sources", "sweep", "optim", "regime", "parallel")},
     "cells": {"errors", "sources"},
     "config": {"errors", "sources", "sweep", "cells"},
+    "arguments": {"errors", "environment"},
     "environment": {"errors", "sources"},
     "identity.seal": {"files"},
     "identity.protocol": {"errors", "files", "sources"},
@@ -102,8 +103,8 @@ ALLOWED = {
     "contract": {"contract", "errors", "files", "sources", "config", "plan", "datasets", "method", "train"}
     | {"training.health", "training.randomness"},
     "report": {"report", "errors", "files", "identity.seal", "identity.standing"},
-    "cli": {"", "errors", "files", "sources", "config", "plan", "environment", "datasets", "train", "metrics", "report"}
-    | {"contract", "training.preempt", "identity.verify", "overview.collect", "overview.status"},
+    "cli": {"", "arguments", "errors", "files", "sources", "config", "plan", "environment", "datasets", "train"}
+    | {"metrics", "report", "contract", "training.preempt", "identity.verify", "overview.collect", "overview.status"},
     "__main__": {"cli"},
 }
 """What each part of structgan may import of structgan; "" is the package itself, for its version."""

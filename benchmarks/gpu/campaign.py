@@ -122,7 +122,7 @@ def pack(
 def train(name: str, minutes: float, out: Path, device: str, other: bool, overlays: tuple[str, ...]) -> None:
     """Train an entry for some minutes from where it stands, evaluate it, and write what is to be taken home."""
     from benchmarks.gpu import machine
-    from structgan.cli import resolve_device
+    from structgan.arguments import resolve_device
 
     machine.use_wheels(Path("wheels"))
     if Path("pack.json").exists():

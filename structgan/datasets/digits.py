@@ -55,7 +55,7 @@ def build(settings: Mapping[str, Any], raw: Path) -> Parts:
     for number, (first, end) in enumerate(ranges):
         count = integer(settings, ("train_size", "test_size")[number], 1, 1_000_000)
         rng = np.random.default_rng([seed, number])
-        chosen = first + _rounds(end - first, count, rng)
+        chosen = first + rounds(end - first, count, rng)
         images = compose(scans.images[chosen] / 16.0, size, rng)
         splits.append(Split(torch.from_numpy(images), torch.from_numpy(scans.target[chosen].astype(np.int64))))
     return Parts(tuple("0123456789"), splits[0], splits[1], note="scikit-learn digits, composed")
@@ -73,24 +73,24 @@ def compose(scans: NDArray[np.float64], size: int, rng: np.random.Generator) -> 
         (N, 3, size, size) uint8.
     """
     count, digit = len(scans), size * 3 // 4
-    enlarge = _linear(8, digit)
+    enlarge = interpolation(8, digit)
     mask = np.zeros((count, size, size))
     glyphs = np.einsum("ij,njk,lk->nil", enlarge, scans, enlarge)
     places = rng.integers(0, size - digit + 1, (count, 2))
     for image, glyph, (top, left) in zip(mask, glyphs, places, strict=True):
         image[top : top + digit, left : left + digit] = glyph
-    ground, ink = _colours(count, size, rng)
+    ground, ink = colours(count, size, rng)
     images = ground + mask[:, None] * (ink[:, :, None, None] - ground)
     return np.rint(images * 255.0).astype(np.uint8)
 
 
-def _colours(count: int, size: int, rng: np.random.Generator) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def colours(count: int, size: int, rng: np.random.Generator) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Gradients (N, 3, size, size) and inks (N, 3) in [0, 1], drawn again until the contrast holds.
 
     A gradient is the bilinear surface through four corners, each a common base colour plus a random offset.
     """
     ground, ink = np.empty((count, 3, size, size)), np.empty((count, 3))
-    spread = _linear(2, size, corners=True)
+    spread = interpolation(2, size, corners=True)
     open_ = np.arange(count)
     while len(open_):
         base = rng.random((len(open_), 3, 1, 1))
@@ -102,13 +102,13 @@ def _colours(count: int, size: int, rng: np.random.Generator) -> tuple[NDArray[n
     return ground, ink
 
 
-def _rounds(scans: int, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+def rounds(scans: int, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
     """``count`` indices below ``scans``: whole random permutations, so that use differs by at most one."""
-    rounds = [rng.permutation(scans) for _ in range(-(-count // scans))]
-    return np.concatenate(rounds)[:count]
+    orders = [rng.permutation(scans) for _ in range(-(-count // scans))]
+    return np.concatenate(orders)[:count]
 
 
-def _linear(source: int, target: int, corners: bool = False) -> NDArray[np.float64]:
+def interpolation(source: int, target: int, corners: bool = False) -> NDArray[np.float64]:
     """The (target, source) matrix of linear interpolation; with ``corners`` the end points are kept, as in a ramp."""
     steps = np.arange(target)
     at = steps * (source - 1) / (target - 1) if corners else (steps + 0.5) * source / target - 0.5

@@ -19,8 +19,17 @@ KINDS = {
     "probe": ("seed", "linear", "svm", "kmeans", "knn", "few_labels", "map"),
     "fidelity": ("fidelity",),
     "extractor": ("extractor",),
+    "dense": ("seed", "dense"),
+    "transfer": ("seed", "transfer", "linear", "knn"),
 }
 """Kinds of evaluation and the keys of the configuration's block ``evaluation`` that each uses."""
+OPTIONAL = ("dense", "transfer")
+"""Kinds that only a suite has whose ``evaluation`` holds a block of that name."""
+
+
+def kinds(evaluation: Mapping[str, Any]) -> list[str]:
+    """The kinds of evaluation that a configuration asks for."""
+    return [kind for kind in KINDS if kind not in OPTIONAL or evaluation.get(kind)]
 
 
 def make(evaluation: Mapping[str, Any], kind: str) -> dict[str, Any]:

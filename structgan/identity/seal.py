@@ -16,6 +16,8 @@ from structgan.files import read_json, sha256, write_json
 
 RESULTS = ("history.json", "env.json", "probe.json", "fidelity.json", "samples.png")
 """What tables, figures and the page read of a run."""
+OPTIONAL = ("dense.json", "transfer.json")
+"""What they read besides, where the suite asks for it."""
 
 
 def own(record: Mapping[str, Any]) -> str:
@@ -78,4 +80,7 @@ def results(plan_file: str | Path, folders: Iterable[Path]) -> str:
     for folder in folders:
         for name in RESULTS:
             total.update((sha256(folder / name) if (folder / name).exists() else "-").encode())
+        for name in OPTIONAL:
+            if (folder / name).exists():
+                total.update(f"{name} {sha256(folder / name)}".encode())
     return total.hexdigest()

@@ -15,7 +15,18 @@ from typing import Any
 from structgan import sources
 from structgan.files import read_json
 from structgan.identity import times
-from structgan.identity.standing import FILES, METRICS, depths, environment, fault, head, header, optional, strayed
+from structgan.identity.standing import (
+    FILES,
+    asked,
+    depths,
+    environment,
+    fault,
+    head,
+    header,
+    images,
+    optional,
+    strayed,
+)
 
 DATA = Path("data/prepared")
 
@@ -79,7 +90,7 @@ def settle(plan: Mapping[str, Any], root: Path) -> None:
         plan: its plan.json.
         root: results/runs/<suite>.
     """
-    made = {name: header(DATA / f"{name}.safetensors") for name in plan["datasets"]}
+    made = {name: header(DATA / f"{name}.safetensors") for name in images(plan)}
     fresh: dict[str, list[Path]] = {kind: [] for kind in plan["evaluation"]}
     stale: dict[str, list[Path]] = {kind: [] for kind in plan["evaluation"]}
     same: dict[str, list[Path]] = {name: [] for name in made}
@@ -91,11 +102,14 @@ def settle(plan: Mapping[str, Any], root: Path) -> None:
             continue
         of_this = content is not None and trained.get("dataset", {}).get("content_hash") == content
         (same if of_this else other)[cell["dataset"]] += outputs(run)
-        for kind in METRICS:
+        for kind in asked(plan, cell):
             found = head(run / FILES[kind][0])
             if found is not None:
                 good = fault(found, cell["identity"], plan["evaluation"][kind]) is None
                 (fresh if good else stale)[kind] += [run / name for name in FILES[kind]]
+                for name, seen in found.get("targets", {}).items():
+                    if name in made:
+                        (same if seen == made[name].get("content_hash") else other)[name].append(run / FILES[kind][0])
     for name, data in made.items():
         file = root / name / "extractor.safetensors"
         found = header(file)

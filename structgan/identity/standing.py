@@ -16,9 +16,28 @@ from structgan.errors import UserError
 from structgan.files import read_json
 
 HEAD = 4096
-METRICS = ("probe", "fidelity")
-FILES = {"probe": ("probe.json",), "fidelity": ("fidelity.json", "samples.png")}
+METRICS = ("probe", "fidelity", "dense", "transfer")
+FILES = {
+    "probe": ("probe.json",),
+    "fidelity": ("fidelity.json", "samples.png"),
+    "dense": ("dense.json",),
+    "transfer": ("transfer.json",),
+}
 """What a kind of evaluation leaves in the folder of its run; the first one holds the numbers."""
+
+
+def asked(plan: Mapping[str, Any], cell: Mapping[str, Any]) -> tuple[str, ...]:
+    """The kinds of evaluation that a plan asks of one of its cells, in the order of ``METRICS``."""
+    able = {
+        "fidelity": bool(plan["methods"].get(cell["method"], {}).get("samples")),
+        "transfer": cell["dataset"] in plan.get("transfer", {}),
+    }
+    return tuple(kind for kind in METRICS if kind in plan["evaluation"] and able.get(kind, True))
+
+
+def images(plan: Mapping[str, Any]) -> list[str]:
+    """The data sets of a plan: those that it trains on, then those that it only transfers to."""
+    return list(dict.fromkeys([*plan["datasets"], *plan.get("targets", {})]))
 
 
 def head(path: Path, size: int = HEAD) -> dict[str, Any] | None:

@@ -22,7 +22,6 @@ from structgan.metrics import extractor
 from structgan.progress import Progress
 
 KEYS = ("suite", "evaluation", "datasets", "methods", "cells")
-METRICS = ("probe.json", "fidelity.json")
 HEAD = 4096
 """Bytes of a page within which it says what it was made from."""
 
@@ -59,7 +58,7 @@ class Suite:
         for kind in self.plan["evaluation"]:
             path = self.folder / "protocol" / f"{kind}.json"
             yield Finding(path, Rung.SETTINGS, self.protocol_problem(path, kind))
-        for name in self.plan["datasets"]:
+        for name in standing.images(self.plan):
             yield from self.data(name)
         for cell in self.plan["cells"]:
             yield from self.run(self.root / cell["run"], cell)
@@ -127,9 +126,9 @@ class Suite:
                 yield Finding(run / name, rung, text if text or problem is None else "")
                 damaged = text or damaged
         problem = problem or damaged or None
-        for name in METRICS:
-            if (run / name).exists():
-                yield from self.metric(run / name, cell, problem)
+        for kind in standing.asked(self.plan, cell):
+            if (run / f"{kind}.json").exists():
+                yield from self.metric(run / f"{kind}.json", cell, problem)
 
     def training(self, env: Path, cell: Mapping[str, Any]) -> tuple[dict[str, Any], str | None]:
         """A run's env.json, and whether it is of the plan's identity and of the images at hand."""
@@ -170,8 +169,9 @@ class Suite:
         fault = standing.fault(record, cell["identity"], self.plan["evaluation"].get(path.stem))
         if fault:
             return fault
-        if self.hashes.get(cell["dataset"], record["dataset"]["content_hash"]) != record["dataset"]["content_hash"]:
-            return f"measured on another '{cell['dataset']}' than data/prepared holds"
+        for name, seen in {cell["dataset"]: record["dataset"]["content_hash"], **record.get("targets", {})}.items():
+            if self.hashes.get(name, seen) != seen:
+                return f"measured on another '{name}' than data/prepared holds"
         for name, digest in record["checksums"]["inputs"].items():
             if (path.parent / name).exists() and self.digest(path.parent / name) != digest:
                 return f"measured with another {name}"

@@ -76,11 +76,11 @@ def frozen(module: nn.Module, what: str = "encoder") -> Iterator[str]:
         )
 
 
-def standardise(train: Tensor, *others: Tensor) -> tuple[Tensor, ...]:
-    """Zero mean and unit variance for each feature, by the statistics of ``train``.
+def scaling(train: Tensor) -> tuple[Tensor, Tensor]:
+    """Shift and scale of each feature that give zero mean and unit variance: (x - shift) * scale.
 
-    A feature that is constant on ``train`` (its deviation is within float32 rounding of its mean) becomes 0 everywhere.
-    Shape: (N, D) each, float32; the statistics are accumulated in float64.
+    A feature that is constant on ``train`` (its deviation is within float32 rounding of its mean) has the scale 0.
+    Shape: (N, D) float32 to (D,) both, float32; the statistics are accumulated in float64.
     """
     mean = train.mean(dim=0, dtype=torch.float64)
     squares = torch.zeros_like(mean)
@@ -88,7 +88,15 @@ def standardise(train: Tensor, *others: Tensor) -> tuple[Tensor, ...]:
         squares += (chunk.double() - mean).square().sum(dim=0)
     deviation = (squares / len(train)).sqrt()
     constant = deviation <= 10 * torch.finfo(torch.float32).eps * mean.abs()
-    shift, scale = mean.float(), torch.where(constant, 0.0, 1 / deviation.clamp_min(1e-300)).float()
+    return mean.float(), torch.where(constant, 0.0, 1 / deviation.clamp_min(1e-300)).float()
+
+
+def standardise(train: Tensor, *others: Tensor) -> tuple[Tensor, ...]:
+    """Zero mean and unit variance for each feature, by the statistics of ``train``; see ``scaling``.
+
+    Shape: (N, D) each, float32.
+    """
+    shift, scale = scaling(train)
     # a float32 mean leaves a rest of at most its own rounding, which is small against any deviation kept here
     return tuple((part - shift) * scale for part in (train, *others))
 

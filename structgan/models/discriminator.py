@@ -8,6 +8,7 @@ pooling before the convolution and in the shortcut. Every layer carries values a
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -91,6 +92,7 @@ class Backbone(nn.Module):
                 layers.append(ResidualBlock(inputs, width * 2**stage, stride, channels_per_group))
                 inputs = width * 2**stage
         self.layers = nn.Sequential(*layers)
+        self.blocks = tuple(blocks)
         self.pool = GlobalAvgPool()
         self.features = inputs
         for module in self.modules():
@@ -104,6 +106,19 @@ class Backbone(nn.Module):
         else:
             images = replace(images, tensor=images.tensor.contiguous(memory_format=torch.channels_last))
         return self.pool(self.layers(self.stem(images)))  # type: ignore[no-any-return]
+
+    def maps(self, images: Tensor) -> list[Tensor]:
+        """The last map of each stage; the mean of the last one over its places is ``forward``'s result.
+
+        Shape: (N, 3, H, W) with values in [-1, 1], H and W of at least a pixel in the last stage, to (N, width * 2**i,
+        H/2**i, W/2**i) for stage i, where the stem does not pool.
+        """
+        found, x, ends = [], self.stem(images), set(itertools.accumulate(self.blocks))
+        for number, layer in enumerate(self.layers, start=1):
+            x = layer(x)
+            if number in ends:
+                found.append(x)
+        return found
 
 
 class Discriminator(nn.Module):

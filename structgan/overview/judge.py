@@ -5,6 +5,7 @@ Takes no lock and reads no tensor, so that it may look at runs that are being tr
 
 from __future__ import annotations
 
+import itertools
 import os
 import socket
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from structgan.identity.standing import FILES, METRICS, fault, head, optional
+from structgan.identity.standing import FILES, METRICS, asked, fault, head, optional
 
 STATES = ("done", "running", "queued", "trained", "failed", "interrupted", "stale", "missing")
 """``trained`` awaits its evaluation; ``interrupted`` goes on from its state file when it is started again."""
@@ -146,14 +147,16 @@ def waits(cell: Mapping[str, Any], queue: Mapping[str, str]) -> str | None:
     """``queued`` or ``running`` where the cluster has a job of this cell, else None."""
     names = "_".join(str(cell[key]) for key in ("dataset", "method", "augmentation", "variant", "seed"))
     found = {queue.get(f"rule_{rule}_wildcards_{names}") for rule in ("train", "train_generative", *METRICS)}
-    found |= {queue.get(f"rule_evaluate_{names}_{kinds}") for kinds in (*METRICS, "_".join(sorted(METRICS)))}
+    for size in range(1, len(METRICS) + 1):
+        for kinds in itertools.combinations(sorted(METRICS), size):
+            found.add(queue.get(f"rule_evaluate_{names}_{'_'.join(kinds)}"))
     return "running" if "RUNNING" in found else "queued" if found - {None} else None
 
 
 def evaluation(cell: Mapping[str, Any], plan: Mapping[str, Any], run: Path) -> tuple[str, str, str]:
     """What a trained run lacks, what is stale, and with which line an evaluation failed; each empty where nothing."""
     lacks, stale, failed = [], "", ""
-    for kind in METRICS[: 2 if plan["methods"][cell["method"]]["samples"] else 1]:
+    for kind in asked(plan, cell):
         name = FILES[kind][0]
         found = head(run / name)
         reason = None if found is None else fault(found, cell["identity"], plan["evaluation"][kind])

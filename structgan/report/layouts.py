@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from structgan.report import protocols
+from structgan.report import beyond, protocols
 from structgan.report.cells import Cell, Column, Row, Statistic, Table, mark_best, summarise, tied
 from structgan.report.notes import notes_of, protocol_notes, references_of
 from structgan.report.records import SECTIONS, Group, Suite, rank
@@ -40,7 +40,8 @@ def build(suite: Suite) -> dict[str, Table]:
     """
     protocols.check(suite)
     tables = [representation(suite), few_labels(suite), generation(suite), generation_more(suite)]
-    return {table.name: table for table in [*tables, augmentation(suite), ablation(suite)]}
+    tables += [augmentation(suite), ablation(suite), *beyond.tables(suite, f"{MEAN} {TIES}")]
+    return {table.name: table for table in tables}
 
 
 def representation(suite: Suite) -> Table:

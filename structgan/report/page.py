@@ -213,6 +213,9 @@ def _protocol(suite: records.Suite) -> list[tuple[str, list[tuple[str, list[tupl
         if fidelity := found.get("fidelity"):
             pairs = [(key, value) for key, value in fidelity.items() if value is not None and "." not in key]
             cards.append(("Generation metrics", [(key, _text(value)) for key, value in pairs]))
+        for kind, title in (("dense", "Segmentation and detection"), ("transfer", "Transfer")):
+            if extra := found.get(kind):
+                cards.append((title, [(key, _text(value)) for key, value in extra.items() if value is not None]))
         shown.append((suite.title("dataset", dataset), cards))
     return shown
 

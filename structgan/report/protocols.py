@@ -23,9 +23,18 @@ def flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def of_run(result: Mapping[str, Any]) -> dict[str, Any]:
-    """The protocol of one probe.json or fidelity.json, with the content hash of its data."""
+    """The protocol of one metric file, with the content hash of its data."""
     content = {"content_hash": result.get("dataset", {}).get("content_hash")}
     return dict(flat({**result.get("protocol", {}), "dataset": content}))
+
+
+def measured(suite: Suite) -> list[tuple[str, dict[int, dict[str, Any]]]]:
+    """Each kind of evaluation and its results by row of the frame; those without numbers, for a reason, left out."""
+    extras = {
+        kind: {row: result for row, result in results.items() if not result.get("reason")}
+        for kind, results in suite.extras.items()
+    }
+    return [("probe", suite.probes), ("fidelity", suite.fidelities), *extras.items()]
 
 
 def check(suite: Suite) -> None:
@@ -37,7 +46,8 @@ def check(suite: Suite) -> None:
     Raises:
         UserError: names the two runs, the key and its two values.
     """
-    for name, results in (("probe.json", suite.probes), ("fidelity.json", suite.fidelities)):
+    for kind, results in measured(suite):
+        name = f"{kind}.json"
         first: dict[str, tuple[str, dict[str, Any]]] = {}
         for row, result in results.items():
             run, dataset = suite.lists["run"][row], suite.lists["dataset"][row]
@@ -60,7 +70,8 @@ def _compare(name: str, one: tuple[str, dict[str, Any]], two: tuple[str, dict[st
 def _compare_data(suite: Suite) -> None:
     """Probes and generation metrics of one data set must have seen the same bytes."""
     seen: dict[str, tuple[str, Any]] = {}
-    for name, results in (("probe.json", suite.probes), ("fidelity.json", suite.fidelities)):
+    for kind, results in measured(suite):
+        name = f"{kind}.json"
         for row, result in results.items():
             content = result.get("dataset", {}).get("content_hash")
             if content is None:
@@ -77,7 +88,7 @@ def _compare_data(suite: Suite) -> None:
 def by_dataset(suite: Suite) -> dict[str, dict[str, dict[str, Any]]]:
     """The one protocol of each data set: ``{dataset: {"probe": {...}, "fidelity": {...}}}``, as flat keys."""
     found: dict[str, dict[str, dict[str, Any]]] = {}
-    for name, results in (("probe", suite.probes), ("fidelity", suite.fidelities)):
+    for name, results in measured(suite):
         for row, result in results.items():
             entry = found.setdefault(suite.lists["dataset"][row], {})
             if name not in entry:

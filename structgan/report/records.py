@@ -16,6 +16,8 @@ from structgan.identity import seal, standing
 
 ACCURACIES = {"linear": "top1", "svm": "top1", "kmeans": "accuracy", "knn": "top1"}
 GENERATION = ("fid", "is", "kid", "precision", "recall")
+EXTRAS = ("dense", "transfer")
+"""Kinds of evaluation that only some suites ask for; see ``report.beyond``."""
 SECTIONS = {"dataset": "datasets", "method": "methods", "augmentation": "augmentations", "variant": "variants"}
 KEYS = ("suite", "datasets", "methods", "augmentations", "variants", "evaluation", "cells")
 
@@ -41,6 +43,7 @@ class Suite:
             cannot sample), converged, a float column per metric (accuracies in [0, 1]; NaN where there is no number).
         probes: probe.json without its map, by row of ``frame``, of the runs whose numbers count.
         fidelities: fidelity.json, likewise.
+        extras: results of each of ``EXTRAS``, likewise; the frame has a column of states for those that are asked for.
         few_labels: names of the probes with a fraction of the labels, smallest fraction first.
         include_stale: whether numbers of another identity count.
         lists: the frame's columns as lists (a thousand small look-ups in a frame cost seconds).
@@ -54,6 +57,7 @@ class Suite:
     frame: pd.DataFrame
     probes: dict[int, dict[str, Any]]
     fidelities: dict[int, dict[str, Any]]
+    extras: dict[str, dict[int, dict[str, Any]]]
     few_labels: tuple[str, ...]
     include_stale: bool
     lists: dict[str, list[Any]]
@@ -165,6 +169,8 @@ def read(plan_file: str | Path, include_stale: bool = False) -> Suite:
     rows: list[dict[str, Any]] = []
     probes: dict[int, dict[str, Any]] = {}
     fidelities: dict[int, dict[str, Any]] = {}
+    extras: dict[str, dict[int, dict[str, Any]]] = {kind: {} for kind in EXTRAS}
+    extra = [kind for kind in EXTRAS if kind in plan["evaluation"]]
     for cell in sorted(plan["cells"], key=lambda cell: _order(plan, file, cell)):
         folder = base_folder(file, cell["run"]) / cell["run"]
         row = {key: cell[key] for key in (*SECTIONS, "seed", "run", "identity")} | {"folder": str(folder)}
@@ -173,6 +179,12 @@ def read(plan_file: str | Path, include_stale: bool = False) -> Suite:
         row["fidelity"], fidelity = "none", None
         if can_sample:
             row["fidelity"], fidelity = _result(folder, "fidelity", cell, plan, include_stale)
+        for kind in extra:
+            row[kind], found = "none", None
+            if kind in standing.asked(plan, cell):
+                row[kind], found = _result(folder, kind, cell, plan, include_stale)
+            if found is not None:
+                extras[kind][len(rows)] = found
         row["converged"] = True
         if probe is not None:
             probe.pop("map", None)
@@ -185,7 +197,7 @@ def read(plan_file: str | Path, include_stale: bool = False) -> Suite:
             row |= {name: number(fidelity.get("metrics"), name) for name in GENERATION}
         rows.append(row)
     few = _few_labels(plan, rows)
-    names = [*SECTIONS, "seed", "run", "identity", "folder", "probe", "fidelity", "converged"]
+    names = [*SECTIONS, "seed", "run", "identity", "folder", "probe", "fidelity", *extra, "converged"]
     frame = pd.DataFrame(rows, columns=[*names, *ACCURACIES, *few, *GENERATION])
     frame = frame.astype(dict.fromkeys([*ACCURACIES, *few, *GENERATION], float))
     groups: dict[Group, list[int]] = {}
@@ -204,7 +216,9 @@ def read(plan_file: str | Path, include_stale: bool = False) -> Suite:
     for group in sorted(ordered, key=lambda group: places["variant"].get(group.variant, len(places["variant"]))):
         mains[group.method] = "full" if group.variant == "full" else mains.get(group.method, group.variant)
     lists = {name: frame[name].tolist() for name in frame.columns}
-    return Suite(file, plan, frame, probes, fidelities, few, include_stale, lists, groups, excluded, ordered, mains)
+    return Suite(
+        file, plan, frame, probes, fidelities, extras, few, include_stale, lists, groups, excluded, ordered, mains
+    )
 
 
 def _order(plan: Mapping[str, Any], file: Path, cell: Mapping[str, Any]) -> tuple[Any, ...]:

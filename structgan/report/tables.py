@@ -22,8 +22,8 @@ def write(plan_file: str | Path, out_dir: str | Path, include_stale: bool = Fals
 
     Returns:
         The files: representation, few_labels, generation, generation_more, augmentation, ablation, one for each axis of
-        the suite, and beside them statistics, comparisons, verdicts, cost, each in three forms; metrics.json and
-        training.csv, which version control compares; made_from.json.
+        the suite, dense and transfer where the suite asks for them, and beside them statistics, comparisons, verdicts,
+        cost, each in three forms; metrics.json and training.csv, which version control compares; made_from.json.
 
     Raises:
         UserError: a column would mix two protocols (nothing is written), or a file is damaged.
@@ -54,7 +54,8 @@ def warnings(suite: records.Suite) -> list[str]:
         ("missing", "not finished"),
         ("stale", "of another identity, protocol or source than the plan"),
     ):
-        rows = suite.frame.index[(suite.frame["probe"] == state) | (suite.frame["fidelity"] == state)]
+        kinds = ["probe", "fidelity", *(kind for kind in records.EXTRAS if kind in suite.frame)]
+        rows = suite.frame.index[(suite.frame[kinds] == state).any(axis=1)]
         if len(rows):
             counted = "marked †" if state == "stale" and suite.include_stale else "not counted"
             first = str(suite.frame.at[rows[0], "run"])

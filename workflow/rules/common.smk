@@ -50,7 +50,9 @@ TABLES = [
     "comparisons",
     "verdicts",
     "cost",
+    *(kind for kind in ("dense", "transfer") if kind in PLAN["evaluation"]),
 ]
+IMAGES = list({**PLAN["datasets"], **PLAN.get("targets", {})})
 FIGURES = ["augmentation", "ablation", "training", "samples", "features"]
 AXES = [axis["file"] for axis in PLAN.get("axes", {}).values()]
 TABLES += AXES
@@ -63,7 +65,7 @@ def alternatives(names):
 
 
 wildcard_constraints:
-    dataset=alternatives(PLAN["datasets"]),
+    dataset=alternatives(IMAGES),
     method=alternatives(PLAN["methods"]),
     augmentation=alternatives(PLAN["augmentations"]),
     variant=alternatives(PLAN["variants"]),
@@ -110,7 +112,13 @@ def upstream_files(wildcards):
 
 
 def data_files():
-    return [f"data/prepared/{name}.safetensors" for name in PLAN["datasets"]]
+    return [f"data/prepared/{name}.safetensors" for name in IMAGES]
+
+
+def targets(wildcards):
+    """The data sets that a run's encoder is transferred to."""
+    names = PLAN["transfer"][wildcards.dataset]
+    return [f"data/prepared/{name}.safetensors" for name in names]
 
 
 def result_files():
@@ -120,6 +128,10 @@ def result_files():
         files += [f"{cell['run']}/{name}.json" for name in ("history", "env", "probe")]
         if cell["method"] in SAMPLING:
             files.append(f"{cell['run']}/fidelity.json")
+        if "dense" in PLAN["evaluation"]:
+            files.append(f"{cell['run']}/dense.json")
+        if cell["dataset"] in PLAN.get("transfer", {}):
+            files.append(f"{cell['run']}/transfer.json")
     return files
 
 

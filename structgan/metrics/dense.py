@@ -1,0 +1,146 @@
+"""Segmentation and detection by linear heads on a run's frozen maps: dense.json, each number with its protocol."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torchmetrics
+
+from structgan.datasets import scenes, voc
+from structgan.datasets.annotated import Annotated
+from structgan.identity import protocol, seal
+from structgan.metrics import detection, features, places, segmentation
+from structgan.metrics.described import dataset_record
+from structgan.progress import Progress
+
+Pair = tuple[Annotated, Annotated]
+IMAGES: dict[str, tuple[tuple[str, ...], Callable[[Mapping[str, Any], Path], Pair]]] = {
+    "scenes": (scenes.CLASSES, lambda settings, raw: scenes.build(settings)),
+    "voc": (voc.CLASSES, voc.build),
+}
+"""Kinds of images: their classes, and what builds train and test from their settings and the folder of raw files."""
+MAPS = {"all": "the last map of every stage, resampled to one grid and concatenated", "last": "the last stage's map"}
+
+
+def evaluate(
+    maps: places.Maps, images: Pair, classes: tuple[str, ...], settings: Mapping[str, Any], seed: int
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Metrics and protocol of both tasks on one kind of images.
+
+    Args:
+        maps: of the frozen encoder.
+        images: train and test, on the encoder's device.
+        classes: their names.
+        settings: the blocks ``segmentation`` and ``detection``.
+        seed: draws the places that the heads are fitted on.
+
+    Raises:
+        UserError: a feature is NaN or infinite.
+    """
+    train, test = images
+    size = (test.images.shape[2], test.images.shape[3])
+    by_pixel = segmentation.Fit(train.masks, len(classes) + 1, settings["segmentation"], seed)
+    by_cell = detection.Fit(train, len(classes), settings["detection"], seed)
+    for part, values in places.batches(maps, train.images):
+        by_pixel.add(part, values)
+        by_cell.add(part, values)
+    pixel_head, pixel_fit = by_pixel.head()
+    *cell_heads, cell_fit = by_cell.heads()
+    segmented, detected = segmentation.Scores(len(classes) + 1), detection.Scores()
+    for part, values in places.batches(maps, test.images):
+        segmented.add(segmentation.predict(pixel_head, values, size).cpu(), test.masks[part].cpu())
+        detected.add(detection.predict((cell_heads[0], cell_heads[1]), values, size, settings["detection"]), test, part)
+    metrics = {
+        **segmented.result(),
+        **detected.result(),
+        "miou_of_the_commonest_class": segmentation.majority(train, test, len(classes) + 1),
+        "segmentation_fit": pixel_fit,
+        "detection_fit": cell_fit,
+    }
+    return metrics, {
+        "split": "train→test",
+        "n_train": len(train),
+        "n_test": len(test),
+        "boxes_train": len(train.labels),
+        "boxes_test": len(test.labels),
+        "classes": len(classes),
+        "image_size": size[0],
+        "train_sha256": train.digest(),
+        "test_sha256": test.digest(),
+    }
+
+
+def run(
+    run_dir: str | Path, data_file: str | Path, protocol_file: str | Path, raw: str | Path, device: str | None = None
+) -> None:
+    """Measure a finished run's maps and write its dense.json.
+
+    The encoder is frozen: its hash is taken before and after its maps are read. A method without maps gets no number,
+    and its reason stands in the file.
+
+    Raises:
+        UserError: a file is missing or damaged, the protocol was planned for other sources, the images cannot be built,
+            the encoder changed, or its features are not finite.
+    """
+    from structgan import datasets, environment
+    from structgan.method import load_run
+
+    begin = time.monotonic()
+    device = device or environment.best_device()
+    folder, planned = Path(run_dir), protocol.read(protocol_file, "dense")
+    settings, seed = planned["settings"]["dense"], planned["settings"]["seed"]
+    dataset = datasets.load(data_file)
+    method = load_run(folder, dataset.content_hash, device)
+    kept = slice(None) if settings["maps"] == "all" else slice(-1, None)
+    metrics: dict[str, Any] = {}
+    told: dict[str, Any] = {}
+    reason = ""
+    with (
+        features.frozen(method.encoder, f"{folder}: encoder") as digest,
+        Progress("dense", len(settings["images"]), "source") as progress,
+    ):
+        for name, asked in settings["images"].items():
+            classes, build = IMAGES[name]
+            images = build(asked, Path(raw))
+            try:
+                metrics[name], told[name] = evaluate(
+                    lambda batch: method.maps(batch.to(device))[kept], images, classes, settings, seed
+                )
+            except NotImplementedError as error:
+                reason = str(error)
+                break
+            progress.advance(1, **{key: metrics[name][key] for key in ("miou", "map50")})
+    record = {
+        "identity": method.identity,
+        "evaluation": protocol.mark(planned),
+        "encoder": {"sha256": digest, "features": MAPS[settings["maps"]]},
+        "dataset": dataset_record(dataset),
+        "reason": reason,
+        "metrics": metrics,
+        "protocol": {name: {**described(settings, seed), **entry} for name, entry in told.items()},
+        "seconds": round(time.monotonic() - begin, 3),
+    }
+    seal.write(folder / "dense.json", record, inputs=[folder / "encoder.safetensors"])
+
+
+def described(settings: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    """What stands beside the numbers of every kind of images."""
+    return {
+        "maps": MAPS[settings["maps"]],
+        "normalisation": "standardised on the chosen places",
+        "seed": seed,
+        "segmentation": {
+            "head": "1×1 convolution: multinomial logistic regression, L2, half of the places on objects, intercepts"
+            " corrected for it",
+            "metric": f"mIoU over all pixels, background among the classes, torchmetrics {torchmetrics.__version__}",
+            **settings["segmentation"],
+        },
+        "detection": {
+            "head": "each cell: class as in segmentation, edges of the box by ridge regression",
+            "metric": f"COCO AP, torchmetrics {torchmetrics.__version__} with {detection.BACKEND}",
+            **settings["detection"],
+        },
+    }
