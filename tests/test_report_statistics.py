@@ -159,3 +159,14 @@ def test_forms_hold_no_letter_that_latex_cannot_read(tree: Tree) -> None:
         text = (tree.tables / f"{name}.tex").read_text()
         assert text.isascii(), name
         assert text.count("{") == text.count("}") and f"tab:{name}" in text
+
+
+def test_data_sets_of_one_title_are_corrected_apart(tree: Tree) -> None:
+    tree.plan["datasets"]["letters"] = tree.plan["datasets"]["digits"]
+    for cell in list(tree.plan["cells"]):
+        tree.plan["cells"].append({**cell, "dataset": "letters"})
+    tree.save()
+    found = [row for row in lines(tree, "comparisons") if (row["metric"], row["variant"]) == ("linear", "base")]
+    assert [row["dataset"] for row in found] == ["digits"] * 5 + ["letters"] * 5
+    assert [row["p_holm"] for row in found[:5]] == [row["p_holm"] for row in found[5:]]
+    assert float(found[0]["p_holm"]) == pytest.approx(5 * float(found[0]["p"]), rel=1e-6)

@@ -46,6 +46,13 @@ def row(value: float | None = 0.90, **changes: Any) -> dict[str, Any]:
         (row(requires={"selection": "best"}), 0.90, "no reference", "selection last, the reference's best"),
         (row(requires={"split": "test"}), 0.90, "no reference", "split train→test, the reference's test"),
         (row(requires={"k": 20}), 0.90, "no reference", "not recorded by our runs: k"),
+        (
+            row(requires={"probe": "online", "n_train": None}),
+            0.90,
+            "no reference",
+            "probe offline, the reference's online",
+        ),
+        (row(requires={"n_train": None}), None, "no reference", "not known of the reference: n_train"),
         (row(requires={"n_train": None}), 0.90, "no reference", "not known of the reference: n_train"),
         (row(requires={"settings": {"method.encoder.width": 16}}), 0.90, "no reference", "method.encoder.width 64"),
         (row(requires={"settings": {"method.encoder.blocks": [1, 1]}}), 0.90, "no reference", "[1, 1]"),
@@ -142,7 +149,7 @@ def test_runs_that_are_missing_stale_or_not_planned_are_not_run(trained: Tree) -
     assert found["simclr", "linear", "none"]["verdict"] == "not run"
     assert "does not plan" in found["simclr", "linear", "none"]["reason"]
     tables.write(trained.plan_file, trained.tables, include_stale=True)
-    assert "reproduced |" not in (trained.tables / "verdicts.md").read_text()
+    assert "**reproduced**" not in (trained.tables / "verdicts.md").read_text()
 
 
 def test_settings_of_another_identity_are_no_facts(trained: Tree) -> None:

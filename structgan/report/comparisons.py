@@ -119,33 +119,28 @@ def by_seed(suite: Suite, group: Group, metric: str) -> dict[int, float]:
 
 def build(suite: Suite) -> sheets.Sheet:
     """A line per row and metric, a block per data set and metric; variants of the main method have their own blocks."""
-    found: dict[str, list[tuple[Group, Group, Column]]] = {}
+    blocks: dict[tuple[str, bool, Column], list[tuple[Group, Group]]] = {}
     for column in COLUMNS:
         for group in suite.groups:
             main = main_row(suite, group)
-            able = column != FID or (main is not None and suite.samples(group.method) and suite.samples(main.method))
-            if main is None or not able:
-                continue
-            block = f"{suite.title('dataset', group.dataset)}: {column.title}"
-            if group.method == main.method:
-                block += f", variants of {suite.title('method', main.method)}"
-            found.setdefault(block, []).append((group, main, column))
-
-    def place(entry: tuple[str, list[tuple[Group, Group, Column]]]) -> tuple[int, bool, int]:
-        group, main, column = entry[1][0]
-        return rank(suite.plan, "dataset", group.dataset), group.method == main.method, COLUMNS.index(column)
-
-    blocks = sorted(found.items(), key=place)
-    lines = [line for block, pairs in blocks for line in _block(suite, block, pairs)]
+            if main is not None and (column != FID or (suite.samples(group.method) and suite.samples(main.method))):
+                blocks.setdefault((group.dataset, group.method == main.method, column), []).append((group, main))
+    lines: list[sheets.Line] = []
+    for dataset, own, column in sorted(blocks, key=lambda key: (rank(suite.plan, "dataset", key[0]), key[1])):
+        words = f"{suite.title('dataset', dataset)}: {column.title}"
+        words += f", variants of {suite.title('method', suite.main_method)}" if own else ""
+        lines += _block(suite, words, column, blocks[dataset, own, column])
     title = suite.title("method", suite.main_method) if suite.main_method else "the main method"
     empty = f"No row shares a data set with a row of {title}."
     return sheets.Sheet("comparisons", f"Paired tests against {title}", FIELDS, tuple(lines), CAPTION, empty=empty)
 
 
-def _block(suite: Suite, block: str, pairs: list[tuple[Group, Group, Column]]) -> list[sheets.Line]:
-    results = [paired(by_seed(suite, one, c.key), by_seed(suite, two, c.key)) for one, two, c in pairs]
+def _block(suite: Suite, words: str, column: Column, pairs: list[tuple[Group, Group]]) -> list[sheets.Line]:
+    results = [paired(by_seed(suite, one, column.key), by_seed(suite, two, column.key)) for one, two in pairs]
     corrected = holm([result.p for result in results])
-    return [_line(suite, block, *pair, result, p) for pair, result, p in zip(pairs, results, corrected, strict=True)]
+    return [
+        _line(suite, words, *pair, column, result, p) for pair, result, p in zip(pairs, results, corrected, strict=True)
+    ]
 
 
 def _line(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 
 from structgan.report import sheets
 from structgan.report.cells import Column, Row, Statistic, Table
@@ -56,7 +57,7 @@ def lead(suite: Suite, group: Group, column: Column) -> dict[str, sheets.Entry]:
 
 
 def build(suite: Suite, tables: Mapping[str, Table]) -> sheets.Sheet:
-    """A line per configuration and metric of the tables that have a row per configuration."""
+    """A line per mean of the tables that have a row per configuration."""
     lines: list[sheets.Line] = []
     seen: set[str] = set()
     for table in tables.values():
@@ -67,25 +68,23 @@ def build(suite: Suite, tables: Mapping[str, Table]) -> sheets.Sheet:
                 lines += [line for row in table.rows if (line := _line(suite, row, column))]
             seen.add(column.key)
     lines.sort(key=lambda line: rank(suite.plan, "dataset", line.group.dataset))
-    return sheets.Sheet("statistics", "Statistics over seeds", FIELDS, tuple(lines), CAPTION)
+    empty = "No run is finished yet."
+    return sheets.Sheet("statistics", "Statistics over seeds", FIELDS, tuple(lines), CAPTION, empty=empty)
 
 
 def _line(suite: Suite, row: Row, column: Column) -> sheets.Line | None:
     cell, group = row.cells[column.key], Group(**row.keys)
-    if cell.state not in ("value", "missing"):
-        return None
-    values: dict[str, float | None] = dict.fromkeys(("mean", "std", "ci_low", "ci_high"))
     statistic = cell.statistic
-    if statistic is not None:
-        low, high = interval(statistic) or (None, None)
-        values = {"mean": statistic.mean, "std": statistic.std, "ci_low": low, "ci_high": high}
-    beside = None if statistic is None else statistic.mean
+    if statistic is None:
+        return None
+    low, high = interval(statistic) or (None, None)
+    values = {"mean": statistic.mean, "std": statistic.std, "ci_low": low, "ci_high": high}
     numbers = {
-        key: sheets.number(value, "" if value is None else shown(value, column, beside).replace("-", "−"))
+        key: sheets.number(value, "" if value is None else shown(value, column, statistic.mean).replace("-", "−"))
         for key, value in values.items()
     }
-    n = sheets.Entry(str(statistic.n if statistic else 0))
-    if cell.stale and statistic is not None:
-        numbers["mean"] = sheets.Entry(f"{numbers['mean'].words}†", numbers["mean"].raw)
+    if cell.stale:
+        numbers["mean"] = replace(numbers["mean"], words=f"{numbers['mean'].words}†")
     block = f"{suite.title('dataset', group.dataset)}: {column.title}"
+    n = sheets.Entry(str(statistic.n))
     return sheets.Line(block, {**lead(suite, group, column), "n": n, **numbers}, group)

@@ -22,7 +22,7 @@ ALWAYS = {"probe": "offline", "selection": "last"}
 EPOCHS_MATCH = 0.02
 """Epochs count images and are equal within this share: a step takes a whole batch, and an epoch's rest is left out."""
 COLUMNS = {column.key: column for column in (*PROBES, *GENERATION)}
-UNITS = {"points": "points", "percent": "%", "absolute": ""}
+UNITS = {"points": " points", "percent": " %", "absolute": ""}
 ENTERED = "the paper's number has not been entered"
 FIELDS = (
     sheets.Field("dataset", "Data set", place="block"),
@@ -59,12 +59,13 @@ def judge(row: Mapping[str, Any], statistic: Statistic | None, facts: Mapping[st
     if row["value"] is None:
         return NO_REFERENCE, ENTERED
     required = dict(_flat(row["requires"]))
-    if open_ := [key for key, value in required.items() if value is None]:
-        return NO_REFERENCE, f"not known of the reference: {', '.join(open_)}"
-    differing = [key for key, value in required.items() if key in facts and not _equal(key, facts[key], value)]
-    if differing:
+    unknown = [key for key, value in required.items() if value is None]
+    known = [key for key in required if key in facts and key not in unknown]
+    if differing := [key for key in known if not _equal(key, facts[key], required[key])]:
         told = ", ".join(f"{key} {_text(facts[key])}, the reference's {_text(required[key])}" for key in differing)
         return NO_REFERENCE, f"another protocol: {told}"
+    if unknown:
+        return NO_REFERENCE, f"not known of the reference: {', '.join(unknown)}"
     if statistic is None:
         return NOT_RUN, "no finished run"
     if absent := [key for key in required if key not in facts]:
@@ -155,7 +156,7 @@ def _judged(suite: Suite, column: Column, dataset: str, row: Mapping[str, Any]) 
     elif verdict == NOT_RUN and stale:
         reason = "its numbers are of another configuration, protocol or source than today's plan"
     line = _line(suite, column, group, verdict, reason)
-    words = f"{row['tolerance']['value']:g} {UNITS[row['tolerance']['unit']]}".strip()
+    words = f"± {row['tolerance']['value']:g}{UNITS[row['tolerance']['unit']]}".replace(" 1 points", " 1 point")
     more = {"tolerance": sheets.Entry(words), "source": sheets.Entry(source_of(row))}
     if statistic is not None:
         mean = sheets.number(statistic.mean, shown(statistic.mean, column))
