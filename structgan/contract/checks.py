@@ -19,11 +19,11 @@ FOUNDATIONS: dict[str, Check] = {
     "found": reading.found,
     "settings": reading.settings,
     "features": reading.encoding,
+    "samples": reading.samples,
     "learning": training.learning,
 }
 """Where one of these fails, the others would only say the same again."""
 CHECKS: dict[str, Check] = {
-    "samples": reading.samples,
     "labels": training.labels,
     "randomness": training.drawing,
     "modes": training.modes,

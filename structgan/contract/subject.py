@@ -117,7 +117,8 @@ class Subject:
 
 
 def shortened(message: str) -> str:
-    """A refusal of the training loop without the temporary run's folder and what is kept in it."""
+    """A refusal of the suite without the tree's path, the temporary run's folder and what is kept in it."""
+    message = message.replace(f"{sources.ROOT}/", "")
     head, _, rest = message.partition(": ")
     return (rest if head.startswith("results/runs/") else message).removesuffix(f"; {health.KEPT}")
 
