@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from structgan.contract import processes
+from structgan.contract.subject import Subject
+
 GOOD = '''
 """A small method: features follow those of the batch before, and a generator follows the features."""
 import torch
@@ -181,3 +184,10 @@ def test_bad_input_is_one_line(tmp_path, copy_tree, command, refusal):
     (root / "bad.yaml").write_text("training: {steps: -1}\n")
     line = refusal(command("-m", "structgan", "check", "random", "--configfile", "bad.yaml", cwd=root, root=root))
     assert "bad.yaml" in line and "training.steps = -1" in line
+
+
+def test_runs_on_two_processes_are_compared_with_one(demo, digits, tmp_path, monkeypatch):
+    """The real command line, alone and under torchrun."""
+    monkeypatch.chdir(tmp_path)
+    subject = Subject("simclr", demo, [], digits)
+    assert processes.agreement(2)(subject) == "the losses of 3 steps on 2 are those on one"
