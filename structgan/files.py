@@ -112,7 +112,7 @@ def write_new(texts: Mapping[Path, str]) -> None:
     except BaseException as error:
         for path in made:
             path.unlink(missing_ok=True)
-        if isinstance(error, FileExistsError):
+        if isinstance(error, FileExistsError) and os.path.lexists(target):
             raise UserError(f"{target}: exists already; nothing was written") from error
         if isinstance(error, OSError):
             raise write_error(error, target) from error

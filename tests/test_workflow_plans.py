@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import planned_tree
 import pytest
-from workflow_tree import ROOT, TINY, copy_tree, planned, snakemake
+from workflow_tree import PARTS, ROOT, TINY, copy_tree, planned, snakemake, surroundings
+
+FEWER = """
+  - {datasets: [digits], methods: [mine], augmentations: [none, simclr], seeds: [0]}
+  - {datasets: [digits], methods: [random], augmentations: [none], seeds: [0]}
+"""
+"""Of the example's grid, what a test can afford."""
 
 
 @pytest.mark.parametrize(("limit", "processes"), [(2, 2), (1, 1)])
@@ -102,12 +110,27 @@ def test_the_conda_environment_has_the_pins_of_the_lock_file() -> None:
 
 
 def test_the_example_of_the_baselines_readme_runs_from_data_to_table(tmp_path: Path) -> None:
+    """As the page says: new, check, snakemake. Two files are new, both word for word the page's, and none is edited."""
     tree = copy_tree(tmp_path)
+
+    def files() -> dict[str, str]:
+        found = (path for part in PARTS for path in [tree / part, *(tree / part).rglob("*")] if path.is_file())
+        return {str(path.relative_to(tree)): path.read_text() for path in found if path.suffix != ".pyc"}
+
+    def structgan(*arguments: str) -> str:
+        command = [sys.executable, "-m", "structgan", *arguments]
+        done = subprocess.run(command, cwd=tree, env=surroundings(tree), capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
     blocks = (tree / "baselines/README.md").read_text().split("```")
     example, block = (text.split("\n", 1)[1] for text in blocks if text.startswith(("python", "yaml")))
-    (tree / "baselines/mine.py").write_text(example)
-    (tree / "mine.yaml").write_text(block.replace("seeds: [0, 1]", "seeds: [0]").replace("[mine, simclr]", "[mine]"))
-    done = snakemake(tree, configs=(*TINY, "mine.yaml"))
+    before = files()
+    structgan("new", "baseline", "mine")
+    assert structgan("check", "mine").endswith("mine: keeps the contract\n")
+    (tree / "fewer.yaml").write_text("grid:\n" + FEWER)
+    done = snakemake(tree, configs=(*TINY, "workflow/config/mine.yaml", "fewer.yaml"))
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     rows = [line.split(",")[1:3] for line in (tree / "results/tables/mine/representation.csv").read_text().splitlines()]
     assert sorted(rows[1:]) == [["mine", "none"], ["mine", "simclr"], ["random", "none"]]
+    assert files() == before | {"baselines/mine.py": example, "workflow/config/mine.yaml": block}

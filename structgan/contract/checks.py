@@ -19,11 +19,11 @@ FOUNDATIONS: dict[str, Check] = {
     "found": reading.found,
     "settings": reading.settings,
     "features": reading.encoding,
+    "samples": reading.samples,
     "learning": training.learning,
 }
 """Where one of these fails, the others would only say the same again."""
 CHECKS: dict[str, Check] = {
-    "samples": reading.samples,
     "labels": training.labels,
     "randomness": training.drawing,
     "modes": training.modes,
@@ -64,8 +64,7 @@ def verdicts(name: str, files: list[str], together: int = 1) -> Iterator[Verdict
     todo = {**FOUNDATIONS, **CHECKS} | ({"processes": processes.agreement(together)} if together > 1 else {})
     with tempfile.TemporaryDirectory(prefix="structgan-check-") as folder, contextlib.chdir(folder):
         data = Path("data.safetensors")
-        if name in made["methods"]:
-            made = small(made, name)
+        made = small(made)
         subject = Subject(name, made, [str(config.BASE), *shown], data)
         settings = made["datasets"][subject.dataset]
         datasets.prepare({"name": subject.dataset, **settings}, data, Path("raw"))

@@ -24,12 +24,12 @@ def found(subject: Subject) -> str:
         raise Broken(f"class {kind.__name__} has no docstring: say what the method is, with its paper")
     if not isinstance(kind.views, int) or kind.views < 1:
         raise Broken(f"views = {kind.views!r}: must be how many versions of each image step() wants, at least 1")
-    flags = {trait: getattr(kind, trait) for trait in ("uses_labels", "uses_generator")}
-    for trait, true in {"samples": hasattr(kind, "sample"), **flags}.items():
-        if declared[trait] != true:
+    for trait, read in declared.items():
+        true = hasattr(kind, "sample") if trait == "samples" else getattr(kind, trait)
+        if read != true:
             what = "define sample()" if trait == "samples" else f"write {trait} = True or False"
             raise Broken(
-                f"{trait} is {true}, but reading the file without importing it says {declared[trait]}: {what} in the"
+                f"{trait} is {true}, but reading the file without importing it says {read}: {what} in the"
                 f" body of class {kind.__name__} itself"
             )
     marks = [trait.replace("_", " ") for trait, true in declared.items() if true]

@@ -93,13 +93,12 @@ class Subject:
         grid = [{**{f"{key}s": [value] for key, value in cell.items()}, "variants": [variant], "seeds": [self.seed]}]
         changed = configuration.merge(self.config, {"suite": tag, "methods": {self.name: {"training": training}}})
         with self.attempt("building it"):
-            made, runs = plan.make({**changed, "grid": grid}, self.files)
+            _, runs = plan.make({**changed, "grid": grid}, self.files)
             for run in runs:
                 write_json(Path(run["folder"]) / "config.json", run["config"])
-            *before, folder = (Path(cell["run"]) for cell in made["cells"])  # runs that it depends on stand before it
-            for run in before:
-                train.run(run, self.data)
-            return train.Run(folder, self.data, "cpu")
+            for run in runs[:-1]:  # what the planner puts ahead of a run, it depends on
+                train.run(Path(run["folder"]), self.data)
+            return train.Run(Path(runs[-1]["folder"]), self.data, "cpu")
 
     def on(self, data: Path) -> Subject:
         """The same method on another data set."""
@@ -119,7 +118,8 @@ class Subject:
 
 
 def shortened(message: str) -> str:
-    """A refusal of the training loop without the temporary run's folder and what is kept in it."""
+    """A refusal of the suite without the tree's path, the temporary run's folder and what is kept in it."""
+    message = message.replace(f"{sources.ROOT}/", "")
     head, _, rest = message.partition(": ")
     return (rest if head.startswith("results/runs/") else message).removesuffix(f"; {health.KEPT}")
 
@@ -131,21 +131,20 @@ def located(error: BaseException, file: Path) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}{where}"
 
 
-def small(config: Mapping[str, Any], name: str) -> dict[str, Any]:
+def small(config: Mapping[str, Any]) -> dict[str, Any]:
     """A configuration with the sizes of a check; a method that is planned for no step stays without.
 
     Blocks lay their own training on top of the common one: their sizes go.
     """
     sizes = configuration.read(SIZES)
-    untrained = config["methods"][name].get("training", {}).get("steps") == 0
     made = configuration.merge(config, sizes)
-    method = made["methods"][name]
-    blocks = [*made["datasets"].values(), *made["augmentations"].values(), method, *method.get("variants", {}).values()]
+    blocks = [*made["datasets"].values(), *made["augmentations"].values(), *made["methods"].values()]
+    blocks += [variant for method in made["methods"].values() for variant in method.get("variants", {}).values()]
     for block in blocks:
-        if block and "training" in block:
-            block["training"] = {key: value for key, value in block["training"].items() if key not in sizes["training"]}
-    if untrained:
-        method["training"]["steps"] = 0
+        own = (block or {}).get("training", {})
+        for key in set(own) & set(sizes["training"]):
+            if (key, own[key]) != ("steps", 0):
+                del own[key]
     return made
 
 

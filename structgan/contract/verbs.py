@@ -29,8 +29,8 @@ def baseline(name: str) -> None:
     "--configfile",
     "files",
     multiple=True,
-    help="Laid on top of workflow/config/config.yaml, and each on those before it. [default: workflow/config/demo.yaml,"
-    " and workflow/config/NAME.yaml where there is one]",
+    help="Laid on top of workflow/config/config.yaml, and each on those before it. [default: demo.yaml, field.yaml"
+    " and, where there is one, NAME.yaml of workflow/config]",
 )
 @click.option(
     "--processes", default=1, show_default=True, type=click.IntRange(1, 8), help="Compare with a run on so many, too."
@@ -46,7 +46,7 @@ def check(names: tuple[str, ...], files: tuple[str, ...], processes: int) -> Non
 
     wrong = 0
     for name, path in paths.items():
-        own = (config.BASE.parent / f"{file}.yaml" for file in ("demo", name))
+        own = (config.BASE.parent / f"{file}.yaml" for file in ("demo", "field", name))
         chosen = list(files) or [str(file) for file in own if file.exists()]
         click.echo(f"{name}: {path}, with {' + '.join(config.short(file) for file in chosen)}")
         found = []
