@@ -96,8 +96,9 @@ class Subject:
             _, runs = plan.make({**changed, "grid": grid}, self.files)
             for run in runs:
                 write_json(Path(run["folder"]) / "config.json", run["config"])
-            for run in runs[:-1]:  # what the planner puts ahead of a run, it depends on
-                train.run(Path(run["folder"]), self.data)
+            with torch.enable_grad():  # whoever asks
+                for run in runs[:-1]:  # what the planner puts ahead of a run, it depends on
+                    train.run(Path(run["folder"]), self.data)
             return train.Run(Path(runs[-1]["folder"]), self.data, "cpu")
 
     def on(self, data: Path) -> Subject:
