@@ -111,7 +111,7 @@ def by_value(panel: Any, suite: Suite, family: Family, column: Column, across: b
             markeredgewidth=1.6, zorder=4,
         )  # fmt: skip
     if column.key in ("seconds", "memory"):
-        panel.set_ylim(0, panel.get_ylim()[1])
+        panel.set_ylim(0, 1.05 * panel.get_ylim()[1])
 
 
 def numeric(value: str) -> bool:
