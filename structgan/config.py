@@ -94,15 +94,14 @@ def check(config: Mapping[str, Any], files: Iterable[str]) -> None:
                 path = ("variants", variant, "upstream") if "upstream" in (change or {}) else ("upstream",)
                 raise UserError(f"{origin(('methods', method, *path), names)}: {error}") from error
         own = SCHEMAS / "methods" / f"{method}.yaml"
+        if own.exists():
+            settings = block.get("settings", {})
+            validate(settings, own, ("methods", method, "settings"), names)
+            for variant, change in block.get("variants", {}).items():
+                changed = merge(settings, (change or {}).get("settings", {}))
+                validate(changed, own, ("methods", method, "variants", variant, "settings"), names)
         for axis in block.get("sweep", {}):
             check_axis(config, method, axis, own, names)
-        if not own.exists():
-            continue
-        settings = block.get("settings", {})
-        validate(settings, own, ("methods", method, "settings"), names)
-        for variant, change in block.get("variants", {}).items():
-            changed = merge(settings, (change or {}).get("settings", {}))
-            validate(changed, own, ("methods", method, "variants", variant, "settings"), names)
 
 
 def check_axis(config: Mapping[str, Any], method: str, name: str, own: Path, files: list[str]) -> None:

@@ -9,6 +9,7 @@ all of its points. Imports no torch.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -126,6 +127,8 @@ def axis(config: Mapping[str, Any], method: str, name: str, file: str = "") -> A
         names = [text(value) for value in entry["values"]]
         if twice := [value for value in names if names.count(value) > 1]:
             raise UserError(f"{where} = [{', '.join(names)}]: {twice[0]} is named twice")
+        if odd := [value for value in names if not re.fullmatch("[A-Za-z0-9_.-]+", value)]:
+            raise UserError(f"{where}: '{odd[0]}' is no name of a folder (allowed: letters, digits, _ . -)")
     return Axis(name, entry.get("title", name), tuple(points), tuple(entry.get("monitors", ())), "values" in entry)
 
 

@@ -75,6 +75,7 @@ BAD = {
     "both": ("cluster.k: {values: [1], variants: [full]}", ["must have either values"]),
     "no such variant": ("x: {variants: [no_clster]}", ["unknown variant 'no_clster'", "did you mean 'no_cluster'"]),
     "a variant's name": ("no_cluster: {variants: [full]}", ["'no_cluster' is a variant already"]),
+    "no name of a folder": ('gaussian.form: ["../jsd"]', ["sweep.gaussian.form: '../jsd' is no name of a folder"]),
     "unknown key": ("cluster.k: {valeus: [1]}", ["sweep.cluster.k.valeus", "did you mean 'values'"]),
     "a mapping": ("cluster.k: 3", ["sweep.cluster.k = 3", "array, object"]),
 }

@@ -67,6 +67,18 @@ def measured(suite: Suite, group: Group, name: str) -> list[float]:
     return found
 
 
+def place_of(suite: Suite, dataset: str, method: str, augmentation: str) -> str:
+    """Where a figure's numbers were taken, in words."""
+    regime = suite.title("augmentation", augmentation)
+    return f"{suite.title('dataset', dataset)}, {suite.title('method', method)}, augmentation: {regime}"
+
+
+def accuracies(suite: Suite, family: Family) -> list[tuple[Mapping[str, Any], Statistic]]:
+    """The points of a family that have a linear probe, and it."""
+    pairs = [(point, summarise(measured(suite, family.group(point), "linear"))) for point in family.points]
+    return [(point, found) for point, found in pairs if found]
+
+
 def logged(suite: Suite, group: Group, monitor: str) -> list[list[tuple[int, float]]]:
     """(step, value) of each record in which a finished run logged a monitor; the runs without it are left out."""
     series = []

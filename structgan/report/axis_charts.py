@@ -1,22 +1,20 @@
-"""The charts of an ablation suite: each axis by its values, and the axes side by side by what they do to the probe."""
+"""The chart of each axis of an ablation: probe, FID and cost by its values, and what was logged during training."""
 
 from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from structgan.report import axes
-from structgan.report.axes import COLUMNS, LINEAR, Family
-from structgan.report.cells import Column, Statistic, summarise
+from structgan.report import axes, sensitivity
+from structgan.report.axes import COLUMNS, MEMORY, SECONDS, Family, accuracies, place_of
+from structgan.report.cells import Column, summarise
 from structgan.report.grids import mean_line, smooth
-from structgan.report.markup import shown
 from structgan.report.records import Suite
-from structgan.report.style import COLOURS, GRID, HALO, INK, MUTED, colours, empty
+from structgan.report.style import COLOURS, HALO, INK, MUTED, colours, empty
 
-PANEL_IN, GAP_IN, LEFT_IN = 2.55, 0.62, 0.62
-ROW_IN = 0.46
+PANEL_IN, GAP_IN, LEFT_IN, TALL_IN, HEAD_IN, FOOT_IN = 2.55, 0.62, 0.62, 1.55, 0.55, 0.4
 
 
 def figures(suite: Suite) -> dict[str, Callable[[Suite], Any]]:
@@ -24,7 +22,7 @@ def figures(suite: Suite) -> dict[str, Callable[[Suite], Any]]:
     drawn: dict[str, Callable[[Suite], Any]] = {
         axis["file"]: functools.partial(draw, axis=axis) for axis in axes.axes(suite).values()
     }
-    return drawn | ({"sensitivity": sensitivity} if drawn else {})
+    return drawn | ({"sensitivity": sensitivity.draw} if drawn else {})
 
 
 def draw(suite: Suite, axis: Mapping[str, Any]) -> Any:
@@ -38,80 +36,83 @@ def draw(suite: Suite, axis: Mapping[str, Any]) -> Any:
     if not found:
         return empty("No finished run on this axis yet: nothing to draw.")
     monitors = axis.get("monitors", ())
-    across = any(len(point["label"]) > 8 for family in found for point in family.points)  # words lie across, then
-    foot = 0.15 + (0.07 * max(len(p["label"]) for f in found for p in f.points) if across else 0.25)
-    tall, head = 1.55, 0.55
-    block = head + tall + foot + (tall + 0.95 if monitors else 0)
-    width, height = LEFT_IN + len(COLUMNS) * (PANEL_IN + GAP_IN), len(found) * block + 0.05
+    points = [point for family in found for point in family.points]
+    named = not all(numeric(point["value"]) for point in points)  # words need room beside the panel
+    left = 0.3 + 0.072 * max(len(point["label"]) for point in points) if named else LEFT_IN
+    tall = 0.34 * max(len(family.points) for family in found) + 0.2 if named else TALL_IN
+    block = HEAD_IN + tall + FOOT_IN + (HEAD_IN + TALL_IN if monitors else 0)
+    width, height = left + len(COLUMNS) * (PANEL_IN + GAP_IN), len(found) * block + 0.05
     figure = plt.figure(figsize=(width, height))
+
+    def panel(index: int, top: float, tall: float) -> Any:
+        box = (left + index * (PANEL_IN + GAP_IN), top - HEAD_IN - tall, PANEL_IN, tall)
+        return figure.add_axes((box[0] / width, box[1] / height, box[2] / width, box[3] / height))
+
     for line, family in enumerate(found):
         top = height - line * block
         words = place_of(suite, family.dataset, family.method, family.augmentation)
-        figure.text(0.012, (top - 0.2) / height, f"{axis['title']}: {words}", fontweight="bold", fontsize=10.5)
+        figure.text(0.1 / width, (top - 0.2) / height, f"{axis['title']}: {words}", fontweight="bold", fontsize=10.5)
         for index, column in enumerate(COLUMNS):
-            base = top - head - tall
-            box = ((LEFT_IN + index * (PANEL_IN + GAP_IN)) / width, base / height, PANEL_IN / width, tall / height)
-            by_value(figure.add_axes(box), suite, family, column, across)
+            drawn = panel(index, top, tall)
+            by_value(drawn, suite, family, column, named)
+            drawn.tick_params(axis="y", labelleft=not named or index == 0)
         for index, monitor in enumerate(monitors):
-            base = top - head - 2 * tall - foot - 0.45
-            box = ((LEFT_IN + index * (PANEL_IN + GAP_IN)) / width, base / height, PANEL_IN / width, tall / height)
-            over_training(figure.add_axes(box), suite, family, monitor, index + 1 == len(monitors))
+            drawn = panel(index, top - HEAD_IN - tall, TALL_IN)
+            over_training(drawn, suite, family, monitor, index + 1 == len(monitors))
     return figure
 
 
-def place_of(suite: Suite, dataset: str, method: str, augmentation: str) -> str:
-    """Where a figure's numbers were taken, in words."""
-    regime = suite.title("augmentation", augmentation)
-    return f"{suite.title('dataset', dataset)}, {suite.title('method', method)}, augmentation: {regime}"
+def by_value(panel: Any, suite: Suite, family: Family, column: Column, named: bool) -> None:
+    """One number by the values, evenly spaced: mean ± std, seeds as dots, the default filled and its mean dotted.
 
-
-def accuracies(suite: Suite, family: Family) -> list[tuple[Mapping[str, Any], Statistic]]:
-    """The points of a family that have a linear probe, and it."""
-    pairs = [(point, summarise(axes.measured(suite, family.group(point), "linear"))) for point in family.points]
-    return [(point, found) for point, found in pairs if found]
-
-
-def by_value(panel: Any, suite: Suite, family: Family, column: Column, across: bool) -> None:
-    """One number against the values, evenly spaced: mean ± std, seeds as dots, the default filled and dotted."""
-    colour = colours(suite)[family.method]
-    drawn: list[tuple[int, Statistic]] = []
+    Numbers stand along the bottom and are joined by a line; names stand one below the other.
+    """
+    colour, default = colours(suite)[family.method], panel.axvline if named else panel.axhline
+    means: list[tuple[int, float]] = []
     for place, point in enumerate(family.points):
         values = [v for v in axes.measured(suite, family.group(point), column.key) if not math.isnan(v)]
-        if found := summarise(values):
-            drawn.append((place, found))
-            beside = [place + 0.14] * len(values)
-            panel.scatter(beside, [v * column.scale for v in values], s=9, color=colour, alpha=0.6, linewidth=0)
-            if point["default"]:
-                panel.axhline(found.mean * column.scale, color=colour, linewidth=1.0, linestyle=":", zorder=0.9)
-    panel.set_title(column.title, fontsize=9, fontweight="normal", color=MUTED)
-    labels = [point["label"] for point in family.points]
-    turned = {"rotation": 38, "ha": "right", "rotation_mode": "anchor"} if across else {}
-    panel.set_xticks(range(len(labels)), labels, fontsize=8.5, **turned)
-    for tick, point in zip(panel.get_xticklabels(), family.points, strict=True):
-        tick.set(color=INK, fontweight="bold" if point["default"] else "normal")
-    panel.set_xlim(-0.5, len(labels) - 0.5)
-    panel.grid(axis="x", visible=False)
-    panel.tick_params(axis="y", labelsize=8)
-    panel.locator_params(axis="y", nbins=5)
-    if not drawn:
-        panel.text(
-            0.5, 0.5, "no number", transform=panel.transAxes, ha="center", va="center", color=MUTED, fontsize=8.5
+        values = [value * column.scale for value in values]
+        found = summarise(values)
+        if found is None:
+            continue
+        means.append((place, found.mean))
+        half = found.std or 0.0
+        (panel.hlines if named else panel.vlines)(
+            place, found.mean - half, found.mean + half, color=colour, linewidth=1.4, zorder=2.5
         )
-        return
-    if all(numeric(point["value"]) for point in family.points):
+        beside = [place + 0.16] * len(values)
+        panel.scatter(*turned(beside, values, named), s=9, color=colour, alpha=0.6, linewidth=0)
         panel.plot(
-            [x for x, _ in drawn], [f.mean * column.scale for _, f in drawn], color=colour, linewidth=1.6, zorder=2
-        )
-    for place, found in drawn:
-        mean, half = found.mean * column.scale, (found.std or 0.0) * column.scale
-        panel.vlines(place, mean - half, mean + half, color=colour, linewidth=1.4, zorder=2.5)
-        full = family.points[place]["default"]
-        panel.plot(
-            place, mean, marker="o", markersize=6.5, markerfacecolor=colour if full else HALO, markeredgecolor=colour,
-            markeredgewidth=1.6, zorder=4,
+            *turned([place], [found.mean], named), marker="o", markersize=6.5, markeredgewidth=1.6, zorder=4,
+            markerfacecolor=colour if point["default"] else HALO, markeredgecolor=colour,
         )  # fmt: skip
-    if column.key in ("seconds", "memory"):
-        panel.set_ylim(0, panel.get_ylim()[1])
+        if point["default"]:
+            default(found.mean, color=colour, linewidth=1.0, linestyle=":", zorder=0.9)
+    if means and not named:
+        panel.plot(*zip(*means, strict=True), color=colour, linewidth=1.6, zorder=2)
+    if not means:
+        panel.text(0.5, 0.5, "no number", transform=panel.transAxes, ha="center", va="center", color=MUTED, fontsize=9)
+    panel.set_title(column.title, fontsize=9, fontweight="normal", color=MUTED)
+    places, numbers = (panel.yaxis, panel.xaxis) if named else (panel.xaxis, panel.yaxis)
+    places.set_ticks(range(len(family.points)), [point["label"] for point in family.points], fontsize=8.5)
+    for tick, point in zip(places.get_ticklabels(), family.points, strict=True):
+        tick.set(color=INK, fontweight="bold" if point["default"] else "normal")
+    places.grid(visible=False)
+    numbers.set_tick_params(labelsize=8)
+    panel.locator_params(axis="x" if named else "y", nbins=5)
+    if named:
+        panel.set_ylim(len(family.points) - 0.5, -0.5)
+        panel.spines["bottom"].set_visible(False)
+    else:
+        panel.set_xlim(-0.5, len(family.points) - 0.5)
+    if column in (SECONDS, MEMORY) and means:
+        top = 1.1 * max(numbers.get_data_interval()[1], 1.0)
+        (panel.set_xlim if named else panel.set_ylim)(0, top)
+
+
+def turned(places: list[float], values: list[float], named: bool) -> tuple[list[float], list[float]]:
+    """The two as x and y: values along the bottom where the points are named."""
+    return (values, places) if named else (places, values)
 
 
 def numeric(value: str) -> bool:
@@ -145,70 +146,3 @@ def over_training(panel: Any, suite: Suite, family: Family, monitor: str, legend
     panel.tick_params(labelsize=8, which="both")
     if legend:
         panel.legend(loc="center left", bbox_to_anchor=(1.06, 0.5), fontsize=8.5)
-
-
-def sensitivity(suite: Suite) -> Any:
-    """The range of the linear probe over the values of each axis, the widest first, about the default ± std."""
-    import matplotlib.pyplot as plt
-
-    blocks: dict[tuple[str, str, str], list[tuple[str, list[tuple[Mapping[str, Any], Statistic]]]]] = {}
-    for axis in axes.axes(suite).values():
-        for family in axes.families(suite, axis):
-            if len(found := accuracies(suite, family)) > 1:
-                key = (family.dataset, family.method, family.augmentation)
-                blocks.setdefault(key, []).append((str(axis["title"]), found))
-    if not blocks:
-        return empty("No axis with two finished values yet: nothing to compare.")
-    label = 0.3 + 0.075 * max(len(title) for rows in blocks.values() for title, _ in rows)
-    head, foot, width = 0.55, 0.62, label + 6.6
-    height = sum(len(rows) * ROW_IN + head + foot for rows in blocks.values())
-    figure, top = plt.figure(figsize=(width, height)), height
-    for (dataset, method, augmentation), rows in blocks.items():
-        words = place_of(suite, dataset, method, augmentation)
-        figure.text(label / width, (top - 0.25) / height, words, fontweight="bold", fontsize=10.5)
-        tall = len(rows) * ROW_IN
-        panel = figure.add_axes((label / width, (top - head - tall) / height, 5.5 / width, tall / height))
-        ranges(panel, sorted(rows, key=lambda row: -spread(row[1])), colours(suite)[method])
-        top -= head + foot + tall
-    return figure
-
-
-def spread(points: Sequence[tuple[Mapping[str, Any], Statistic]]) -> float:
-    """The largest mean of an axis less its smallest."""
-    means = [found.mean for _, found in points]
-    return max(means) - min(means)
-
-
-def ranges(panel: Any, rows: Sequence[tuple[str, list[tuple[Mapping[str, Any], Statistic]]]], colour: str) -> None:
-    """A bar an axis from its lowest to its highest mean, the values as dots, the ends named."""
-    for place, (_, points) in enumerate(rows):
-        ordered = sorted(points, key=lambda entry: entry[1].mean)
-        means = [found.mean * LINEAR.scale for _, found in ordered]
-        panel.hlines(place, means[0], means[-1], color=colour, alpha=0.3, linewidth=7, zorder=2)
-        for (point, _), mean in zip(ordered, means, strict=True):
-            face = colour if point["default"] else HALO
-            panel.plot(mean, place, marker="o", markersize=6, markerfacecolor=face, markeredgecolor=colour, zorder=4)
-        for (point, _), mean, side, aligned in (
-            (ordered[0], means[0], -8, "right"),
-            (ordered[-1], means[-1], 8, "left"),
-        ):
-            panel.annotate(
-                point["label"], (mean, place), xytext=(side, 0), textcoords="offset points", ha=aligned, va="center",
-                fontsize=8, color=INK, fontweight="bold" if point["default"] else "normal", annotation_clip=False,
-            )  # fmt: skip
-        told = f"{shown(spread(points), LINEAR)} points"
-        panel.annotate(
-            told, (1.0, place), xycoords=("axes fraction", "data"), xytext=(8, 0), textcoords="offset points",
-            va="center", fontsize=8.5, color=MUTED, annotation_clip=False,
-        )  # fmt: skip
-    default = next((found for _, points in rows for point, found in points if point["default"]), None)
-    if default:
-        mean, half = default.mean * LINEAR.scale, (default.std or 0.0) * LINEAR.scale
-        panel.axvline(mean, color=INK, linewidth=1.0, linestyle=":", zorder=1)
-        panel.axvspan(mean - half, mean + half, color=GRID, alpha=0.6, linewidth=0, zorder=0.5)
-    panel.set_yticks(range(len(rows)), [title for title, _ in rows])
-    panel.set_ylim(len(rows) - 0.45, -0.55)
-    panel.tick_params(axis="y", colors=INK)
-    panel.margins(x=0.3)
-    panel.grid(axis="y", visible=False)
-    panel.set_xlabel(f"{LINEAR.title}; dotted: default, band: ± its deviation over seeds")

@@ -14,6 +14,7 @@ from structgan.report.records import Group, Suite
 from structgan.report.style import HALO, INK, MUTED, colours, empty
 
 POINTS = 300
+PANELS = 8
 CLASS_LEGEND = 20
 
 
@@ -35,7 +36,7 @@ def main_groups(suite: Suite) -> dict[tuple[str, str], list[Group]]:
 
 
 def training(suite: Suite) -> Any:
-    """A row per method, a panel per loss and one for images/s: seeds as thin lines, their mean over it.
+    """A row per method, or two, a panel per loss and one for images/s: seeds as thin lines, their mean over it.
 
     Lines are running means over a fifteenth of the run. Each method is shown under the weakest regime that it has.
     """
@@ -50,12 +51,17 @@ def training(suite: Suite) -> Any:
                 break
     if not rows:
         return empty("No training history yet: nothing to draw.")
-    curves = [_curves(histories) for _, histories in rows]
-    width = max(len(panels) for panels in curves)
-    figure = plt.figure(figsize=(max(2.0 * width, 5.0), 1.6 * len(rows) + 0.3))
+    parts = [
+        (group, dict(panels[start : start + PANELS]))
+        for group, histories in rows
+        for panels in [list(_curves(histories).items())]
+        for start in range(0, len(panels), PANELS)
+    ]
+    width = max(len(panels) for _, panels in parts)
+    figure = plt.figure(figsize=(max(2.0 * width, 5.0), 1.6 * len(parts) + 0.3))
     palette, several = colours(suite), len({group.dataset for group, _ in rows}) > 1
     height = float(figure.get_figheight())
-    for line, ((group, _), panels) in enumerate(zip(rows, curves, strict=True)):
+    for line, (group, panels) in enumerate(parts):
         words = f"{suite.title('method', group.method)}, {suite.title('augmentation', group.augmentation)}"
         words = f"{suite.title('dataset', group.dataset)}: {words}" if several else words
         top = height - 0.05 - 1.6 * line
