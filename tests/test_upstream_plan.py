@@ -190,6 +190,7 @@ def test_what_strays_from_its_upstream_run_is_told():
     run = {"upstream": wanted | {"files": {"encoder.safetensors": "1", "generator.safetensors": "2"}}}
     stored = {"encoder.safetensors": "1", "generator.safetensors": "2", "history.json": "3"}
     assert standing.strayed(run, {"identity": "a", "checksums": {"files": stored}}) is None
+    assert standing.strayed(run, {}) == "its upstream run is not trained"
     assert "another identity" in standing.strayed(run, {"identity": "b", "checksums": {"files": stored}})
     other = {"identity": "a", "checksums": {"files": stored | {"generator.safetensors": "4"}}}
     assert standing.strayed(run, other) == "trained with other weights than some/run holds now"
