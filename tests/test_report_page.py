@@ -139,6 +139,26 @@ def test_page_tells_where_numbers_come_from(whole: Tree) -> None:
     assert "sees none" in text and "solo-learn README" in text
 
 
+def test_a_run_that_depends_on_another_leads_to_it_and_is_made_after_it(tmp_path: Path) -> None:
+    tree = Tree(tmp_path, {("structural", "none", "full"): [0.5, 0.6], ("simclr", "none", "base"): [0.1, 0.2]})
+    gans = {cell["seed"]: cell for cell in tree.plan["cells"] if cell["method"] == "structural"}
+    for cell in tree.plan["cells"]:
+        if cell["method"] == "simclr":
+            cell["upstream"] = {key: gans[cell["seed"]][key] for key in ("run", "identity")}
+    tree.save()
+    text = tree.page()
+    parts = dict(re.findall(r'<details class="source" id="(source-\d+)">(.*?)</details>', text, re.DOTALL))
+    found = {
+        name: re.findall(r'same seed of <a href="#(source-\d+)">([^<]*)</a>', part) for name, part in parts.items()
+    }
+    (source,) = (name for name in found if found[name])
+    ((above, title),) = found[source]
+    assert "SimCLR" in parts[source] and title == "Digits 16×16, Structural GAN, none, full" and title in parts[above]
+    first, second, _ = commands(parts[source])[1].splitlines()
+    assert "train --run results/runs/demo/digits/structural/none/full/seed=0 --data data/prepared/digits" in first
+    assert "train --run results/runs/demo/digits/simclr/none/base/seed=0 --data data/prepared/digits" in second
+
+
 def test_headline_is_computed(tree: Tree) -> None:
     (headline,) = highlights.headlines(records.read(tree.plan_file))
     assert "reaches 52.0 % linear top-1" in headline.sentence and "chance is 10.0 %" in headline.sentence

@@ -101,9 +101,11 @@ def strayed(run: Mapping[str, Any], upstream: Mapping[str, Any]) -> str | None:
 
     Args:
         run: its env.json, with ``upstream``.
-        upstream: env.json of the upstream run.
+        upstream: env.json of the upstream run; empty where it is not there.
     """
     made_with = run.get("upstream", {})
+    if not upstream:
+        return "its upstream run is not trained"
     if made_with.get("identity") != upstream.get("identity"):
         return "trained with an upstream run of another identity"
     stored = upstream.get("checksums", {}).get("files", {})
