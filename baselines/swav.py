@@ -66,7 +66,7 @@ class SwAV(Method):
             raise UserError(
                 f"methods.swav: collapsed: at step {self.step_index + 1} the loss has been within"
                 f" {options['tolerance']:g} of ln({number}) = {math.log(number):.3f} for {stuck} steps"
-                f" (stuck.steps = {options['steps']}); a lower lr, fewer prototypes or more frozen_steps may help"
+                f" (stuck.steps = {options['steps']}); a smaller sinkhorn.epsilon, for sharper codes, may help"
             )
         features = self.encode(images)
         embeddings = self.embed(features)

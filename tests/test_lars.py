@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from snapshots import same, snapshot
 from torch import nn
 
-from structgan import lars
+from structgan import lars, train
 from structgan.errors import UserError
 
 SETTINGS = {"name": "lars", "lr": 0.3, "momentum": 0.9, "weight_decay": 0.05, "trust": 0.02}
@@ -55,3 +56,21 @@ def test_other_names_are_those_of_optim():
     assert type(lars.build(nn.Linear(2, 2).parameters(), settings)) is torch.optim.SGD
     with pytest.raises(UserError, match="unknown optimiser 'lamb'"):
         lars.build(nn.Linear(2, 2).parameters(), settings | {"name": "lamb"})
+
+
+def test_a_resumed_run_goes_on_with_its_velocities(make_run, digits):
+    settings = {"optimiser": {"name": "lars", "lr": 0.1, "momentum": 0.9, "trust": 0.02, "weight_decay": 1e-4}}
+
+    def start(folder):
+        return train.Run(make_run("vicreg", folder=folder, settings=settings, steps=6), digits, "cpu")
+
+    whole, first = start("whole"), start("parts")
+    whole.fit()
+    first.training = {**first.training, "steps": 4}
+    first.fit()
+    second = start("parts")
+    second.resume()
+    assert second.step == 4 and isinstance(second.method.optimiser, lars.LARS)
+    second.fit()
+    assert same(snapshot(whole.method), snapshot(second.method))
+    assert same(whole.method.optimiser.state_dict(), second.method.optimiser.state_dict())
