@@ -116,5 +116,5 @@ class SelfConditionedGAN(Method):
 
         follow(self.average_discriminator, self.discriminator, self.settings["ema"])
         follow(self.generator, self.gan_generator, self.settings["ema"])
-        occupied = torch.count_nonzero(self.clusters.counts()).float()
+        occupied = torch.count_nonzero(self.gan_generator.frequency).float()
         return {"d_adversarial": loss_d.detach(), "g_adversarial": loss_g.detach(), "clusters": occupied}
