@@ -94,7 +94,7 @@ class DDPM(Method):
         loss = F.mse_loss(output, self.diffusion.target(real, noise, times))
         logged = {"denoising": loss.detach()}
         if self.game is not None:
-            images = torch.cat([real, objectives.reversed_gradient(self.denoised(real))])
+            images = self.game.against(real, self.denoised(real))
             total, terms = self.game(self.denoiser.backbone(images), self.encoder, images.detach())
             loss, logged = loss + total, logged | terms
         self.optimiser.zero_grad(set_to_none=True)

@@ -75,8 +75,7 @@ class VAE(Method):
         optim.schedule(self.optimiser, self.settings["optimiser"], self.step_index, self.steps)
         images = real
         if self.game is not None:
-            made = objectives.reversed_gradient(self.decoder(self.noise(len(real), self.latent)))
-            images = torch.cat([real, made])
+            images = self.game.against(real, self.decoder(self.noise(len(real), self.latent)))
         features = self.backbone(images)
         mean, log_variance = exact(self.posterior)(features[: len(real)]).chunk(2, dim=1)
         decoded = self.decoder(mean + (0.5 * log_variance).exp() * self.noise(len(real), self.latent))

@@ -7,13 +7,14 @@ of their Gaussians and s the mean cosine with the nearest real neighbours' z, E 
 
     L = -w_g d(Z_real, Z_made) + w_c [s(made) - s(real)] + w_h mean max(0, 1 - |P(E(x_real))|)^2
 
-and the decoder maximises it. That is the paper's game: what its generator minimises, w_g d - w_c s(made), is -L up to
-terms that the made images don't enter.
+and the decoder maximises r L. With r = 1 that is the paper's game: what its generator minimises, w_g d - w_c s(made),
+is -L up to terms that the made images don't enter. Its generator has no other loss; a decoder has, a mean over pixels
+whose gradient at an image is far smaller than that of L, so that r weighs the one against the other.
 
-Left open by the paper, chosen here: the weights are the same for both players and both move at once, so that one pass
-and one backward serve both, the gradient changing its sign where it enters the made images; neighbours are found, as
-in the paper, by the pooled features of the encoder's moving average, among the batch's real images and a memory bank.
-L_reg is left out: the model's own loss, which the encoder shares, takes its place in keeping E from degenerating.
+Left open by the paper, chosen here: both players move at once, so that one pass and one backward serve both, the
+gradient changing its sign where it enters the made images; neighbours are found, as in the paper, by the pooled
+features of the encoder's moving average, among the batch's real images and a memory bank. L_reg is left out: the
+model's own loss, which the encoder shares, takes its place in keeping E from degenerating.
 """
 
 from __future__ import annotations
@@ -37,18 +38,13 @@ TERMS = ("gaussian", "cluster", "hinge")
 
 class _Reversed(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, strength: float) -> Tensor:
+        ctx.strength = strength
         return x.view_as(x)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
-        return -grad
-
-
-def reversed_gradient(x: Tensor) -> Tensor:
-    """``x`` itself; a gradient changes its sign on the way back (Ganin & Lempitsky 2015). Any shape."""
-    same: Tensor = _Reversed.apply(x)  # type: ignore[no-untyped-call]
-    return same
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        return grad * -ctx.strength, None
 
 
 def wanted(settings: Mapping[str, Any]) -> bool:
@@ -61,8 +57,8 @@ class StructuralGame(nn.Module):
 
     Args:
         features: length of h = E(x).
-        settings: ``hidden`` and ``embedding`` of P; ``gaussian``: form, epsilon, weight; ``cluster``: weight, k, bank;
-            ``hinge``: weight.
+        settings: ``hidden`` and ``embedding`` of P; ``reversal``: r; ``gaussian``: form, epsilon, weight; ``cluster``:
+            weight, k, bank; ``hinge``: weight.
 
     Raises:
         ValueError: the bank holds fewer samples than there are neighbours.
@@ -77,6 +73,14 @@ class StructuralGame(nn.Module):
         hidden = settings["hidden"]
         self.projection = nn.Sequential(Linear(features, hidden), ELU(), Linear(hidden, embedding))
         self.bank = MemoryBank(bank, features, embedding)
+
+    def against(self, real: Tensor, made: Tensor) -> Tensor:
+        """Both batches, one after the other; a gradient that comes back to the made one is taken -r times.
+
+        The reversal is that of Ganin & Lempitsky 2015. Shape: (N, 3, H, W) each, to (2N, 3, H, W).
+        """
+        reversed_: Tensor = _Reversed.apply(made, self.settings["reversal"])  # type: ignore[no-untyped-call]
+        return torch.cat([real, reversed_])
 
     def forward(self, features: Tensor, average: nn.Module, images: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """L, and its terms without their weights, detached; the real half of the batch goes to the bank.

@@ -112,8 +112,8 @@ def test_reconstruction_is_the_likelihood_at_its_best_variance():
 
 @pytest.mark.parametrize("variant", ["base", "structural"])
 def test_a_step_of_the_autoencoder_follows_the_bound_and_the_game(doubles, build, variant):
-    """[-log p(x | w) + beta KL] / D, plus L for encoder and projection, minus L for the decoder."""
-    method, twin = (build("vae", variant, beta=0.7) for _ in range(2))
+    """[-log p(x | w) + beta KL] / D, plus L for encoder and projection, minus r L for the decoder."""
+    method, twin = (build("vae", variant, beta=0.7, objectives={"reversal": 0.2}) for _ in range(2))
     logged, latent = method.step([REAL], None), twin.latent
     made = twin.decoder(torch.randn(N, latent, generator=twin.rng)) if variant == "structural" else None
     mean, log_variance = twin.posterior(twin.backbone(REAL)).chunk(2, dim=1)
@@ -128,7 +128,7 @@ def test_a_step_of_the_autoencoder_follows_the_bound_and_the_game(doubles, build
         average = twin.encoder(torch.cat([REAL, made.detach()]))
         encoders, found = game(twin, twin.backbone(torch.cat([REAL, made.detach()])), average)
         decoders, _ = game(twin, twin.backbone(torch.cat([REAL, made])), average)
-        parts = {"backbone": bound + encoders, "game": encoders, "posterior": bound, "decoder": bound - decoders}
+        parts = {"backbone": bound + encoders, "game": encoders, "posterior": bound, "decoder": bound - 0.2 * decoders}
         terms |= found
         assert torch.allclose(method.game.bank.features[:N], F.normalize(average[:N], dim=1))
     assert {key: value.item() for key, value in logged.items()} == pytest.approx(
@@ -140,8 +140,9 @@ def test_a_step_of_the_autoencoder_follows_the_bound_and_the_game(doubles, build
 @pytest.mark.parametrize("prediction", ["v", "epsilon"])
 @pytest.mark.parametrize("variant", ["base", "structural"])
 def test_a_step_of_the_diffusion_follows_its_loss_and_the_game(doubles, build, variant, prediction):
-    """The mean squared error of the target, plus L for backbone and projection, minus L for the way up."""
-    method, twin = (build("ddpm", variant, prediction=prediction, denoised_from=0.5) for _ in range(2))
+    """The mean squared error of the target, plus L for backbone and projection, minus r L for the way up."""
+    changes = {"prediction": prediction, "denoised_from": 0.5, "objectives": {"reversal": 0.2}}
+    method, twin = (build("ddpm", variant, **changes) for _ in range(2))
     logged, last = method.step([REAL], None), twin.settings["timesteps"]
 
     def noised(first):
@@ -164,7 +165,7 @@ def test_a_step_of_the_diffusion_follows_its_loss_and_the_game(doubles, build, v
         average = twin.encoder(torch.cat([REAL, made.detach()]))
         encoders, found = game(twin, twin.denoiser.backbone(torch.cat([REAL, made.detach()])), average)
         decoders, _ = game(twin, twin.denoiser.backbone(torch.cat([REAL, made])), average)
-        parts = {f"denoiser.{part}": simple - decoders for part in way_up}
+        parts = {f"denoiser.{part}": simple - 0.2 * decoders for part in way_up}
         parts |= {"denoiser.backbone": simple + encoders, "game": encoders}
         terms |= found
     assert {key: value.item() for key, value in logged.items()} == pytest.approx(
