@@ -34,7 +34,7 @@ from pathlib import Path
 words, folder = sys.argv[3:], Path(__file__).parent
 given = dict(zip(words[1::2], words[2::2]))
 names = {"train": ["encoder.safetensors", "history.json", "env.json"], "probe": ["probe.json"],
-         "fidelity": ["fidelity.json", "samples.png"]}
+         "fidelity": ["fidelity.json", "samples.png"], "dense": ["dense.json"], "transfer": ["transfer.json"]}
 with (folder / "verbs").open("a") as file:
     print(words[0], file=file)
 if (folder / f"{words[0]}.fails").exists():

@@ -76,7 +76,7 @@ def test_what_no_run_uses_changes_no_digest(digests):
     edit("structgan/cli.py", lambda text: text + "\nX = 1\n")
     edit("structgan/metrics/linear.py", lambda text: text + "\nX = 1\n")
     edit("structgan/report/page.py", lambda text: text + "\nX = 1\n")
-    assert changed(before, read()) == {"evaluate probe"}
+    assert changed(before, read()) == {"evaluate probe", "evaluate dense", "evaluate transfer"}
 
 
 def test_what_is_left_out_of_digests_exists():
@@ -94,11 +94,11 @@ def test_digest_covers_the_networks_losses_and_the_loop():
 
 
 def test_an_edited_metric_changes_its_own_evaluation_and_no_training(digests):
-    """The kNN is of the probes, the grid of samples of the fidelity, the extractor of both that use it."""
+    """The kNN is of probes and transfer, the grid of samples of the fidelity, the extractor of both that use it."""
     read, edit = digests
     before = read()
     edit("structgan/metrics/neighbours.py", lambda text: text + "\nX = 1\n")
-    assert changed(before, knn := read()) == {"evaluate probe"}
+    assert changed(before, knn := read()) == {"evaluate probe", "evaluate transfer"}
     edit("structgan/metrics/samples.py", lambda text: text.replace("GRID = 8", "GRID = 9"))
     assert changed(knn, samples := read()) == {"evaluate fidelity"}
     edit("structgan/metrics/extractor.py", lambda text: text + "\nX = 1\n")
@@ -111,7 +111,7 @@ def test_an_edited_builder_changes_its_own_data_sets(digests):
     read, edit = digests
     before = read()
     edit("structgan/datasets/digits.py", lambda text: text.replace("CONTRAST = 0.5", "CONTRAST = 0.6"))
-    assert changed(before, read()) == {"prepare digits"}
+    assert changed(before, read()) == {"prepare digits", "evaluate dense"}  # whose scenes are made of the same scans
     digits = read()
     edit("structgan/datasets/cifar.py", lambda text: text + "\nX = 1\n")
     assert changed(digits, read()) == {"prepare cifar10", "prepare cifar100"}

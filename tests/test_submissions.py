@@ -12,7 +12,7 @@ import stand_in_slurm
 from workflow_tree import ROOT, TINY, copy_tree, planned, surroundings
 
 pytestmark = pytest.mark.xdist_group("submissions")
-CONFIGS = (*TINY, "one.yaml")
+CONFIGS = (*TINY, "one.yaml", "more.yaml")
 ONE = """
 grid: [{datasets: [digits], methods: [structural], augmentations: [none], variants: [full], seeds: [0]}]
 resources:
@@ -25,10 +25,11 @@ RUN = "results/runs/tiny/digits/structural/none/full/seed=0"
 class Cluster:
     """A copy of the tree with one run to make, data and extractor at hand, and a folder of Slurm's commands."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, more: str = "{}") -> None:
         self.tree, self.tools = copy_tree(folder / "tree"), stand_in_slurm.install(folder / "bin")
         shutil.copy2(ROOT / "slurm", self.tree / "slurm", follow_symlinks=False)
         (self.tree / "one.yaml").write_text(ONE)
+        (self.tree / "more.yaml").write_text(more)
         assert planned(self.tree, "--", "runs", configs=CONFIGS)["extractor"] == 1
         for name in ("data/prepared/digits.safetensors", "results/runs/tiny/digits/extractor.safetensors"):
             (self.tree / name).parent.mkdir(parents=True, exist_ok=True)

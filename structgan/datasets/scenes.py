@@ -22,6 +22,8 @@ from structgan.errors import UserError
 CLASSES = tuple("0123456789")
 WHERE = "evaluation.dense.images.scenes"
 TRIES = 1000
+ROUNDING = 1e-9
+"""Ink is a fraction of small whole numbers: what equals the threshold belongs to the mask however it was rounded."""
 
 
 def build(settings: Mapping[str, Any]) -> tuple[Annotated, Annotated]:
@@ -85,7 +87,7 @@ def compose(
             glyph = enlarge @ scans[scan] @ enlarge.T
             region = np.s_[top : top + side, left : left + side]
             picture[:, *region] += glyph * (ink(picture, rng)[:, None, None] - picture[:, *region])
-            covered = glyph >= settings["ink"]
+            covered = glyph >= settings["ink"] - ROUNDING
             if not covered.any():
                 raise UserError(f"{WHERE}.ink is {settings['ink']}: no pixel of scan {scan} has so much ink")
             mask[region][covered] = digits[scan] + 1
