@@ -13,8 +13,7 @@ UNUSED = {
     "train": NEVER | {"torch_fidelity", "sklearn", "scipy"},
     "probe": NEVER - {"pandas"} | {"torch_fidelity", "torchvision"},  # scikit-learn itself imports pandas
     "fidelity": NEVER | {"sklearn"},
-    "dense": NEVER - {"torchmetrics", "pandas", "matplotlib"}
-    | {"torch_fidelity"},  # which torchmetrics imports if there
+    "dense": NEVER - {"torchmetrics", "pandas", "matplotlib"},  # torchmetrics imports matplotlib and torch-fidelity
     "transfer": NEVER - {"pandas"} | {"torch_fidelity", "torchvision"},
 }
 
