@@ -71,7 +71,7 @@ def make(config: Mapping[str, Any], files: list[str]) -> tuple[dict[str, Any], l
                 raise UserError(f"{where}: {named} is declared not applicable: {reason}")
             found.setdefault(run_folder(suite, above), (above, entry(config, above, files)))
         found.setdefault(run_folder(suite, cell), (cell, own))
-    runs = [{"folder": folder, "config": run} for folder, (_, run) in found.items()]
+    runs: list[dict[str, Any]] = [{"folder": folder, "config": run} for folder, (_, run) in found.items()]
     planned = [
         {
             **cell,
