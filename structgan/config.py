@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 
 from structgan import cells, sources, sweep
-from structgan.errors import UserError, unknown
+from structgan.errors import UserError, limits, unknown
 
 SCHEMAS = sources.ROOT / "workflow" / "schemas"
 BASE = sources.ROOT / "workflow" / "config" / "config.yaml"
@@ -149,26 +149,6 @@ def describe(error: Any, prefix: tuple[str, ...], files: list[str]) -> str:
     value = "" if error.validator == "required" else f" = {json.dumps(error.instance, default=str)[:80]}"
     reason = error.message if error.validator == "required" else limits(error)
     return f"{origin(path, files)}: {'.'.join(path) or 'configuration'}{value}: {reason}{note}"
-
-
-def limits(error: Any) -> str:
-    """What a schema allows, in words."""
-    expected = error.validator_value
-    words = {
-        "minimum": "must be at least {}",
-        "maximum": "must be at most {}",
-        "exclusiveMinimum": "must be greater than {}",
-        "exclusiveMaximum": "must be less than {}",
-        "type": "must be of type {}",
-        "enum": "must be one of {}",
-        "pattern": "must match {}",
-        "minItems": "must have at least {} entries",
-        "maxItems": "must have at most {} entries",
-    }
-    if error.validator not in words:
-        return str(error.message)[:160]
-    shown = ", ".join(map(str, expected)) if isinstance(expected, list) else expected
-    return words[error.validator].format(shown)
 
 
 def origin(path: tuple[str, ...], files: list[str]) -> str:

@@ -1,9 +1,10 @@
-"""The one exception that a user is meant to see: a single clear line, printed without a traceback."""
+"""The one exception that a user is meant to see, a single clear line without a traceback, and the words in it."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 
 class UserError(Exception):
@@ -24,3 +25,23 @@ def unknown(kind: str, name: str, known: Iterable[str], where: str = "") -> User
     hint = f", did you mean '{near[0]}'?" if near else ""
     place = f"{where}: " if where else ""
     return UserError(f"{place}unknown {kind} '{name}'{hint} (allowed: {', '.join(names) or 'none'})")
+
+
+def limits(error: Any) -> str:
+    """What a JSON schema allows where a value violates it, in words; ``error`` is jsonschema's ValidationError."""
+    expected = error.validator_value
+    words = {
+        "minimum": "must be at least {}",
+        "maximum": "must be at most {}",
+        "exclusiveMinimum": "must be greater than {}",
+        "exclusiveMaximum": "must be less than {}",
+        "type": "must be of type {}",
+        "enum": "must be one of {}",
+        "pattern": "must match {}",
+        "minItems": "must have at least {} entries",
+        "maxItems": "must have at most {} entries",
+    }
+    if error.validator not in words:
+        return str(error.message)[:160]
+    shown = ", ".join(map(str, expected)) if isinstance(expected, list) else expected
+    return words[error.validator].format(shown)

@@ -69,7 +69,7 @@ BAD = {
         "{genrep: {variants: {on_structural: {upstream: {variant: ful}}}}}",
         ["methods.genrep.upstream", "'full'?"],
     ),
-    "no generator": ("{genrep: {upstream: {method: simclr}}}", ["upstream.method = simclr", "plain_gan, structural"]),
+    "no generator": ("{genrep: {upstream: {method: simclr}}}", ["upstream.method = simclr", "plain_gan", "structural"]),
     "none": ("{genrep: {upstream: null}}", ["methods.genrep.upstream is missing", "method, augmentation, variant"]),
     "half": ("{simclr: {upstream: {method: plain_gan}}}", ["methods.simclr.upstream.augmentation is missing"]),
     "unknown key": ("{genrep: {upstream: {seed: 1}}}", ["methods.genrep.upstream.seed", "allowed"]),
