@@ -3,7 +3,7 @@
 On schedule a pool of training images is clustered by k-means of the discriminator's features, and the clusters keep
 their ids. The generator is given a cluster beside its latent; the discriminator has a logit for each cluster, and the
 one of the image's own cluster counts. A real image's cluster is that of its nearest centre, by features of the
-discriminator as it stood when the centres were found; generated images are asked for in the clusters of the batch's
+moving average as it stood when the centres were found; generated images are asked for in the clusters of the batch's
 real ones.
 
 Networks, adversarial loss and averages are the plain GAN's; the clustered features are those of the moving average,

@@ -69,18 +69,23 @@ def config(run: Path, identity: str) -> None:
 def follow(plan: Mapping[str, Any]) -> None:
     """Stamp outputs of runs that others depend on: older than those of a run that was trained with them, else newer.
 
-    The last of a chain comes first, so that what is stamped older pushes what lies before it.
+    First what was trained with what is there, the last of a chain first, so that what is stamped older pushes what lies
+    before it; then the others, the first of a chain first, older than all that was pushed.
 
     Args:
         plan: plan.json.
     """
     depth = depths(plan["cells"])
-    for cell in sorted((cell for cell in plan["cells"] if "upstream" in cell), key=lambda cell: -depth[cell["run"]]):
+    sound, stale = [], []
+    for cell in sorted((cell for cell in plan["cells"] if "upstream" in cell), key=lambda cell: depth[cell["run"]]):
         run, above = Path(cell["run"]), Path(cell["upstream"]["run"])
         trained, upstream = environment(run, cell["identity"]), environment(above, cell["upstream"]["identity"])
         if trained and upstream:
-            older, newer = (above, run) if strayed(trained, upstream) is None else (run, above)
-            age(outputs(older), oldest(outputs(newer)))
+            (sound if strayed(trained, upstream) is None else stale).append((run, above))
+    for run, above in reversed(sound):
+        age(outputs(above), oldest(outputs(run)))
+    for run, above in stale:
+        age(outputs(run), oldest(outputs(above)))
 
 
 def settle(plan: Mapping[str, Any], root: Path) -> None:

@@ -113,6 +113,24 @@ def strayed(run: Mapping[str, Any], upstream: Mapping[str, Any]) -> str | None:
     return None if same else f"trained with other weights than {made_with['run']} holds now"
 
 
+def upstream_run(run: Path, cell: Mapping[str, Any]) -> Path | None:
+    """The folder of the run that a cell's run depends on, in the tree that holds the cell's own; None for most."""
+    wanted = cell.get("upstream")
+    return wanted and Path(str(run.absolute()).removesuffix(cell["run"])) / wanted["run"]
+
+
+def estranged(run: Path, cell: Mapping[str, Any]) -> str | None:
+    """Why a finished run was not trained with what its upstream run holds now, in words, or None.
+
+    Args:
+        run: its folder.
+        cell: its cell of the plan.
+    """
+    above = upstream_run(run, cell)
+    trained = environment(run, cell["identity"]) if above else {}
+    return strayed(trained, environment(above, cell["upstream"]["identity"])) if above and trained else None
+
+
 def depths(cells: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     """How many runs have to be finished one after the other before each run of a plan, by its folder; 0 for most."""
     above = {cell["run"]: cell["upstream"]["run"] for cell in cells if "upstream" in cell}

@@ -13,7 +13,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from structgan.identity.standing import FILES, METRICS, asked, fault, head, optional
+from structgan.identity.standing import (
+    FILES,
+    METRICS,
+    asked,
+    environment,
+    estranged,
+    fault,
+    head,
+    optional,
+    upstream_run,
+)
 
 STATES = ("done", "running", "queued", "trained", "failed", "interrupted", "stale", "missing")
 """``trained`` awaits its evaluation; ``interrupted`` goes on from its state file when it is started again."""
@@ -135,12 +145,10 @@ def judge(cell: Mapping[str, Any], plan: Mapping[str, Any], run: Path, queue: Ma
 
 def awaits(cell: Mapping[str, Any], run: Path) -> str:
     """The upstream run that has to be trained before a cell's own, in words; empty where there is none."""
-    wanted = cell.get("upstream")
-    if wanted is None:
+    above = upstream_run(run, cell)
+    if above is None or environment(above, cell["upstream"]["identity"]):
         return ""
-    base = Path(str(run.absolute()).removesuffix(cell["run"]))
-    trained = optional(base / wanted["run"] / "env.json").get("identity") == wanted["identity"]
-    return "" if trained else f"awaits {'/'.join(Path(wanted['run']).parts[-4:-1])}"
+    return f"awaits {'/'.join(above.parts[-4:-1])}"
 
 
 def waits(cell: Mapping[str, Any], queue: Mapping[str, str]) -> str | None:
@@ -155,11 +163,11 @@ def waits(cell: Mapping[str, Any], queue: Mapping[str, str]) -> str | None:
 
 def evaluation(cell: Mapping[str, Any], plan: Mapping[str, Any], run: Path) -> tuple[str, str, str]:
     """What a trained run lacks, what is stale, and with which line an evaluation failed; each empty where nothing."""
-    lacks, stale, failed = [], "", ""
+    lacks, stale, failed, strays = [], "", "", estranged(run, cell)
     for kind in asked(plan, cell):
         name = FILES[kind][0]
         found = head(run / name)
-        reason = None if found is None else fault(found, cell["identity"], plan["evaluation"][kind])
+        reason = None if found is None else fault(found, cell["identity"], plan["evaluation"][kind]) or strays
         if found is None:
             lacks.append(name)
         elif reason:

@@ -237,7 +237,7 @@ def _result(
     result = read_json(path)
     if not isinstance(result, dict):
         raise UserError(f"{path}: not a JSON object")
-    if standing.fault(result, cell["identity"], plan["evaluation"].get(kind)) is None:
+    if not (standing.fault(result, cell["identity"], plan["evaluation"].get(kind)) or standing.estranged(folder, cell)):
         return "finished", result
     return "stale", result if include_stale else None
 

@@ -37,7 +37,7 @@ class Batches:
         self.order = torch.empty(0, dtype=torch.long)
 
     def view(self, images: Tensor) -> Tensor:
-        """One random view of each image, drawn like the others. Shape: (N, 3, H, W), uint8 to float32 in [-1, 1]."""
+        """One random view of each image, drawn like the others. Shape: (N, 3, H, W), to values in [-1, 1]."""
         return self.transform(images, self.rng)
 
     def __next__(self) -> tuple[list[Tensor], Tensor | None]:
