@@ -64,7 +64,7 @@ class MoCo(Method):
         queries = self.embed(views[:directions], self.encoder, self.head)
         with torch.no_grad():
             keys = self.embed(views[::-1][:directions], self.average_encoder, self.average_head)
-        waiting = (self.queue.embeddings, self.queue.features)  # keys of second views; of first ones, or with one direction of second ones too
+        waiting = (self.queue.embeddings, self.queue.features)  # keys of second views; and of first, if symmetric
         losses = [
             exact(info_nce)(query, key, queue, self.settings["temperature"])
             for query, key, queue in zip(queries, keys, waiting, strict=False)
