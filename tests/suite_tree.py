@@ -79,7 +79,7 @@ class Tree:
 
         folder = self.root / run
         folder.mkdir(parents=True)
-        data = {"name": "digits", "content_hash": "aa", "classes": 10, "note": ""}
+        data = {"name": "digits", "content_hash": "aa", "classes": 10, "training_images": 600, "note": ""}
         metrics = {
             "linear": {"top1": top1, "converged": True}, "svm": {"top1": top1 - 0.01, "converged": True},
             "kmeans": {"accuracy": top1 / 2, "nmi": 0.2, "inertia": 1.0}, "knn": {"top1": top1 - 0.05},

@@ -81,6 +81,7 @@ def test_the_same_settings_give_the_same_scenes_and_another_seed_others(splits):
         ({"train_scans": [400, 1797]}, ["train_scans [400, 1797]", "test_scans [0, 500]", "overlap"]),
         ({"test_scans": [0, 0]}, ["test_scans is [0, 0]", "1797"]),
         ({"train_scans": [500, 1798]}, ["train_scans is [500, 1798]", "1797"]),
+        ({"objects": [3, 1]}, ["objects is [3, 1]", "fewest first"]),
         ({"objects": [9, 9]}, ["9 scans of 12 pixels", "32"]),
         ({"digit_size": 40}, ["scans of 40 pixels", "32"]),
         ({"ink": 1.1}, ["ink is 1.1", "no pixel"]),

@@ -116,3 +116,19 @@ def test_the_papers_numbers_are_null_or_say_who_entered_them(base):
 def test_the_main_method_must_exist(base):
     with pytest.raises(UserError, match=r"main: unknown method 'structral', did you mean 'structural'"):
         plan.make({**base, "main": "structral"}, [str(config.BASE)])
+
+
+def test_what_a_reference_requires_is_recorded_by_the_runs_that_it_corresponds_to(base):
+    """A setting of another name would turn every verdict into "not recorded by our runs"."""
+    seen = 0
+    for key in published.FILES:
+        for row in published.rows(base, key, base["datasets"]):
+            settings = row.get("requires", {}).get("settings", {})
+            if "ours" in row and row["dataset"] in base["datasets"]:
+                found = config.resolve(base, {"dataset": row["dataset"], **row["ours"]})
+                for dotted in settings:
+                    value = found
+                    for part in dotted.split("."):
+                        value = value[part]
+                    seen += 1
+    assert seen > 20

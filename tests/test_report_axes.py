@@ -128,7 +128,7 @@ def test_figures_name_the_values_and_sensitivity_sorts_the_axes(drawn: Tree) -> 
     names = ("ablation_smoothness_weight", "ablation_gaussian_form", "sensitivity")
     assert {f"{name}.{kind}" for name in names for kind in ("svg", "png")} <= made
     text = (drawn.figures / "ablation_smoothness_weight.svg").read_text()
-    for words in ("title of smoothness.weight", "sigma max, by step", "5 (default)", "Peak memory, MB", "Training, s"):
+    for words in ("title of smoothness.weight", "sigma max, by step", "5 (default)", "Peak memory, MiB", "Training, s"):
         assert words in text
     text = (drawn.figures / "sensitivity.svg").read_text()
     assert "21.5 points" in text and "0.5 points" in text

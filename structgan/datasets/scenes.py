@@ -46,6 +46,8 @@ def build(settings: Mapping[str, Any]) -> tuple[Annotated, Annotated]:
             raise UserError(f"{WHERE}.{split}_scans is {[first, end]} (allowed: {allowed})")
     if max(first for first, _ in ranges) < min(end for _, end in ranges):
         raise UserError(f"{WHERE}: train_scans {list(ranges[0])} and test_scans {list(ranges[1])} overlap")
+    if settings["objects"][0] > settings["objects"][1]:
+        raise UserError(f"{WHERE}.objects is {list(settings['objects'])} (allowed: [fewest, most], fewest first)")
     scans = load_digits()
     return tuple(
         compose(

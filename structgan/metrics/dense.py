@@ -140,7 +140,8 @@ def described(settings: Mapping[str, Any], seed: int) -> dict[str, Any]:
         },
         "detection": {
             "head": "each cell: class as in segmentation, edges of the box by ridge regression",
-            "metric": f"COCO AP, torchmetrics {torchmetrics.__version__} with {detection.BACKEND}",
+            "metric": f"COCO AP, difficult boxes as crowd, torchmetrics {torchmetrics.__version__} with"
+            f" {detection.BACKEND}",
             **settings["detection"],
         },
     }

@@ -11,5 +11,6 @@ def dataset_record(dataset: Any) -> dict[str, Any]:
         "name": dataset.name,
         "content_hash": dataset.content_hash,
         "classes": len(dataset.classes),
+        "training_images": len(dataset.training_images),
         "note": dataset.note,
     }

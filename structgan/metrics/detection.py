@@ -16,6 +16,7 @@ from torchmetrics.detection import MeanAveragePrecision
 from torchvision.ops import batched_nms
 
 from structgan.datasets.annotated import IGNORED, Annotated
+from structgan.errors import UserError
 from structgan.metrics import features, places
 
 BACKEND: Literal["pycocotools"] = "pycocotools"
@@ -111,6 +112,8 @@ class Fit:
         classes = flat[self.chosen]
         head, told = places.classifier(x, classes.to(x.device), counts, self.settings)
         on_object = classes > 0
+        if not on_object.any():
+            raise UserError("dense detection: no box of the training images holds a cell's centre")
         shift, scale = features.scaling(x[on_object.to(x.device)])
         standard = ((x[on_object.to(x.device)] - shift) * scale).double().cpu().numpy()
         targets = self.targets.reshape(-1, 4)[self.chosen[on_object]].double().numpy()
@@ -148,7 +151,8 @@ def predict(
 class Scores:
     """Average precision of found boxes, as COCO scores it; a difficult box counts neither as found nor as missed.
 
-    COCO takes the 100 boxes of an image with the highest scores.
+    It is COCO's crowd: whatever is found mostly inside of it counts as nothing either. COCO takes the 100 boxes of an
+    image with the highest scores.
     """
 
     def __init__(self) -> None:
@@ -165,4 +169,6 @@ class Scores:
     def result(self) -> dict[str, float]:
         """``map`` (mean over overlaps of 0.5 to 0.95) and ``map50`` (at 0.5), in [0, 1], means over the classes."""
         found = self.metric.compute()
+        if found["map"] < 0:  # what COCO answers where there is nothing to find
+            raise UserError("dense detection: the test images have no box that counts")
         return {"map": float(found["map"]), "map50": float(found["map_50"])}

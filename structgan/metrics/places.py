@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from structgan.errors import UserError
 from structgan.metrics import features, linear
 
 Maps = Callable[[Tensor], list[Tensor]]
@@ -107,6 +108,8 @@ class Head:
 
     def scores(self, values: list[Tensor], size: tuple[int, int]) -> Tensor:
         """Scores on a grid, as ``read`` gives the features there. Shape: maps (n, D_i, H_i, W_i) to (n, K, *size)."""
+        if not all(part.isfinite().all() for part in values):
+            raise UserError("dense: a feature map holds NaN or infinity: the encoder has diverged")
         total = self.bias[:, None, None].expand(len(values[0]), -1, *size)
         parts = torch.split(self.weight, [part.shape[1] for part in values], dim=1)
         for part, weight in zip(values, parts, strict=True):

@@ -17,7 +17,7 @@ from structgan.report.records import SECTIONS, Group, Suite
 
 LINEAR = PROBES[0]
 SECONDS = Column("seconds", "Training, s", 1.0, 0, -1)
-MEMORY = Column("memory", "Peak memory, MB", 1.0, 0, -1)
+MEMORY = Column("memory", "Peak memory, MiB", 1.0, 0, -1)
 COLUMNS = (LINEAR, FID, SECONDS, MEMORY)
 
 

@@ -35,7 +35,8 @@ CAPTION = (
     "Difference: mean over the shared seeds of the row minus the row that it stands against, in points for "
     "accuracies; a smaller FID is better. 95 %: Student's t interval of the paired difference. p: two-sided paired "
     "t-test over the shared seeds (scipy.stats.ttest_rel), which takes the differences for normal. p, Holm: p "
-    "corrected by Holm's step-down method for all tests of its block, one metric on one data set; bold below 0.05. ≈: "
+    "corrected by Holm's step-down method for all tests of its block, one metric on one data set, reference rows "
+    "counted, the main method's own variants in a block apart; bold below 0.05. ≈: "
     "the two means lie within one pooled standard deviation, a description of the spread and no test. An exact sign "
     "or Wilcoxon test cannot reach 0.05 with fewer than six seeds (its smallest p is 2/2^n, 0.25 with three), so that "
     "none is shown; with two or three seeds the t-test, too, only finds differences that are large beside their "
@@ -112,9 +113,10 @@ def main_row(suite: Suite, group: Group) -> Group | None:
 
 
 def by_seed(suite: Suite, group: Group, metric: str) -> dict[int, float]:
-    """A group's numbers by training seed, where there is one."""
-    pairs = zip(suite.values(group, "seed"), suite.values(group, metric), strict=True)
-    return {int(seed): float(value) for seed, value in pairs if not math.isnan(value)}
+    """A group's numbers by training seed, where there is one; stale ones are never tested."""
+    states = suite.values(group, "fidelity" if metric == FID.key else "probe")
+    rows = zip(suite.values(group, "seed"), suite.values(group, metric), states, strict=True)
+    return {int(seed): float(value) for seed, value, state in rows if state == "finished" and not math.isnan(value)}
 
 
 def build(suite: Suite) -> sheets.Sheet:
@@ -146,7 +148,7 @@ def _block(suite: Suite, words: str, column: Column, pairs: list[tuple[Group, Gr
 def _line(
     suite: Suite, block: str, group: Group, main: Group, column: Column, result: Paired, holm_p: float | None
 ) -> sheets.Line:
-    one, two = (summarise(suite.values(each, column.key)) for each in (group, main))
+    one, two = (summarise(by_seed(suite, each, column.key).values()) for each in (group, main))
     tie = one is not None and two is not None and tied(one, two)
     against = suite.title("method", main.method)
     if main.augmentation != group.augmentation:

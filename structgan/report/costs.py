@@ -87,10 +87,7 @@ def build(suite: Suite) -> sheets.Sheet:
 def _environment(suite: Suite, row: int) -> dict[str, Any]:
     """A trained run's env.json with the length of its features; empty where it is of another identity than planned."""
     folder = Path(str(suite.lists["folder"][row]))
-    if suite.include_stale:
-        environment = standing.optional(folder / "env.json")
-    else:
-        environment = standing.environment(folder, suite.lists["identity"][row])
+    environment = standing.environment(folder, suite.lists["identity"][row])
     if not environment:
         return {}
     return environment | {"feature_dim": suite.probes.get(row, {}).get("encoder", {}).get("dim")}

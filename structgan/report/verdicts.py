@@ -101,7 +101,7 @@ def _text(value: Any) -> str:
 def facts_of(suite: Suite, group: Group, metric: str) -> dict[str, Any]:
     """What a group's runs had: training and settings by dotted key, and the protocol of the metric.
 
-    Epochs are images seen over the images that the probe is trained on, those of the training split.
+    Epochs are images seen over the images that methods learn from: the unlabelled ones of a data set that has some.
     """
     facts: dict[str, Any] = dict(ALWAYS)
     rows = suite.groups.get(group, [])
@@ -114,7 +114,7 @@ def facts_of(suite: Suite, group: Group, metric: str) -> dict[str, Any]:
         facts |= settings | {"image_size": settings.get("dataset.image_size")}
         facts["batch_size"], steps = settings["training.batch_size"], settings["training.steps"]
         probe = next((suite.probes[row] for row in rows if row in suite.probes), {})
-        images = probe.get("protocol", {}).get("linear", {}).get("n_train")
+        images = probe.get("dataset", {}).get("training_images")
         facts |= {"epochs": steps * facts["batch_size"] / images} if images else {}
     generating = metric in {column.key for column in GENERATION}
     results = suite.fidelities if generating else suite.probes
@@ -149,12 +149,15 @@ def _corresponding(suite: Suite, method: str, metric: str) -> list[Mapping[str, 
 def _judged(suite: Suite, column: Column, dataset: str, row: Mapping[str, Any]) -> sheets.Line:
     group = Group(dataset, **row["ours"])
     stale = "stale" in suite.values(group, "fidelity" if column in GENERATION else "probe")
-    statistic = summarise(suite.values(group, column.key))
-    verdict, reason = judge(row, None if stale else statistic, facts_of(suite, group, column.key))
+    statistic = None if stale else summarise(suite.values(group, column.key))
+    verdict, reason = judge(row, statistic, facts_of(suite, group, column.key))
+    planned = len(suite.groups.get(group, []))
     if verdict == NOT_RUN and group not in suite.groups:
         reason = "the suite does not plan this configuration"
     elif verdict == NOT_RUN and stale:
         reason = "its numbers are of another configuration, protocol or source than today's plan"
+    if statistic is not None and statistic.n < planned:
+        reason += f"; {statistic.n} of {planned} seeds are finished"
     line = _line(suite, column, group, verdict, reason)
     words = f"± {row['tolerance']['value']:g}{UNITS[row['tolerance']['unit']]}".replace(" 1 points", " 1 point")
     more = {"tolerance": sheets.Entry(words), "source": sheets.Entry(source_of(row))}
