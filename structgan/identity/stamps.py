@@ -76,7 +76,8 @@ def follow(plan: Mapping[str, Any]) -> None:
         plan: plan.json.
     """
     depth = depths(plan["cells"])
-    sound, stale = [], []
+    sound: list[tuple[Path, Path]] = []
+    stale: list[tuple[Path, Path]] = []
     for cell in sorted((cell for cell in plan["cells"] if "upstream" in cell), key=lambda cell: depth[cell["run"]]):
         run, above = Path(cell["run"]), Path(cell["upstream"]["run"])
         trained, upstream = environment(run, cell["identity"]), environment(above, cell["upstream"]["identity"])
