@@ -19,7 +19,7 @@ from lightly.models.modules.heads import BYOLPredictionHead, ProjectionHead
 from lightly.utils.scheduler import cosine_schedule
 from torch import Tensor, nn
 
-from structgan import lars, optim, parallel
+from structgan import optim, parallel
 from structgan.method import Method
 from structgan.models.discriminator import Backbone
 from structgan.models.memory import follow, frozen_copy
@@ -44,7 +44,7 @@ class BYOL(Method):
         self.target_projector = frozen_copy(self.projector)
         self.criterion = NegativeCosineSimilarity()
         online = [*self.encoder.parameters(), *self.projector.parameters(), *self.predictor.parameters()]
-        self.optimiser = lars.build(online, settings["optimiser"])
+        self.optimiser = optim.build(online, settings["optimiser"])
 
     def watched(self, images: Tensor) -> dict[str, Tensor]:
         features = self.encode(images)

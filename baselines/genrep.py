@@ -23,6 +23,7 @@ from structgan import optim, parallel
 from structgan.errors import UserError
 from structgan.method import Method
 from structgan.models.discriminator import Backbone
+from structgan.models.generator import Generator
 from structgan.precision import exact
 
 
@@ -39,8 +40,11 @@ class GenRep(Method):
         self.optimiser = optim.build([*self.encoder.parameters(), *self.head.parameters()], settings["optimiser"])
 
     def attach(self, upstream: Method) -> None:
-        if not hasattr(upstream.generator, "latent"):
-            raise UserError(f"methods.genrep.upstream: {type(upstream).__name__}'s generator is no map of one latent w")
+        if not isinstance(upstream.generator, Generator):
+            raise UserError(
+                f"methods.genrep.upstream: the generator of {type(upstream).__name__}, a"
+                f" {type(upstream.generator).__name__}, is no map of one latent w to an image (needed: a Generator)"
+            )
         super().attach(upstream)
 
     def step(self, views: list[Tensor], labels: Tensor | None) -> dict[str, Tensor]:

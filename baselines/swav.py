@@ -23,7 +23,7 @@ from lightly.loss import SwaVLoss
 from lightly.models.modules import SwaVProjectionHead
 from torch import Tensor, nn
 
-from structgan import lars, optim, parallel
+from structgan import optim, parallel
 from structgan.errors import UserError
 from structgan.method import Method
 from structgan.models.discriminator import Backbone
@@ -48,7 +48,7 @@ class SwAV(Method):
         sinkhorn = settings["sinkhorn"]
         self.criterion = SwaVLoss(settings["temperature"], sinkhorn["iterations"], sinkhorn["epsilon"])
         learning = [*self.encoder.parameters(), *self.head.parameters(), *self.prototypes.parameters()]
-        self.optimiser = lars.build(learning, settings["optimiser"])
+        self.optimiser = optim.build(learning, settings["optimiser"])
 
     def embed(self, features: Tensor) -> Tensor:
         """Unit vectors. Shape: (N, D) to (N, C)."""

@@ -16,7 +16,7 @@ from lightly.loss import VICRegLoss
 from lightly.models.modules.heads import ProjectionHead
 from torch import Tensor, nn
 
-from structgan import lars, optim, parallel
+from structgan import optim, parallel
 from structgan.method import Method
 from structgan.models.discriminator import Backbone
 from structgan.precision import exact
@@ -40,7 +40,7 @@ class VICReg(Method):
         )
         weights = settings["weights"]
         self.criterion = VICRegLoss(weights["invariance"], weights["variance"], weights["covariance"])
-        self.optimiser = lars.build([*self.encoder.parameters(), *self.head.parameters()], settings["optimiser"])
+        self.optimiser = optim.build([*self.encoder.parameters(), *self.head.parameters()], settings["optimiser"])
 
     def step(self, views: list[Tensor], labels: Tensor | None) -> dict[str, Tensor]:
         optim.schedule(self.optimiser, self.settings["optimiser"], self.step_index, self.steps)

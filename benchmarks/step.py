@@ -130,7 +130,7 @@ class Terms:
         nearest = self.method.find_neighbours(self.real, self.fake)
         real, fake = F.normalize(self.value, dim=1).chunk(2)
         pool = torch.cat([real, self.method.bank.embeddings])
-        return cluster.similarity(fake, pool, nearest["fake"]) - cluster.similarity(real, pool, nearest["real"])
+        return cluster.similarity(fake, pool, nearest.of_fake) - cluster.similarity(real, pool, nearest.of_real)
 
     def hinge(self) -> Tensor:
         return adversarial.norm_hinge(self.value[: len(self.real)])

@@ -1,17 +1,15 @@
-"""LARS with a clipped rate, beside the optimisers of ``structgan.optim``; runs without it keep their identity.
+"""LARS with a clipped rate.
 
 lightly's LARS has no clipping, without which the rates of solo-learn's CIFAR configurations mean something else.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from torch import nn
-
-from structgan import optim
 
 
 class LARS(torch.optim.Optimizer):
@@ -49,18 +47,3 @@ class LARS(torch.optim.Optimizer):
         ratio = (rate / max(group["lr"], 1e-12)).clamp(max=1)
         ratio = torch.where((length > 0) & (slope > 0), ratio, 1)
         return grad.add(weight, alpha=decay).mul_(ratio)
-
-
-def build(parameters: Iterable[nn.Parameter], settings: Mapping[str, Any]) -> torch.optim.Optimizer:
-    """An optimiser from its settings, as ``optim.build``, or with the name lars.
-
-    Args:
-        parameters: what it updates.
-        settings: for lars ``lr``, ``momentum``, ``weight_decay`` and ``trust``.
-
-    Raises:
-        UserError: the name is unknown.
-    """
-    if settings["name"] != "lars":
-        return optim.build(parameters, settings)
-    return LARS(parameters, **{name: settings[name] for name in ("lr", "momentum", "weight_decay", "trust")})

@@ -27,7 +27,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from structgan import parallel
-from structgan.errors import UserError
 from structgan.losses import adversarial, cluster, gaussian
 from structgan.models.memory import MemoryBank
 from structgan.models.tangent import ELU, Linear
@@ -102,28 +101,16 @@ class StructuralGame(nn.Module):
             "hinge": adversarial.norm_hinge(embeddings[: len(z_real)]),
         }
         if self.settings["cluster"]["weight"]:
-            averages, of_real, of_made = self.neighbours(average, images)
+            nearest = self.nearest(average, images)
             pool = torch.cat([all_real, self.bank.embeddings])
-            terms["cluster"] = cluster.similarity(z_made, pool, of_made) - cluster.similarity(z_real, pool, of_real)
-            self.bank.push(averages, all_real.detach())
+            attraction = cluster.similarity(z_real, pool, nearest.of_real)
+            terms["cluster"] = cluster.similarity(z_made, pool, nearest.of_fake) - attraction
+            self.bank.push(nearest.features, all_real.detach())
         total = torch.stack([self.settings[name]["weight"] * term for name, term in terms.items()]).sum()
         return total, {name: term.detach() for name, term in terms.items()}
 
     @torch.no_grad()
-    def neighbours(self, average: nn.Module, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """EMA features of all real images, shape (N, D), and neighbours of the real and of the made, shape (N, k).
-
-        Neighbours index the batch's real samples and, after them, the bank.
-        """
-        averages = F.normalize(average(images), dim=1)
-        real, made = averages.chunk(2)
-        all_real = parallel.gather(real)
-        pool = torch.cat([all_real, self.bank.features])
-        k = self.settings["cluster"]["k"]
-        if k >= len(pool):
-            raise UserError(
-                f"objectives.cluster.k = {k}: must be less than training.batch_size + objectives.cluster.bank"
-                f" = {len(pool)}"
-            )
-        own = parallel.share(torch.arange(len(all_real), device=images.device))
-        return all_real, cluster.neighbours(real, pool, k, own=own), cluster.neighbours(made, pool, k)
+    def nearest(self, average: nn.Module, images: Tensor) -> cluster.Nearest:
+        """Neighbours of the real and of the made images by the features of ``average``."""
+        real, made = F.normalize(average(images), dim=1).chunk(2)
+        return cluster.search(real, made, self.bank.features, self.settings["cluster"]["k"], "objectives")

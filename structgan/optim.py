@@ -10,8 +10,9 @@ import torch
 from torch import nn
 
 from structgan.errors import unknown
+from structgan.lars import LARS
 
-OPTIMISERS = ("adam", "adamw", "sgd")
+OPTIMISERS = ("adam", "adamw", "lars", "sgd")
 
 
 def build(parameters: Iterable[nn.Parameter], settings: Mapping[str, Any]) -> torch.optim.Optimizer:
@@ -19,7 +20,8 @@ def build(parameters: Iterable[nn.Parameter], settings: Mapping[str, Any]) -> to
 
     Args:
         parameters: what it updates.
-        settings: ``name`` (adam, adamw or sgd), ``lr``, ``weight_decay``, and ``betas`` or ``momentum``.
+        settings: ``name`` (adam, adamw, lars or sgd), ``lr``, ``weight_decay``, and for the Adams ``betas``, for the
+            others ``momentum``, for lars also ``trust``.
 
     Raises:
         UserError: the name is unknown.
@@ -28,6 +30,8 @@ def build(parameters: Iterable[nn.Parameter], settings: Mapping[str, Any]) -> to
     name, lr, decay = settings["name"], settings["lr"], settings["weight_decay"]
     if name == "sgd":
         return torch.optim.SGD(params, lr=lr, momentum=settings["momentum"], weight_decay=decay, fused=True)
+    if name == "lars":
+        return LARS(params, lr=lr, momentum=settings["momentum"], weight_decay=decay, trust=settings["trust"])
     if name not in OPTIMISERS:
         raise unknown("optimiser", name, OPTIMISERS, "methods.*.settings.optimiser.name")
     kind = torch.optim.AdamW if name == "adamw" else torch.optim.Adam

@@ -62,7 +62,9 @@ ALLOWED = {
     **{name: set() for name in ("", "errors", "progress", "precision", "identity", "overview", "training")},
     **{name: set() for name in ("identity.claims", "identity.times", "overview.queue")},
     **{name: set() for name in ("training.preempt", "training.randomness")},
-    **{name: {"errors"} for name in ("files", "sources", "sweep", "optim", "regime", "parallel")},
+    **{name: {"errors"} for name in ("files", "sources", "sweep", "regime", "parallel")},
+    "lars": set(),
+    "optim": {"errors", "lars"},
     "cells": {"errors", "sources"},
     "config": {"errors", "sources", "sweep", "cells"},
     "arguments": {"errors", "environment"},
@@ -80,13 +82,12 @@ ALLOWED = {
     "plan": {"errors", "regime", "sources", "sweep", "cells", "config", "published", "files"}
     | {f"identity.{name}" for name in ("claims", "protocol", "stamps", "standing")},
     "augment": {"augment", "errors", "regime", "parallel"},
-    "losses": {"losses", "precision"},
+    "losses": {"losses", "errors", "parallel", "precision"},
     "models": {"models", "precision"},
     "datasets": {"datasets", "errors", "files", "progress", "sources"},
-    "lars": {"optim"},
     "method": {"errors", "files", "sources", "parallel"},
     "objectives": {"errors", "precision", "parallel", "losses", "models"},
-    "methods": {"errors", "method", "lars", "optim", "precision", "parallel", "losses", "models", "objectives"}
+    "methods": {"errors", "method", "optim", "precision", "parallel", "losses", "models", "objectives"}
     | {"augment", "datasets"},
     "training.batches": {"errors", "augment", "datasets", "parallel"},
     "training.checkpoint": {"errors", "files", "method"},
@@ -94,7 +95,7 @@ ALLOWED = {
     "training.heartbeat": {"errors", "files", "training.lock", "training.preempt"},
     "training.history": {"errors", "parallel", "training.health"},
     "training.lock": {"errors", "files"},
-    "training.upstream": {"errors", "files", "cells", "method"},
+    "training.upstream": {"errors", "files", "cells", "method", "sources"},
     "train": {"errors", "files", "sources", "method", "augment", "datasets", "environment", "parallel", "progress"}
     | {"precision"}
     | {"identity.seal", *TRAINING},

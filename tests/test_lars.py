@@ -8,8 +8,8 @@ import torch
 from snapshots import same, snapshot
 from torch import nn
 
-from structgan import lars, train
-from structgan.errors import UserError
+from structgan import optim, train
+from structgan.lars import LARS
 
 SETTINGS = {"name": "lars", "lr": 0.3, "momentum": 0.9, "weight_decay": 0.05, "trust": 0.02}
 
@@ -34,7 +34,7 @@ def test_updates_are_the_equations(shape, size):
     torch.manual_seed(0)
     weight = nn.Parameter(torch.randn(shape, dtype=torch.float64))
     start, grads, rates = weight.detach().numpy().copy(), size * np.random.default_rng(0).normal(size=(3, *shape)), []
-    optimiser = lars.build([weight], SETTINGS)
+    optimiser = optim.build([weight], SETTINGS)
     for index, grad in enumerate(grads):
         rates.append(0.3 / (index + 1))
         optimiser.param_groups[0]["lr"] = rates[-1]
@@ -47,15 +47,8 @@ def test_updates_are_the_equations(shape, size):
 def test_what_has_no_gradient_or_no_length_stays_or_moves_freely():
     still, empty = nn.Parameter(torch.ones(2, 2)), nn.Parameter(torch.zeros(2, 2))
     empty.grad = torch.ones(2, 2)
-    lars.build([still, empty], SETTINGS).step()
+    optim.build([still, empty], SETTINGS).step()
     assert torch.equal(still, torch.ones(2, 2)) and torch.allclose(empty, torch.full((2, 2), -0.3))
-
-
-def test_other_names_are_those_of_optim():
-    settings = {"name": "sgd", "lr": 0.1, "momentum": 0.8, "weight_decay": 0.01}
-    assert type(lars.build(nn.Linear(2, 2).parameters(), settings)) is torch.optim.SGD
-    with pytest.raises(UserError, match="unknown optimiser 'lamb'"):
-        lars.build(nn.Linear(2, 2).parameters(), settings | {"name": "lamb"})
 
 
 def test_a_resumed_run_goes_on_with_its_velocities(make_run, digits):
@@ -70,7 +63,7 @@ def test_a_resumed_run_goes_on_with_its_velocities(make_run, digits):
     first.fit()
     second = start("parts")
     second.resume()
-    assert second.step == 4 and isinstance(second.method.optimiser, lars.LARS)
+    assert second.step == 4 and isinstance(second.method.optimiser, LARS)
     second.fit()
     assert same(snapshot(whole.method), snapshot(second.method))
     assert same(whole.method.optimiser.state_dict(), second.method.optimiser.state_dict())

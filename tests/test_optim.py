@@ -10,6 +10,7 @@ from torch import nn
 
 from structgan import optim
 from structgan.errors import UserError
+from structgan.lars import LARS
 
 
 @pytest.mark.parametrize(
@@ -18,6 +19,7 @@ from structgan.errors import UserError
         ({"name": "sgd", "lr": 0.1, "momentum": 0.8, "weight_decay": 0.01}, torch.optim.SGD),
         ({"name": "adam", "lr": 0.1, "betas": [0.5, 0.9], "weight_decay": 0.01}, torch.optim.Adam),
         ({"name": "adamw", "lr": 0.1, "betas": [0.5, 0.9], "weight_decay": 0.01}, torch.optim.AdamW),
+        ({"name": "lars", "lr": 0.1, "momentum": 0.8, "weight_decay": 0.01, "trust": 0.02}, LARS),
     ],
 )
 def test_settings_reach_the_optimiser(settings, kind):

@@ -99,9 +99,11 @@ def test_a_bank_smaller_than_k_is_refused(make_run, digits, bank, k, words):
         train.Run(make_run("structural", settings={"cluster": {"bank": bank, "k": k}}), digits, "cpu").fit()
 
 
+@pytest.mark.parametrize("skip", [False, True])
 @pytest.mark.parametrize(("bank", "k"), [(4, 4), (0, 15)])
-def test_a_bank_just_large_enough_trains(make_run, digits, bank, k):
-    run = train.Run(make_run("structural", settings={"cluster": {"bank": bank, "k": k}}, steps=2), digits, "cpu")
+def test_a_bank_just_large_enough_trains(make_run, digits, bank, k, skip):
+    settings = {"cluster": {"bank": bank, "k": k, "skip_best_for_generated": skip}}
+    run = train.Run(make_run("structural", settings=settings, steps=2), digits, "cpu")
     run.fit()
     assert run.step == 2
 

@@ -60,7 +60,9 @@ def edit(path, **changes):
     files.write_json(path, files.read_json(path) | changes)
 
 
-@pytest.mark.parametrize("harm", ["missing", "unfinished", "truncated", "planned anew", "another", "other images"])
+@pytest.mark.parametrize(
+    "harm", ["missing", "unfinished", "truncated", "planned anew", "another", "other images", "other sources"]
+)
 def test_an_upstream_run_that_is_not_as_planned_stops_in_one_line(own, digits, harm):
     run, above = own
     words = []
@@ -84,6 +86,9 @@ def test_an_upstream_run_that_is_not_as_planned_stops_in_one_line(own, digits, h
         tensors, metadata = files.load_tensors(above / "encoder.safetensors")
         files.save_tensors(above / "encoder.safetensors", tensors, metadata | {"content_hash": "other"})
         words = ["was trained on other images"]
+    if harm == "other sources":
+        edit(above / "config.json", sources="0" * 64)
+        words = ["was trained with other sources than these; plan again and train it first"]
     with refused(f"{run}: its upstream run cannot be used: {above}", *words):
         train.run(run, digits)
     told = files.read_json(run / "progress.json")
@@ -112,9 +117,12 @@ def test_a_run_without_an_upstream_gets_none(make_run, digits):
     assert run.method.upstream is None and run.states.upstream == {}
 
 
-def test_a_generator_that_is_no_map_of_one_latent_is_refused(make_run, digits):
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("selfcond_gan", "SelfConditionedGAN, a ConditionalGenerator,"), ("ddpm", "DDPM, a UNet,")],
+)
+def test_a_generator_that_is_no_map_of_one_latent_is_refused(make_run, digits, name, words):
     method = train.Run(make_run("genrep"), digits, "cpu").method
-    upstream = method.upstream
-    upstream.generator = torch.nn.Identity()
-    with refused("methods.genrep.upstream: PlainGAN's generator is no map of one latent"):
-        method.attach(upstream)
+    other = train.Run(make_run(name, folder="other"), digits, "cpu").method
+    with refused(f"methods.genrep.upstream: the generator of {words} is no map of one latent w to an image"):
+        method.attach(other)

@@ -2,10 +2,50 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
+from structgan import parallel
+from structgan.errors import UserError
 from structgan.precision import exact
+
+
+class Nearest(NamedTuple):
+    """The nearest real samples of a batch, as indices into the pool: its real samples of all processes, then a bank.
+
+    Attributes:
+        features: of all real samples of the batch, unit vectors. Shape: (N of all processes, D).
+        of_real: neighbours of this process's real samples, none of which is its own. Shape: (N, k).
+        of_fake: neighbours of its generated ones. Shape: (N, k).
+    """
+
+    features: Tensor
+    of_real: Tensor
+    of_fake: Tensor
+
+
+def search(real: Tensor, fake: Tensor, bank: Tensor, k: int, where: str, skip: int = 0) -> Nearest:
+    """The nearest real samples of real and of generated ones, in the batch and the bank.
+
+    Args:
+        real: features of this process's real samples, unit vectors. Shape: (N, D).
+        fake: of its generated ones. Shape: (N, D).
+        bank: of earlier real samples. Shape: (M, D).
+        k: how many neighbours, at least 1.
+        where: the key of the configuration that holds ``cluster``, for an error.
+        skip: how many best matches of a generated sample to drop first.
+
+    Raises:
+        UserError: there are fewer real samples than that.
+    """
+    features = parallel.gather(real)
+    pool = torch.cat([features, bank])
+    if k + max(1, skip) > len(pool):  # a real sample leaves itself out
+        raise UserError(f"{where}.cluster.k = {k}: must be less than training.batch_size + cluster.bank = {len(pool)}")
+    own = parallel.share(torch.arange(len(features), device=real.device))
+    return Nearest(features, neighbours(real, pool, k, own=own), neighbours(fake, pool, k, skip=skip))
 
 
 @exact

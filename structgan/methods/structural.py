@@ -87,31 +87,19 @@ class Structural(Method):
         follow(self.average_discriminator, self.discriminator, self.settings["ema"])
         follow(self.generator, self.gan_generator, self.settings["ema"])
         if nearest is not None and self.step_index % self.cluster["update_every"] == 0:
-            self.bank.push(nearest["features"], embeddings)
+            self.bank.push(nearest.features, embeddings)
         return losses
 
     @torch.no_grad()
-    def find_neighbours(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
-        """Nearest real samples by EMA features: ``real`` and ``fake`` index the pool batch + bank, shape (N, k)."""
-        features = F.normalize(self.encoder(torch.cat([real, fake])), dim=1)
-        of_real, of_fake = features.chunk(2)
-        all_real = parallel.gather(of_real)
-        pool = torch.cat([all_real, self.bank.features])
-        k, skip = self.cluster["k"], int(self.cluster["skip_best_for_generated"])
-        if k >= len(pool):
-            raise UserError(
-                f"methods.structural.settings.cluster.k = {k}: must be less than training.batch_size + cluster.bank"
-                f" = {len(pool)}"
-            )
-        own = parallel.share(torch.arange(len(all_real), device=real.device))
-        return {
-            "features": all_real,
-            "real": cluster.neighbours(of_real, pool, k, own=own),
-            "fake": cluster.neighbours(of_fake, pool, k, skip=skip),
-        }
+    def find_neighbours(self, real: Tensor, fake: Tensor) -> cluster.Nearest:
+        """Nearest real samples by EMA features, in the batch and the bank."""
+        of_real, of_fake = F.normalize(self.encoder(torch.cat([real, fake])), dim=1).chunk(2)
+        skip = int(self.cluster["skip_best_for_generated"])
+        where = "methods.structural.settings"
+        return cluster.search(of_real, of_fake, self.bank.features, self.cluster["k"], where, skip)
 
     def update_discriminator(
-        self, real: Tensor, fake: Tensor, nearest: dict[str, Tensor] | None
+        self, real: Tensor, fake: Tensor, nearest: cluster.Nearest | None
     ) -> tuple[dict[str, Tensor], Tensor]:
         """-d + w_c L_cluster + w_s L_reg + w_h hinge over one batch of real and generated images.
 
@@ -134,8 +122,8 @@ class Structural(Method):
         losses["hinge"] = adversarial.norm_hinge(value[: len(real)])
         if nearest is not None:
             pool = torch.cat([all_real, self.bank.embeddings])
-            attraction = cluster.similarity(z_real, pool, nearest["real"])
-            losses["cluster"] = cluster.similarity(z_fake, pool, nearest["fake"]) - attraction
+            attraction = cluster.similarity(z_real, pool, nearest.of_real)
+            losses["cluster"] = cluster.similarity(z_fake, pool, nearest.of_fake) - attraction
         total = torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
         self.optimiser_d.zero_grad(set_to_none=True)
         total.backward(inputs=list(self.discriminator.parameters()))  # type: ignore[no-untyped-call]
@@ -163,7 +151,7 @@ class Structural(Method):
             right = smoothness.right_vector(embeddings, images, left)
         return right
 
-    def update_generator(self, real: Tensor, fake: Tensor, nearest: dict[str, Tensor] | None) -> dict[str, Tensor]:
+    def update_generator(self, real: Tensor, fake: Tensor, nearest: cluster.Nearest | None) -> dict[str, Tensor]:
         """d + w_c L_cluster(G), against the discriminator as it stands after its own update."""
         self.discriminator.requires_grad_(False)
         with torch.no_grad():
@@ -172,7 +160,7 @@ class Structural(Method):
         losses = {"gaussian": self.distance(all_real, parallel.gather(z_fake))}
         if nearest is not None:
             pool = torch.cat([all_real, self.bank.embeddings])
-            losses["cluster"] = -cluster.similarity(z_fake, pool, nearest["fake"])
+            losses["cluster"] = -cluster.similarity(z_fake, pool, nearest.of_fake)
         total = torch.stack([self.settings[name]["weight"] * loss for name, loss in losses.items()]).sum()
         self.optimiser_g.zero_grad(set_to_none=True)
         total.backward()  # type: ignore[no-untyped-call]

@@ -8,7 +8,6 @@ Ho et al. (2020) put the time into the way down as well, and attention at 16x16,
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
 
@@ -73,7 +72,6 @@ class UNet(nn.Module):
         if condition % 2:
             raise ValueError(f"condition = {condition} must be even")
         self.backbone = Backbone(image_size, width, blocks, channels_per_group)
-        self.ends = list(itertools.accumulate(blocks))
         self.length = condition
         self.time = nn.Sequential(nn.Linear(condition, condition), nn.ELU(), nn.Linear(condition, condition))
         self.pooled = nn.Linear(self.backbone.features, condition)
@@ -96,12 +94,7 @@ class UNet(nn.Module):
     def down(self, images: Tensor) -> list[Tensor]:
         """The image and the backbone's map after each stage, from the finest to the coarsest."""
         images = images.contiguous(memory_format=torch.channels_last)
-        maps, x = [images], self.backbone.stem(images)
-        for number, block in enumerate(self.backbone.layers, 1):
-            x = block(x)
-            if number in self.ends:
-                maps.append(x)
-        return maps
+        return [images, *self.backbone.maps(images)]
 
     def up(self, maps: Sequence[Tensor], times: Tensor) -> Tensor:
         """The way up. Shape: the maps of ``down`` and times (N,) to (N, 3, H, W)."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from structgan import cells, method
+from structgan import cells, method, sources
 from structgan.errors import UserError
 from structgan.files import read_json, sha256
 
@@ -33,7 +33,8 @@ def load(run: Path, config: Mapping[str, Any], content_hash: str, device: str) -
         device: where to put the networks.
 
     Raises:
-        UserError: the upstream run is not finished, damaged, of other images or of another identity than planned.
+        UserError: the upstream run is not finished, damaged, of other images, of another identity than planned
+            or of other sources than these.
     """
     wanted = config.get("upstream")
     if wanted is None:
@@ -41,7 +42,8 @@ def load(run: Path, config: Mapping[str, Any], content_hash: str, device: str) -
     folder = cells.upstream_folder(run, config)
     try:
         found = method.load_run(folder, content_hash, device)
-        paths = method.network_files(folder, read_json(folder / "config.json")["method"])
+        own = read_json(folder / "config.json")
+        paths = method.network_files(folder, own["method"])
         files = {path.name: sha256(path) for path in paths}
     except UserError as error:
         raise UserError(f"{run}: its upstream run cannot be used: {error}") from error
@@ -49,5 +51,10 @@ def load(run: Path, config: Mapping[str, Any], content_hash: str, device: str) -
         raise UserError(
             f"{run}: its upstream run cannot be used: {folder} is of identity {found.identity[:12]},"
             f" planned is {wanted['identity'][:12]}; plan again and train it first"
+        )
+    if own["sources"] != sources.run_digest(own["method"]):
+        raise UserError(
+            f"{run}: its upstream run cannot be used: {folder} was trained with other sources than these;"
+            " plan again and train it first"
         )
     return Upstream(found, {**wanted, "files": files})
