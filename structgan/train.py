@@ -197,6 +197,7 @@ class Run:
                 "steps": self.step,
                 "images": images,
                 "images_per_second": images / self.seconds if self.seconds else None,
+                "parameters": sum(weight.numel() for weight in self.method.parameters() if weight.requires_grad),
                 "pace": self.history.thin_pace(),
                 **self.environment.summary(),
             },

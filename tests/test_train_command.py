@@ -16,7 +16,7 @@ import yaml
 from run_folder import equal, history, names, progress
 from trap_suite import STEPS
 
-from structgan import files, train
+from structgan import files, method, train
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +82,8 @@ def test_a_run_publishes_what_the_next_rules_read(finished):
     assert (env["steps"], env["images"], env["device"], env["threads"]) == (STEPS, 16 * STEPS, "cpu", 1)
     assert env["identity"] == config["identity"] and env["seconds"] > 0 and env["peak_host_memory_mb"] > 50
     assert env["images_per_second"] == pytest.approx(env["images"] / env["seconds"])
+    players = method.build(config, 10).discriminator, method.build(config, 10).gan_generator
+    assert env["parameters"] == sum(weight.numel() for player in players for weight in player.parameters())
     assert env["versions"]["torch"] == torch.__version__.split("+")[0] and env["hardware"]["cpu"]
     assert env["dataset"]["content_hash"] and env["git"] == {"commit": None, "dirty": None}
 
