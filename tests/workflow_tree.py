@@ -34,15 +34,23 @@ def surroundings(tree: Path, **variables: str) -> dict[str, str]:
     }
 
 
+def unactivated() -> str:
+    """PATH without the virtual environment that the tests run in, where they do."""
+    folders = os.environ["PATH"].split(os.pathsep)
+    own = {Path(sys.executable).parent} if sys.prefix != sys.base_prefix else set()
+    return os.pathsep.join(folder for folder in folders if Path(folder) not in own)
+
+
 def snakemake(
     tree: Path, *arguments: str, configs: tuple[str, ...] = TINY, **variables: str
 ) -> subprocess.CompletedProcess[str]:
+    """Snakemake by its full name, as from an environment that was not activated."""
     command = [sys.executable, "-m", "snakemake", "--profile", "workflow/profiles/local", "--cores", "2"]
     command += ["--configfile", *configs] if configs else []
     return subprocess.run(
         [*command, *arguments],
         cwd=tree,
-        env=surroundings(tree, **variables),
+        env=surroundings(tree, **{"PATH": unactivated(), **variables}),
         capture_output=True,
         text=True,
         timeout=900,
