@@ -16,7 +16,6 @@ from structgan.errors import UserError
 from structgan.files import read_json
 
 HEAD = 4096
-METRICS = ("probe", "fidelity", "dense", "transfer")
 FILES = {
     "probe": ("probe.json",),
     "fidelity": ("fidelity.json", "samples.png"),
@@ -24,6 +23,7 @@ FILES = {
     "transfer": ("transfer.json",),
 }
 """What a kind of evaluation leaves in the folder of its run; the first one holds the numbers."""
+METRICS = tuple(FILES)
 
 
 def asked(plan: Mapping[str, Any], cell: Mapping[str, Any]) -> tuple[str, ...]:

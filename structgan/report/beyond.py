@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from structgan.identity.protocol import OPTIONAL
 from structgan.report import protocols
 from structgan.report.cells import DASH, Cell, Column, Row, Table, mark_best, summarise
-from structgan.report.records import EXTRAS, SECTIONS, Group, Suite, number
+from structgan.report.records import SECTIONS, Group, Suite, number
 
 IMAGES = {"scenes": "Digit scenes", "voc": "Pascal VOC"}
 SCORES = {"miou": "mIoU %", "map50": "AP at IoU 0.5 %", "map": "AP at IoU 0.5:0.95 %"}
@@ -18,7 +19,7 @@ STATES = {"missing": "missing", "stale": "missing", "none": "not planned"}
 def tables(suite: Suite, words: str) -> list[Table]:
     """The tables that the suite's evaluations ask for; ``words`` stand in every caption."""
     makers = {"dense": dense, "transfer": transfer}
-    return [makers[kind](suite, words) for kind in EXTRAS if kind in suite.plan["evaluation"]]
+    return [makers[kind](suite, words) for kind in OPTIONAL if kind in suite.plan["evaluation"]]
 
 
 def dense(suite: Suite, words: str) -> Table:

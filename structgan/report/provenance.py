@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from structgan.files import read_json
+from structgan.identity.protocol import OPTIONAL
 from structgan.report.cells import DASH
 from structgan.report.layouts import GENERATION, PROBES
 from structgan.report.markup import shown
-from structgan.report.records import EXTRAS, SECTIONS, Group, Suite
+from structgan.report.records import SECTIONS, Group, Suite
 
 COLUMNS = (*PROBES, *GENERATION)
 SHARED = ("device", "precision", "determinism", "threads", "processes", "versions", "hardware")
@@ -174,7 +175,7 @@ def _verbs(suite: Suite, row: int, above: Mapping[int, int]) -> str:
 
 def _extras(suite: Suite, row: int) -> list[str]:
     """The kinds of evaluation beyond probe and fidelity that the plan asks of a run."""
-    return [kind for kind in EXTRAS if suite.lists.get(kind, {row: "none"})[row] != "none"]
+    return [kind for kind in OPTIONAL if suite.lists.get(kind, {row: "none"})[row] != "none"]
 
 
 def _settings(settings: Any) -> tuple[Card, ...]:

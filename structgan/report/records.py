@@ -13,11 +13,10 @@ import pandas as pd
 from structgan.errors import UserError
 from structgan.files import read_json
 from structgan.identity import seal, standing
+from structgan.identity.protocol import OPTIONAL
 
 ACCURACIES = {"linear": "top1", "svm": "top1", "kmeans": "accuracy", "knn": "top1"}
 GENERATION = ("fid", "is", "kid", "precision", "recall")
-EXTRAS = ("dense", "transfer")
-"""Kinds of evaluation that only some suites ask for; see ``report.beyond``."""
 SECTIONS = {"dataset": "datasets", "method": "methods", "augmentation": "augmentations", "variant": "variants"}
 KEYS = ("suite", "datasets", "methods", "augmentations", "variants", "evaluation", "cells")
 
@@ -43,7 +42,7 @@ class Suite:
             cannot sample), converged, a float column per metric (accuracies in [0, 1]; NaN where there is no number).
         probes: probe.json without its map, by row of ``frame``, of the runs whose numbers count.
         fidelities: fidelity.json, likewise.
-        extras: results of each of ``EXTRAS``, likewise; the frame has a column of states for those that are asked for.
+        extras: results of each of ``OPTIONAL``, likewise; the frame has a column of states for each that is asked for.
         few_labels: names of the probes with a fraction of the labels, smallest fraction first.
         include_stale: whether numbers of another identity count.
         lists: the frame's columns as lists (a thousand small look-ups in a frame cost seconds).
@@ -169,8 +168,8 @@ def read(plan_file: str | Path, include_stale: bool = False) -> Suite:
     rows: list[dict[str, Any]] = []
     probes: dict[int, dict[str, Any]] = {}
     fidelities: dict[int, dict[str, Any]] = {}
-    extras: dict[str, dict[int, dict[str, Any]]] = {kind: {} for kind in EXTRAS}
-    extra = [kind for kind in EXTRAS if kind in plan["evaluation"]]
+    extras: dict[str, dict[int, dict[str, Any]]] = {kind: {} for kind in OPTIONAL}
+    extra = [kind for kind in OPTIONAL if kind in plan["evaluation"]]
     for cell in sorted(plan["cells"], key=lambda cell: _order(plan, file, cell)):
         folder = base_folder(file, cell["run"]) / cell["run"]
         row = {key: cell[key] for key in (*SECTIONS, "seed", "run", "identity")} | {"folder": str(folder)}

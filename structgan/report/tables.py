@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from structgan.files import read_json, write_json, write_text
+from structgan.identity.protocol import OPTIONAL
 from structgan.report import axes, evidence, layouts, markup, records, series, sheets
 from structgan.report.cells import DASH
 
@@ -54,7 +55,7 @@ def warnings(suite: records.Suite) -> list[str]:
         ("missing", "not finished"),
         ("stale", "of another identity, protocol or source than the plan"),
     ):
-        kinds = ["probe", "fidelity", *(kind for kind in records.EXTRAS if kind in suite.frame)]
+        kinds = ["probe", "fidelity", *(kind for kind in OPTIONAL if kind in suite.frame)]
         rows = suite.frame.index[(suite.frame[kinds] == state).any(axis=1)]
         if len(rows):
             counted = "marked †" if state == "stale" and suite.include_stale else "not counted"

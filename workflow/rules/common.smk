@@ -15,6 +15,7 @@ from structgan import config as configuration
 from structgan import plan as planning
 from structgan import sources
 from structgan.errors import UserError
+from structgan.identity import protocol, standing
 
 
 def make_plan():
@@ -38,9 +39,7 @@ SUITE = PLAN["suite"]
 ROOT = f"results/runs/{SUITE}"
 RUN = f"{ROOT}/{{dataset}}/{{method}}/{{augmentation}}/{{variant}}/seed={{seed}}"
 SAMPLING = [name for name, method in PLAN["methods"].items() if method["samples"]]
-UPSTREAM = {
-    cell["run"]: cell["upstream"]["run"] for cell in PLAN["cells"] if "upstream" in cell
-}
+CELLS = {cell["run"]: cell for cell in PLAN["cells"]}
 EMBEDDED = PLAN["protocol"]["fidelity"]["extractor"] == "embedded"
 DEVICE = config["resources"]["device"]
 TABLES = [
@@ -54,7 +53,7 @@ TABLES = [
     "comparisons",
     "verdicts",
     "cost",
-    *(kind for kind in ("dense", "transfer") if kind in PLAN["evaluation"]),
+    *(kind for kind in protocol.OPTIONAL if kind in PLAN["evaluation"]),
 ]
 IMAGES = list({**PLAN["datasets"], **PLAN.get("targets", {})})
 FIGURES = ["augmentation", "ablation", "training", "samples", "features"]
@@ -105,12 +104,12 @@ def folder(of):
 
 def upstream_files(wildcards):
     """The networks of the run that a run depends on, where it depends on one."""
-    above = UPSTREAM.get(RUN.format(**wildcards))
+    above = CELLS[RUN.format(**wildcards)].get("upstream")
     if above is None:
         return []
-    method = above.split("/")[4]
+    run, method = above["run"], CELLS[above["run"]]["method"]
     return [
-        f"{above}/{name}.safetensors"
+        f"{run}/{name}.safetensors"
         for name in ["encoder"] + ["generator"] * (method in SAMPLING)
     ]
 
@@ -128,14 +127,9 @@ def targets(wildcards):
 def result_files():
     """Every JSON that the tables and figures read, and that makes a run complete."""
     files = []
-    for cell in PLAN["cells"]:
-        files += [f"{cell['run']}/{name}.json" for name in ("history", "env", "probe")]
-        if cell["method"] in SAMPLING:
-            files.append(f"{cell['run']}/fidelity.json")
-        if "dense" in PLAN["evaluation"]:
-            files.append(f"{cell['run']}/dense.json")
-        if cell["dataset"] in PLAN.get("transfer", {}):
-            files.append(f"{cell['run']}/transfer.json")
+    for run, cell in CELLS.items():
+        made = [standing.FILES[kind][0] for kind in standing.asked(PLAN, cell)]
+        files += [f"{run}/{name}" for name in ("history.json", "env.json", *made)]
     return files
 
 
