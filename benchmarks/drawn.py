@@ -15,7 +15,7 @@ DECAY = 0.85
 images of CIFAR-10) were 0.03, 9e-4 and 6e-6 of the largest at about i = 10, 100 and 512."""
 INFORMATIVE = 64
 """Leading directions in which the modes' centres differ."""
-APART = {10: 0.45, 100: 0.8}
+APART = {10: 0.45, 30: 0.6, 100: 0.8}
 """Deviation of the modes' centres, in deviations within a mode, by the number of classes."""
 
 

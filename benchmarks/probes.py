@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from benchmarks import timing
-from benchmarks.drawn import APART, draw
+from benchmarks.drawn import draw
 from structgan import config
 from structgan.metrics import cluster, features, linear
 from structgan.metrics.battery import Probes
@@ -202,7 +202,8 @@ def apart(probe: str, classes: int, options: argparse.Namespace) -> dict[str, An
 
 def main() -> None:
     parser = timing.parser(__doc__, rounds=1)
-    parser.add_argument("--classes", type=int, nargs="+", choices=sorted(APART), default=sorted(APART))
+    sizes = sorted(LIMITS["linear"])
+    parser.add_argument("--classes", type=int, nargs="+", choices=sizes, default=sizes)
     parser.add_argument("--train", type=int, default=50000, help="training samples")
     parser.add_argument("--test", type=int, default=10000, help="test samples")
     parser.add_argument("--full", action="store_true", help="compare all one-vs-rest problems and all starts")
