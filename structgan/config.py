@@ -21,6 +21,8 @@ from structgan import cells, sources, sweep
 from structgan.errors import UserError, limits, unknown
 
 SCHEMAS = sources.ROOT / "workflow" / "schemas"
+PARTS = "parts.yaml"
+"""What the schemas of several methods refer to."""
 BASE = sources.ROOT / "workflow" / "config" / "config.yaml"
 
 
@@ -127,8 +129,12 @@ def finite(value: Any, path: tuple[str, ...], files: list[str]) -> None:
 def validate(value: Any, schema_file: Path, prefix: tuple[str, ...], files: list[str]) -> None:
     """Check ``value`` against a schema; ``prefix`` is where it stands in the configuration."""
     import jsonschema
+    from referencing import Registry
+    from referencing.jsonschema import DRAFT202012
 
-    validator = jsonschema.Draft202012Validator(schema(schema_file))
+    parts = DRAFT202012.create_resource(schema(SCHEMAS / PARTS))
+    registry = Registry().with_resource(PARTS, parts)
+    validator = jsonschema.Draft202012Validator(schema(schema_file), registry=registry)
     errors = sorted(validator.iter_errors(value), key=lambda e: ([str(p) for p in e.absolute_path], e.message))
     for error in errors:
         raise UserError(describe(error, prefix, files))

@@ -31,6 +31,10 @@ BAD = {
         "methods: {structural: {settings: {gaussian: {form: jds}}}}",
         ['gaussian.form = "jds"', "jsd, bhattacharyya, wasserstein", "mine.yaml"],
     ),
+    "what an optimiser needs": (
+        "methods: {supervised: {settings: {optimiser: {name: adamw}}}}",
+        ["methods.supervised.settings.optimiser", "'betas' is a required property", "mine.yaml"],
+    ),
     "infinite": ("training: {steps: .inf}", ["training.steps", "mine.yaml"]),
     "infinite weight": (
         "methods: {structural: {settings: {hinge: {weight: .inf}}}}",
