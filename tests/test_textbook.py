@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from tiny_networks import pictures
 
+from benchmarks.quality import Demo, compared
 from benchmarks.textbook import TextbookStep
 from structgan import config, precision
 from structgan.methods.structural import Structural
@@ -69,3 +70,19 @@ def test_many_steps_follow_the_textbook():
         for key, value in getattr(fast, name).state_dict().items():
             if "running" not in key and "num_batches" not in key:  # the textbook draws its images twice
                 assert torch.allclose(value, theirs[key], rtol=1e-6, atol=1e-9), f"{name}.{key}"
+
+
+def test_sides_of_the_quality_benchmark_differ_by_their_step_alone(tmp_path):
+    """A step from the same weights, batch and latents ends at the same features; those of another seed are others."""
+    demo = Demo(tmp_path, 1, "cpu")
+    sides = [("textbook", 0), ("float32", 0), ("float32", 1)]
+    methods = [demo.trained(side, seed)[0] for side, seed in sides]
+    with torch.no_grad():
+        book, fast, other = (method.encode(pictures(16).float()) for method in methods)
+    assert (book - fast).abs().max() < 1e-3 < 0.1 < (other - fast).abs().max()
+
+
+def test_sides_agree_within_a_pooled_deviation():
+    found = compared({"textbook": [50.0, 52.0], "float32": [51.0, 53.5], "bfloat16": [60.0, 61.0]})
+    assert found["float32"]["agrees"] and not found["bfloat16"]["agrees"]
+    assert found["float32"]["points"] == 1.25 and found["float32"]["pooled_std"] == pytest.approx(1.6008, abs=1e-4)
