@@ -23,7 +23,7 @@ from structgan.identity import standing
 from structgan.training import checkpoint
 from structgan.training.preempt import EXIT_CODE
 
-NEEDS = {"probe": "scipy", "fidelity": "torch_fidelity"}
+NEEDS = {"probe": "sklearn", "fidelity": "torch_fidelity"}
 """What each evaluation imports that a machine made for training may not have."""
 
 
