@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from structgan.files import read_json
-from structgan.identity.protocol import OPTIONAL
 from structgan.report.cells import DASH
 from structgan.report.layouts import GENERATION, PROBES
 from structgan.report.markup import shown
@@ -143,7 +142,7 @@ def _workflow(suite: Suite, rows: list[int]) -> str:
     """The Snakemake line whose targets are the numbers of these runs."""
     files = [str(file) for file in suite.plan.get("configfiles", []) if file != BASE_CONFIG]
     results = ["probe.json"] + ["fidelity.json"] * suite.samples(suite.lists["method"][rows[0]])
-    results += [f"{kind}.json" for kind in _extras(suite, rows[0])]
+    results += [f"{kind}.json" for kind in suite.extras_asked(rows[0])]
     targets = [f"{suite.lists['run'][row]}/{name}" for row in rows for name in results]
     command = ["snakemake", "--profile", "workflow/profiles/local", *(["--configfile", *files] if files else [])]
     return shlex.join([*command, "--", *targets])
@@ -166,16 +165,11 @@ def _verbs(suite: Suite, row: int, above: Mapping[int, int]) -> str:
         embedded = suite.plan.get("protocol", {}).get("fidelity", {}).get("extractor") == "embedded"
         extractor = ["--extractor", f"{root}/{dataset}/extractor.safetensors"] if embedded else []
         lines.append(["fidelity", *given, "--protocol", f"{root}/protocol/fidelity.json", *extractor])
-    for kind in _extras(suite, row):
+    for kind in suite.extras_asked(row):
         names = suite.plan["transfer"][dataset] if kind == "transfer" else []
         targets = [word for name in names for word in ("--target", f"data/prepared/{name}.safetensors")]
         lines.append([kind, *given, *targets, "--protocol", f"{root}/protocol/{kind}.json"])
     return "\n".join(shlex.join(["python", "-m", "structgan", *line]) for line in lines)
-
-
-def _extras(suite: Suite, row: int) -> list[str]:
-    """The kinds of evaluation beyond probe and fidelity that the plan asks of a run."""
-    return [kind for kind in OPTIONAL if suite.lists.get(kind, {row: "none"})[row] != "none"]
 
 
 def _settings(settings: Any) -> tuple[Card, ...]:
