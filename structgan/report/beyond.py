@@ -22,6 +22,11 @@ def tables(suite: Suite, words: str) -> list[Table]:
     return [makers[kind](suite, words) for kind in OPTIONAL if kind in suite.plan["evaluation"]]
 
 
+def asked(suite: Suite, row: int) -> list[str]:
+    """The kinds of evaluation beyond probe and fidelity that the plan asks of a run."""
+    return [kind for kind in OPTIONAL if suite.lists.get(kind, {row: "none"})[row] != "none"]
+
+
 def dense(suite: Suite, words: str) -> Table:
     """Segmentation and detection by linear heads on frozen maps: a block of columns for each kind of images."""
     asked = suite.plan["protocol"]["dense"]["images"]

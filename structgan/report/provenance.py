@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from structgan.files import read_json
+from structgan.report import beyond
 from structgan.report.cells import DASH
 from structgan.report.layouts import GENERATION, PROBES
 from structgan.report.markup import shown
@@ -142,7 +143,7 @@ def _workflow(suite: Suite, rows: list[int]) -> str:
     """The Snakemake line whose targets are the numbers of these runs."""
     files = [str(file) for file in suite.plan.get("configfiles", []) if file != BASE_CONFIG]
     results = ["probe.json"] + ["fidelity.json"] * suite.samples(suite.lists["method"][rows[0]])
-    results += [f"{kind}.json" for kind in suite.extras_asked(rows[0])]
+    results += [f"{kind}.json" for kind in beyond.asked(suite, rows[0])]
     targets = [f"{suite.lists['run'][row]}/{name}" for row in rows for name in results]
     command = ["snakemake", "--profile", "workflow/profiles/local", *(["--configfile", *files] if files else [])]
     return shlex.join([*command, "--", *targets])
@@ -165,7 +166,7 @@ def _verbs(suite: Suite, row: int, above: Mapping[int, int]) -> str:
         embedded = suite.plan.get("protocol", {}).get("fidelity", {}).get("extractor") == "embedded"
         extractor = ["--extractor", f"{root}/{dataset}/extractor.safetensors"] if embedded else []
         lines.append(["fidelity", *given, "--protocol", f"{root}/protocol/fidelity.json", *extractor])
-    for kind in suite.extras_asked(row):
+    for kind in beyond.asked(suite, row):
         names = suite.plan["transfer"][dataset] if kind == "transfer" else []
         targets = [word for name in names for word in ("--target", f"data/prepared/{name}.safetensors")]
         lines.append([kind, *given, *targets, "--protocol", f"{root}/protocol/{kind}.json"])

@@ -74,10 +74,6 @@ class Suite:
         entry: Mapping[str, Any] = self.plan["methods"].get(key, {})
         return entry
 
-    def extras_asked(self, row: int) -> list[str]:
-        """The kinds of evaluation of ``OPTIONAL`` that the plan asks of a run."""
-        return [kind for kind in OPTIONAL if self.lists.get(kind, {row: "none"})[row] != "none"]
-
     def samples(self, method: str) -> bool:
         """Whether a method can sample."""
         return bool(self.method(method).get("samples"))
