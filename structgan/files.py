@@ -33,16 +33,9 @@ def replacing(path: str | os.PathLike[str], keep: Path | None = None) -> Iterato
     target = Path(path)
     temporary: Path | None = None
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
-        os.close(handle)
-        temporary = Path(name)
+        temporary = part(target)
         yield temporary
-        with open(temporary, "rb") as written:
-            os.fsync(written.fileno())
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)
+        settle(temporary)
         if keep is not None and target.exists():
             os.replace(target, keep)
         os.replace(temporary, target)
@@ -52,6 +45,23 @@ def replacing(path: str | os.PathLike[str], keep: Path | None = None) -> Iterato
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def part(target: Path) -> Path:
+    """A new and empty neighbour of a file, to be written in its place; ``sweep`` knows its name."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
+    os.close(handle)
+    return Path(name)
+
+
+def settle(path: Path) -> None:
+    """Bring a written file to the disk, and give it the permissions that a new file of this process has."""
+    with open(path, "rb") as written:
+        os.fsync(written.fileno())
+    mask = os.umask(0)
+    os.umask(mask)
+    os.chmod(path, 0o666 & ~mask)
 
 
 def sync_folder(folder: Path) -> None:
@@ -95,16 +105,9 @@ def write_new(texts: Mapping[Path, str]) -> None:
     target = Path()
     try:
         for target, text in texts.items():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
-            staged.append((Path(name), target))
-            with open(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(handle)
-                mask = os.umask(0)
-                os.umask(mask)
-                os.fchmod(handle, 0o666 & ~mask)
+            staged.append((part(target), target))
+            staged[-1][0].write_text(text, encoding="utf-8")
+            settle(staged[-1][0])
         for temporary, target in staged:
             os.link(temporary, target)  # unlike a rename, it fails where there is such a file
             made.append(target)
