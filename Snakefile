@@ -8,7 +8,7 @@ configfile: "workflow/config/config.yaml"
 
 
 include: "workflow/rules/common.smk"
-include: "workflow/rules/signals.smk"
+include: "workflow/rules/shell.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"

@@ -1,5 +1,4 @@
 # The plan of the suite, and functions: which files it asks for.
-import os
 import re
 import sys
 from pathlib import Path
@@ -7,9 +6,6 @@ from pathlib import Path
 sys.path.insert(
     0, str(workflow.basedir)
 )  # plan with the sources beside this file, installed or not
-os.environ["PATH"] = os.pathsep.join(
-    [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
-)  # jobs run under the Python that runs Snakemake, its environment activated or not
 
 from structgan import config as configuration
 from structgan import plan as planning
