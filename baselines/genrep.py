@@ -51,7 +51,7 @@ class GenRep(Method):
         (real,) = views  # tells the size of the batch, and nothing else
         optim.schedule(self.optimiser, self.settings["optimiser"], self.step_index, self.steps)
         pair = [self.transform(images).to(real) for images in self.positives(len(real))]
-        projections = self.head(self.encoder(torch.cat(pair)))
+        projections = exact(self.head)(self.encoder(torch.cat(pair)))
         loss = exact(self.criterion)(*map(parallel.gather, projections.chunk(2)))
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -65,6 +65,6 @@ class GenRep(Method):
         generator = self.upstream.generator
         latents = self.noise(n, generator.latent)
         neighbours = latents + self.settings["latent_std"] * self.noise(n, generator.latent)
-        images = generator(torch.cat([latents, neighbours]))
+        images = exact(generator)(torch.cat([latents, neighbours]))  # as they would have been sampled to disk
         first, second = ((images + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).chunk(2)
         return first, second

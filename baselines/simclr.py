@@ -34,7 +34,7 @@ class SimCLR(Method):
 
     def step(self, views: list[Tensor], labels: Tensor | None) -> dict[str, Tensor]:
         optim.schedule(self.optimiser, self.settings["optimiser"], self.step_index, self.steps)
-        projections = self.head(self.encoder(torch.cat(views)))
+        projections = exact(self.head)(self.encoder(torch.cat(views)))
         loss = exact(self.criterion)(*map(parallel.gather, projections.chunk(2)))
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from structgan.errors import UserError
+from structgan.precision import wide
 
 
 def size() -> int:
@@ -188,7 +189,8 @@ class SharedBatchNorm(_BatchNorm):
         if not self.training:
             return super().forward(input)
         dims = [0, *range(2, input.ndim)]
-        variance, centre = torch.var_mean(input, dims, correction=0)
+        x = wide(input)
+        variance, centre = torch.var_mean(x, dims, correction=0)
         variances, centres = gather(torch.stack([variance, centre])[None]).unbind(1)  # (P, C) each
         centre = centres.mean(0)
         variance = (variances + (centres - centre).square()).mean(0)
@@ -201,8 +203,8 @@ class SharedBatchNorm(_BatchNorm):
         gain = (variance + self.eps).rsqrt()
         gain, bias = (gain, None) if self.weight is None else (gain * self.weight, self.bias)
         shape = (1, -1, *[1] * (input.ndim - 2))
-        output = (input - centre.view(shape)) * gain.view(shape)
-        return output if bias is None else output + bias.view(shape)
+        output = (x - centre.view(shape)) * gain.view(shape)
+        return (output if bias is None else output + bias.view(shape)).to(input.dtype)
 
 
 @torch.no_grad()

@@ -6,7 +6,7 @@ import pytest
 import ranks
 import torch
 
-from structgan import sources
+from structgan import parallel, sources
 
 CLUSTER = {"k": 2, "update_every": 2, "skip_best_for_generated": True}
 RELEASE = {"gaussian": {"images": 8, "form": "wasserstein"}, "cluster": CLUSTER}
@@ -47,3 +47,15 @@ def test_batch_norms_take_the_statistics_of_the_whole_batch(tmp_path, affine, mo
     one, two = ranks.normalised(affine, momentum), ranks.ask(tmp_path, ranks.normalised, affine, momentum)
     for found in two:
         assert_close(found, one, 1e-13)
+
+
+def test_shared_batch_norms_keep_float32_statistics_under_bfloat16():
+    """As PyTorch's own do: a bfloat16 map in, a bfloat16 map out, and nothing of the statistics rounded."""
+    plain = torch.nn.BatchNorm2d(3).train()
+    shared = parallel._shared(torch.nn.BatchNorm2d(3)).train()
+    images = torch.randn(8, 3, 4, 4, generator=torch.Generator().manual_seed(0)).bfloat16()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found, expected = shared(images), plain(images)
+    assert found.dtype == expected.dtype == torch.bfloat16
+    assert_close({"maps": found}, {"maps": expected.detach()}, 1e-2)
+    assert_close(shared.state_dict(), plain.state_dict(), 1e-6)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import math
 from typing import Any
 
@@ -45,6 +46,15 @@ def test_what_was_not_trained_has_no_speed(tree: Tree) -> None:
     (line,) = of(lines(tree), "random")
     assert (line["seconds_per_thousand_images_mean"], line["relative"], line["seconds_mean"]) == ("", "", "0")
     assert "| Random encoder | none | base | 2 | — | — | — | 0.0 | 0 |" in (tree.tables / "cost.md").read_text()
+
+
+def test_without_the_main_row_nothing_is_relative(tree: Tree) -> None:
+    """Where a data set has no run of the main method, no row stands in for it."""
+    plan = tree.plan
+    plan["cells"] = [cell for cell in plan["cells"] if cell["method"] != "structural"]
+    tree.plan_file.write_text(json.dumps(plan))
+    found = lines(tree)
+    assert found and {line["relative"] for line in found} == {""}
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,7 @@ def run(
     device = device or environment.best_device()
     folder, planned = Path(run_dir), protocol.read(protocol_file, "dense")
     settings, seed = planned["settings"]["dense"], planned["settings"]["seed"]
-    dataset = datasets.load(data_file)
+    dataset = datasets.load(data_file, verify=True)
     method = load_run(folder, dataset.content_hash, device)
     kept = slice(None) if settings["maps"] == "all" else slice(-1, None)
     metrics: dict[str, Any] = {}

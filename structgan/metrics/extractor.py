@@ -88,7 +88,7 @@ def train(
     planned = protocol.read(protocol_file, "extractor")
     resolved = check(planned["settings"].get("extractor", {}))
     device = device or environment.best_device()
-    dataset = datasets.load(data_file, device)
+    dataset = datasets.load(data_file, device, verify=True)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(resolved["seed"])
         network = Classifier(dataset.image_size, len(dataset.classes), resolved["width"])

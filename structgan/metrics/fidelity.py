@@ -143,7 +143,7 @@ def run(
     begin = time.monotonic()
     folder, planned = Path(run_dir), protocol.read(protocol_file, "fidelity")
     settings = check(planned["settings"].get("fidelity", {}))
-    dataset = datasets.load(data_file)
+    dataset = datasets.load(data_file, verify=True)
     weights, about = pick_weights(settings, extractor_file, dataset, planned["settings"].get("extractor", {}))
     split, reference = pick_reference(dataset, settings)
     device = device or environment.best_device()

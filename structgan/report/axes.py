@@ -196,6 +196,6 @@ def captions(suite: Suite) -> dict[str, tuple[str, str]]:
     }
     words = (
         "Which setting matters: for each axis the linear probe at its values, the widest range first. The line is the "
-        "default, the band ± its standard deviation over seeds; a range within the band is no more than the seeds' own."
+        "default, the band ± its standard deviation over seeds. By chance alone, more values make a wider range."
     )
     return found | ({"sensitivity": ("Sensitivity", words)} if found else {})

@@ -92,17 +92,17 @@ def holm(values: Sequence[float | None]) -> list[float | None]:
     return corrected
 
 
+def is_main(suite: Suite, group: Group) -> bool:
+    """Whether a row is the main method's main variant, under whatever regime."""
+    return group.method == suite.main_method and group.variant == suite.main_variant(group.method)
+
+
 def main_row(suite: Suite, group: Group) -> Group | None:
     """The row that a group stands against, on its own data set; None for a main row itself, and where there is none.
 
     It is the main method's main variant under the same regime, or under the weakest regime that it is planned in.
     """
-    method = suite.main_method
-    mains = [
-        other
-        for other in suite.groups
-        if (other.dataset, other.method) == (group.dataset, method) and other.variant == suite.main_variant(method)
-    ]
+    mains = [other for other in suite.groups if other.dataset == group.dataset and is_main(suite, other)]
     if not mains or group in mains:
         return None
 

@@ -75,7 +75,8 @@ def build(suite: Suite) -> sheets.Sheet:
         block = f"{suite.title('dataset', dataset)}, machine {name}"
         means = {group: entry.mean for group, runs in groups.items() if (entry := summarise(map(_speed, runs)))}
         for group, runs in groups.items():
-            base = means.get(comparisons.main_row(suite, group) or group)
+            main = group if comparisons.is_main(suite, group) else comparisons.main_row(suite, group)
+            base = means.get(main) if main else None
             lines.append(_line(suite, block, name, group, runs, base))
     notes = [f"Machine {number}: {words}." for number, words in enumerate(machines, 1)]
     if len(machines) > 1:

@@ -246,4 +246,4 @@ def _few_labels(plan: Mapping[str, Any], rows: list[dict[str, Any]]) -> tuple[st
     fractions = plan.get("protocol", {}).get("few_labels", {}).get("fractions", [])
     names = {f"linear_{100 * fraction:g}pct" for fraction in fractions}
     names |= {name for row in rows for name in row if name.startswith("linear_") and name.endswith("pct")}
-    return tuple(sorted(names, key=lambda name: (len(name), name)))
+    return tuple(sorted(names, key=lambda name: float(name.removeprefix("linear_").removesuffix("pct"))))
