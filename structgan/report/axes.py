@@ -174,9 +174,9 @@ def cell(suite: Suite, group: Group, axis: Mapping[str, Any], column: Column) ->
 
 
 def compared(one: Row, default: Row, told: tuple[Column, ...]) -> Row:
-    """A row with each cell's difference to the default's."""
+    """A row with each cell's difference to the default's; not of seconds, which hang on what else a machine did."""
     cells = dict(one.cells)
-    for column in told:
+    for column in (column for column in told if column is not SECONDS):
         mine, theirs = one.cells[column.key].statistic, default.cells[column.key].statistic
         if mine and theirs:
             cells[column.key] = replace(cells[column.key], delta=mine.mean - theirs.mean, within=tied(mine, theirs))
