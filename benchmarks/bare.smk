@@ -104,6 +104,7 @@ rule probe:
         ROOT + "/protocol/probe.json",
     output:
         RUN + "/probe.json",
+        RUN + "/map.json",
     log:
         RUN + "/probe.log",
     shell:

@@ -124,6 +124,7 @@ def finish(tree: Path) -> int:
         (run / "env.json").write_text(json.dumps({**own, "dataset": {"content_hash": "aa"}}))
         for kind in ("probe", "fidelity") if samples else ("probe",):
             (run / f"{kind}.json").write_text(json.dumps({**own, "evaluation": plan["evaluation"][kind], "end": 0}))
+        (run / "map.json").write_text("{}")
         if samples:
             (run / "samples.png").touch()
     return len(plan["cells"])

@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from structgan import environment
+from structgan import environment, precision
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,9 @@ def begin(options: argparse.Namespace) -> None:
     """Threads and memory as training has them; says on what machine the figures will hold."""
     if options.threads:
         torch.set_num_threads(options.threads)
-    environment.tune(options.device)
+    if options.device == "cpu":
+        environment.keep_memory()
+    precision.full_products()
     about = environment.hardware(options.device)
     chip = about["gpu"] or f"{about['cpu']}, {about['cores']} cores"
     print(f"{chip}; {torch.get_num_threads()} threads; torch {torch.__version__}; {about['system']}")

@@ -27,12 +27,11 @@ DEVICE = click.option(
 
 def resolve_device(device: str) -> str:
     """``auto`` as what this machine has; ``cuda`` is refused where there is none."""
-    from structgan.environment import best_device, tune
+    from structgan.environment import best_device
+    from structgan.precision import full_products
 
     best = best_device()
     if device == "cuda" and best != "cuda":
         raise UserError("--device cuda: no GPU is visible to PyTorch (allowed here: cpu, auto)")
-    chosen = best if device == "auto" else device
-    if chosen == "cuda":
-        tune(chosen)  # products in float32 proper, in evaluations as in training
-    return chosen
+    full_products()  # in evaluations as in training
+    return best if device == "auto" else device

@@ -1,4 +1,4 @@
-"""Where a run happened: versions, hardware, threads, precision, memory, energy, git; and settings that make it fast."""
+"""Where a run happened: versions, hardware, threads, precision, memory, energy, git; and how it keeps its memory."""
 
 from __future__ import annotations
 
@@ -30,16 +30,13 @@ GIT_TIMEOUT_S = 10
 POWERCAP = Path("/sys/class/powercap")
 
 
-def tune(device: str) -> None:
+def keep_memory() -> None:
     """Keep freed memory in the process: handing each large tensor back to the system costs a CPU dearly."""
-    if device == "cpu" and platform.libc_ver()[0] == "glibc":
+    if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL("libc.so.6")
         trim_threshold, mmap_max = -1, -4  # M_TRIM_THRESHOLD and M_MMAP_MAX of malloc.h
         libc.mallopt(trim_threshold, 2**31 - 1)
         libc.mallopt(mmap_max, 0)  # a threshold of mmap's cannot be set above 32 MiB, the size of one map of ours
-    else:
-        torch.backends.cuda.matmul.allow_tf32 = False
-        torch.backends.cudnn.allow_tf32 = False
 
 
 def best_device() -> str:

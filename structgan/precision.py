@@ -20,6 +20,12 @@ NAMES = ("float32", "bfloat16")
 NARROW = (torch.bfloat16, torch.float16)
 
 
+def full_products() -> None:
+    """float32 means float32 on a GPU too: no TF32 in its products and convolutions."""
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+
+
 def autocast(name: str, device: str) -> torch.autocast:
     """The context of one step.
 

@@ -217,7 +217,9 @@ def run(folder: Path, data: Path, device: str = "cpu", fresh: bool = False, minu
             finite, collapsed features, a full disk, or another process that trains this run.
         Stopped: a signal asked for the end; where training had begun, the state is saved.
     """
-    environment.tune(device)
+    if device == "cpu":
+        environment.keep_memory()
+    precision.full_products()
     config = read_json(folder / "config.json")
     insist = parallel.launched() == 1  # torchrun passes on a signal that the scheduler has sent to all processes
     with (

@@ -33,7 +33,7 @@ from pathlib import Path
 
 words, folder = sys.argv[3:], Path(__file__).parent
 given = dict(zip(words[1::2], words[2::2]))
-names = {"train": ["encoder.safetensors", "history.json", "env.json"], "probe": ["probe.json"],
+names = {"train": ["encoder.safetensors", "history.json", "env.json"], "probe": ["probe.json", "map.json"],
          "fidelity": ["fidelity.json", "samples.png"], "dense": ["dense.json"], "transfer": ["transfer.json"]}
 with (folder / "verbs").open("a") as file:
     print(words[0], file=file)

@@ -91,9 +91,9 @@ class Tree:
             "encoder": {"sha256": "ee" * 32, "features": "backbone", "dim": 64},
             "dataset": data,
             "metrics": metrics, "protocol": {"linear": {"split": "train→test", "C": 1.0, "n_train": 600}, "seed": 0},
-            "map": {"kind": "tsne", "split": "test", "points": points, "labels": [i % 10 for i in range(40)],
-                    "classes": [str(i) for i in range(10)]},
         }  # fmt: skip
+        places = {"kind": "tsne", "split": "test", "points": points, "labels": [i % 10 for i in range(40)],
+                  "classes": [str(i) for i in range(10)]}  # fmt: skip
         records_ = [
             {"step": s, "images": 8 * s, "losses": {"d_gaussian": 1 / s, "g_gaussian": -1 / s}} for s in range(1, 40)
         ]
@@ -106,6 +106,7 @@ class Tree:
             "versions": {"torch": "2.12.1"}, "submissions": [submission],
         }  # fmt: skip
         self.put(folder / "probe.json", probe)
+        self.put(folder / "map.json", places)
         self.put(folder / "history.json", {"records": records_ if method != "random" else []})
         self.put(folder / "env.json", env)
         self.put(folder / "config.json", {"settings": {"training": {"steps": 39, "note": "</pre><script>"}}})

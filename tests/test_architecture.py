@@ -68,7 +68,7 @@ ALLOWED = {
     "optim": {"errors", "lars"},
     "cells": {"errors", "sources"},
     "config": {"errors", "sources", "sweep", "cells"},
-    "arguments": {"errors", "environment"},
+    "arguments": {"errors", "environment", "precision"},
     "environment": {"errors", "sources"},
     "identity.seal": {"files"},
     "identity.protocol": {"errors", "files", "sources"},

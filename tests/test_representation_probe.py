@@ -73,6 +73,17 @@ def test_the_map_is_a_fixed_subset_of_test() -> None:
         probe.feature_map(x, y, ("a", "b", "c"), {**PROTOCOL["map"], "kind": "tsnee"})
 
 
+def test_the_map_keeps_classes_apart_and_needs_four_points() -> None:
+    x, y = blobs(200, 4, 10, 3.0)
+    found = probe.feature_map(x, y, ("a", "b", "c", "d"), {**PROTOCOL["map"], "points": 200})
+    points, labels = torch.tensor(found["points"]), torch.tensor(found["labels"])
+    assert torch.equal(labels[torch.cdist(points, points).fill_diagonal_(torch.inf).argmin(dim=1)], labels)
+    collapsed = probe.feature_map(torch.ones(20, 3), y[:20], ("a",), {**PROTOCOL["map"], "points": 20})
+    assert torch.isfinite(torch.tensor(collapsed["points"])).all()
+    with pytest.raises(UserError, match="needs at least 4 points, not 3"):
+        probe.feature_map(x[:3], y[:3], ("a",), PROTOCOL["map"])
+
+
 def test_too_few_samples_for_k_is_one_clear_line() -> None:
     x, y = blobs(20, 4, 5, 1.0)
     with pytest.raises(UserError, match=r"knn\.k is 21") as caught:

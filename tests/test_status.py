@@ -12,8 +12,9 @@ from pathlib import Path
 import planned_tree
 import pytest
 
-from structgan import files, plan
+from structgan import files, plan, sources
 from structgan.overview import status
+from structgan.report import records
 
 PLAN = Path("results/runs/demo/plan.json")
 
@@ -106,6 +107,23 @@ def test_a_stale_evaluation_says_why(made, tmp_path, change, reason):
         mark = made["evaluation"]["probe"] | {"sources": "old"}
         files.write_json(path, files.read_json(path) | {"identity": made["cells"][0]["identity"], "evaluation": mark})
         assert told() == ("stale", "probe.json: measured by other sources")
+
+
+def test_runs_of_other_images_than_prepared_are_stale(made, tmp_path):
+    planned_tree.complete(tmp_path, made)
+    data = tmp_path / "data/prepared/digits.safetensors"
+    identity = sources.fingerprint(files.read_json(data.with_suffix(".json")))
+    for content, asked, state in (
+        ("aa", identity, ("done", "")),
+        ("bb", identity, ("stale", "trained on another 'digits' than data/prepared holds")),
+        ("aa", "old", ("stale", "'digits' is prepared with other settings or sources than digits.json asks for")),
+    ):
+        metadata = {"content_hash": content, "identity": asked}
+        planned_tree.tensor(data, metadata)
+        assert told() == state
+    assert set(records.read(PLAN).frame["probe"]) == {"stale"}
+    data.unlink()
+    assert told() == ("done", "") and set(records.read(PLAN).frame["probe"]) == {"finished"}
 
 
 def test_what_is_missing_is_projected_from_the_most_similar_runs(made):

@@ -14,7 +14,8 @@ CONFIG = "workflow/config/cifar10-campaign.yaml"
 RUNS = Path("results/runs")
 RESULTS = Path("benchmarks/gpu/results")
 """Small files of each entry, relative to the repository; they are in git."""
-SMALL = ("config.json", "history.json", "env.json", "probe.json", "fidelity.json", "samples.png", "campaign.json")
+SMALL = ("config.json", "history.json", "env.json", "probe.json", "map.json", "fidelity.json", "samples.png",
+         "campaign.json")  # fmt: skip
 WARM = "state.warm.safetensors"
 """A run's state as it travels; see warm.py."""
 

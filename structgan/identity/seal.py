@@ -14,7 +14,7 @@ from typing import Any
 
 from structgan.files import read_json, sha256, write_json
 
-RESULTS = ("history.json", "env.json", "probe.json", "fidelity.json", "samples.png")
+RESULTS = ("history.json", "env.json", "probe.json", "map.json", "fidelity.json", "samples.png")
 """What tables, figures and the page read of a run."""
 OPTIONAL = ("dense.json", "transfer.json")
 """What they read besides, where the suite asks for it."""

@@ -21,10 +21,10 @@ from structgan.identity.standing import (
     depths,
     environment,
     fault,
-    head,
     header,
     images,
     optional,
+    result,
     strayed,
 )
 
@@ -109,7 +109,7 @@ def settle(plan: Mapping[str, Any], root: Path) -> None:
         of_this = content is not None and trained.get("dataset", {}).get("content_hash") == content
         (same if of_this else other)[cell["dataset"]] += outputs(run)
         for kind in asked(plan, cell):
-            found = head(run / FILES[kind][0])
+            found = result(run / FILES[kind][0])
             if found is not None:
                 good = fault(found, cell["identity"], plan["evaluation"][kind]) is None
                 (fresh if good else stale)[kind] += [run / name for name in FILES[kind]]

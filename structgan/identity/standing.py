@@ -1,6 +1,6 @@
 """How results stand to a plan: whose identity, protocol and sources the files of a run carry.
 
-Reads the heads of small files and nothing else, so that a suite of thousands of runs is judged in seconds. Tables, the
+Reads small files and nothing else, so that a suite of thousands of runs is judged in seconds. Tables, the
 planner, ``structgan status`` and ``structgan gc`` all judge by what is here. Imports no torch.
 """
 
@@ -15,9 +15,8 @@ from structgan import sources
 from structgan.errors import UserError
 from structgan.files import read_json
 
-HEAD = 4096
 FILES = {
-    "probe": ("probe.json",),
+    "probe": ("probe.json", "map.json"),
     "fidelity": ("fidelity.json", "samples.png"),
     "dense": ("dense.json",),
     "transfer": ("transfer.json",),
@@ -40,35 +39,6 @@ def images(plan: Mapping[str, Any]) -> list[str]:
     return list(dict.fromkeys([*plan["datasets"], *plan.get("targets", {})]))
 
 
-def head(path: Path, size: int = HEAD) -> dict[str, Any] | None:
-    """The leading members of a JSON object that lie whole in its first ``size`` bytes; None without the file.
-
-    A metric file opens with what it was measured under; the thousands of points that follow are not read.
-    """
-    try:
-        with path.open("rb") as file:
-            text = file.read(size).decode("utf-8", "ignore")
-    except OSError:
-        return None
-    found: dict[str, Any] = {}
-    decoder, at = json.JSONDecoder(), text.find("{") + 1
-    try:
-        while at and at < len(text):
-            key, at = decoder.raw_decode(text, _skip(text, at, " \n\r\t,"))
-            value, at = decoder.raw_decode(text, _skip(text, at, " \n\r\t:"))
-            if at < len(text):  # a number may go on behind the last byte read
-                found[key] = value
-    except (json.JSONDecodeError, TypeError):
-        pass
-    return found
-
-
-def _skip(text: str, at: int, letters: str) -> int:
-    while at < len(text) and text[at] in letters:
-        at += 1
-    return at
-
-
 def header(path: Path) -> dict[str, str]:
     """The metadata of a safetensors file, without its tensors; empty where it is missing or damaged."""
     try:
@@ -88,6 +58,11 @@ def optional(path: Path) -> dict[str, Any]:
     except UserError:
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def result(path: Path) -> dict[str, Any] | None:
+    """A metric file; empty where it is damaged, None without it."""
+    return optional(path) if path.exists() else None
 
 
 def environment(run: Path, identity: str) -> dict[str, Any]:
@@ -113,22 +88,47 @@ def strayed(run: Mapping[str, Any], upstream: Mapping[str, Any]) -> str | None:
     return None if same else f"trained with other weights than {made_with['run']} holds now"
 
 
+def tree_of(run: Path, cell: Mapping[str, Any]) -> Path:
+    """The tree that holds a cell's run, which the plan's paths are relative to."""
+    return Path(str(run.absolute()).removesuffix(cell["run"]))
+
+
 def upstream_run(run: Path, cell: Mapping[str, Any]) -> Path | None:
     """The folder of the run that a cell's run depends on, in the tree that holds the cell's own; None for most."""
     wanted = cell.get("upstream")
-    return wanted and Path(str(run.absolute()).removesuffix(cell["run"])) / wanted["run"]
+    return wanted and tree_of(run, cell) / wanted["run"]
+
+
+def other_images(trained: Mapping[str, Any], data: Path) -> str | None:
+    """Why a run was not trained on the images that its plan asks for, in words, or None.
+
+    Args:
+        trained: its env.json.
+        data: the prepared data set, which may be missing: then nothing is known. Its settings lie beside it.
+    """
+    prepared, settings = header(data), optional(data.with_suffix(".json"))
+    if not prepared:
+        return None
+    if settings and prepared.get("identity") != sources.fingerprint(settings):
+        return f"'{data.stem}' is prepared with other settings or sources than {data.stem}.json asks for"
+    same = trained.get("dataset", {}).get("content_hash") == prepared.get("content_hash")
+    return None if same else f"trained on another '{data.stem}' than data/prepared holds"
 
 
 def estranged(run: Path, cell: Mapping[str, Any]) -> str | None:
-    """Why a finished run was not trained with what its upstream run holds now, in words, or None.
+    """Why a finished run was not trained with the images and the upstream run that are there now, in words, or None.
 
     Args:
         run: its folder.
         cell: its cell of the plan.
     """
+    trained = environment(run, cell["identity"])
+    if not trained:
+        return None
+    if problem := other_images(trained, tree_of(run, cell) / "data/prepared" / f"{cell['dataset']}.safetensors"):
+        return problem
     above = upstream_run(run, cell)
-    trained = environment(run, cell["identity"]) if above else {}
-    return strayed(trained, environment(above, cell["upstream"]["identity"])) if above and trained else None
+    return strayed(trained, environment(above, cell["upstream"]["identity"])) if above else None
 
 
 def depths(cells: Sequence[Mapping[str, Any]]) -> dict[str, int]:
@@ -164,7 +164,7 @@ def fault(result: Mapping[str, Any], identity: str, evaluation: Mapping[str, Any
     """Why a metric file is not what the plan asks for, in words, or None.
 
     Args:
-        result: the file's content or its head.
+        result: the file's content.
         identity: that the plan gives the run.
         evaluation: the plan's ``evaluation`` of this kind: fingerprint of the protocol and digest of the sources.
     """

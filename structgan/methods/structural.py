@@ -93,7 +93,8 @@ class Structural(Method):
     @torch.no_grad()
     def find_neighbours(self, real: Tensor, fake: Tensor) -> cluster.Nearest:
         """Nearest real samples by EMA features, in the batch and the bank."""
-        of_real, of_fake = F.normalize(self.encoder(torch.cat([real, fake])), dim=1).chunk(2)
+        with settled(self.average_discriminator):
+            of_real, of_fake = F.normalize(self.encoder(torch.cat([real, fake])), dim=1).chunk(2)
         skip = int(self.cluster["skip_best_for_generated"])
         where = "methods.structural.settings"
         return cluster.search(of_real, of_fake, self.bank.features, self.cluster["k"], where, skip)
@@ -154,9 +155,10 @@ class Structural(Method):
     def update_generator(self, real: Tensor, fake: Tensor, nearest: cluster.Nearest | None) -> dict[str, Tensor]:
         """d + w_c L_cluster(G), against the discriminator as it stands after its own update."""
         self.discriminator.requires_grad_(False)
-        with torch.no_grad():
-            all_real = parallel.gather(F.normalize(self.discriminator(real)[1], dim=1))
-        z_fake = F.normalize(self.discriminator(fake)[1], dim=1)
+        with settled(self.discriminator):
+            with torch.no_grad():
+                all_real = parallel.gather(F.normalize(self.discriminator(real)[1], dim=1))
+            z_fake = F.normalize(self.discriminator(fake)[1], dim=1)
         losses = {"gaussian": self.distance(all_real, parallel.gather(z_fake))}
         if nearest is not None:
             pool = torch.cat([all_real, self.bank.embeddings])

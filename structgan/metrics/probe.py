@@ -1,27 +1,57 @@
-"""The representation probes of one run: frozen features in, probe.json out, each number with its protocol."""
+"""The representation probes of one run: frozen features in, probe.json and map.json out."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from structgan.errors import UserError, unknown
+from structgan.files import write_json
 from structgan.identity import protocol, seal
-from structgan.metrics import features, projection
+from structgan.metrics import features
 from structgan.metrics.battery import Probes
 from structgan.metrics.described import dataset_record
 from structgan.progress import Progress
 
-MAPS: dict[str, Callable[[Tensor, Mapping[str, Any]], Tensor]] = {
-    "tsne": lambda points, settings: projection.tsne(points, settings["perplexity"], settings["iterations"]),
-    "pca": lambda points, settings: projection.principal_components(points, 2).float(),
-}
 MAP_KEYS = ("kind", "points", "perplexity", "iterations")
+
+
+def tsne(points: NDArray[np.float32], settings: Mapping[str, Any]) -> NDArray[np.float32]:
+    """scikit-learn's t-SNE from the principal components. Shape: (N, D) to (N, 2).
+
+    The perplexity is lowered to (N - 1) / 3 where there are few points.
+
+    Raises:
+        UserError: fewer than 4 points.
+    """
+    from sklearn.manifold import TSNE
+
+    if len(points) < 4:
+        raise UserError(f"evaluation.map.points: t-SNE needs at least 4 points, not {len(points)}")
+    if not np.ptp(points, axis=0).any():  # a collapsed encoder has no principal components, and still a figure
+        return np.zeros((len(points), 2), np.float32)
+    perplexity = min(settings["perplexity"], (len(points) - 1) / 3)
+    model = TSNE(perplexity=perplexity, max_iter=settings["iterations"], init="pca", random_state=0)
+    found: NDArray[np.float32] = model.fit_transform(points)
+    return found
+
+
+def pca(points: NDArray[np.float32], settings: Mapping[str, Any]) -> NDArray[np.float32]:
+    """Scores on the two leading principal components. Shape: (N, D) to (N, 2), D of at least 2."""
+    from sklearn.decomposition import PCA
+
+    found: NDArray[np.float32] = PCA(n_components=2, svd_solver="full").fit_transform(points)
+    return found
+
+
+MAPS = {"tsne": tsne, "pca": pca}
 
 
 def evaluate(
@@ -50,7 +80,7 @@ def evaluate(
 def feature_map(
     test: Tensor, labels: Tensor, classes: tuple[str, ...], settings: Mapping[str, Any], seed: int = 0
 ) -> dict[str, Any]:
-    """The part "map" of probe.json: 2-D positions of a fixed random subset of the test features, unit length each.
+    """The content of map.json: 2-D positions of a fixed random subset of the test features, unit length each.
 
     Args:
         test: Shape: (N, D). labels: Shape: (N,). settings: the block "map": kind ("tsne" or "pca"), points, and
@@ -67,7 +97,7 @@ def feature_map(
         raise unknown("map", kind, MAPS, "evaluation.map.kind")
     order = torch.randperm(len(test), generator=torch.Generator().manual_seed(seed))
     kept = order[: settings["points"]].sort().values.to(test.device)
-    points = MAPS[kind](features.normalise(test[kept]), settings).cpu()
+    points = MAPS[kind](features.normalise(test[kept]).cpu().numpy(), settings)
     return {
         "kind": kind,
         "split": "test",
@@ -78,7 +108,7 @@ def feature_map(
 
 
 def run(run_dir: str | Path, data_file: str | Path, protocol_file: str | Path, device: str | None = None) -> None:
-    """Probe a finished run and write its probe.json.
+    """Probe a finished run and write its map.json and its probe.json, whose checksums name the former.
 
     The encoder is frozen: its hash is taken before and after the features are read; ``device`` is the best by default.
 
@@ -98,6 +128,7 @@ def run(run_dir: str | Path, data_file: str | Path, protocol_file: str | Path, d
     with features.frozen(method.encoder, f"{folder}: encoder") as digest:
         train, test = (features.extract(method.encode, split.images) for split in (dataset.train, dataset.test))
     result = evaluate(train, dataset.train.labels, test, dataset.test.labels, settings, seed)
+    positions = feature_map(test, dataset.test.labels, dataset.classes, settings["map"], seed)
     record = {
         "identity": method.identity,
         "evaluation": protocol.mark(planned),
@@ -108,7 +139,7 @@ def run(run_dir: str | Path, data_file: str | Path, protocol_file: str | Path, d
         },
         "dataset": dataset_record(dataset),
         **result,
-        "map": feature_map(test, dataset.test.labels, dataset.classes, settings["map"], seed),
         "seconds": round(time.monotonic() - begin, 3),
     }
-    seal.write(folder / "probe.json", record, inputs=[folder / "encoder.safetensors"])
+    write_json(folder / "map.json", positions)
+    seal.write(folder / "probe.json", record, made=[folder / "map.json"], inputs=[folder / "encoder.safetensors"])

@@ -20,8 +20,8 @@ from structgan.identity.standing import (
     environment,
     estranged,
     fault,
-    head,
     optional,
+    result,
     upstream_run,
 )
 
@@ -163,15 +163,15 @@ def waits(cell: Mapping[str, Any], queue: Mapping[str, str]) -> str | None:
 
 def evaluation(cell: Mapping[str, Any], plan: Mapping[str, Any], run: Path) -> tuple[str, str, str]:
     """What a trained run lacks, what is stale, and with which line an evaluation failed; each empty where nothing."""
-    lacks, stale, failed, strays = [], "", "", estranged(run, cell)
+    lacks, stale, failed = [], "", ""
     for kind in asked(plan, cell):
         name = FILES[kind][0]
-        found = head(run / name)
-        reason = None if found is None else fault(found, cell["identity"], plan["evaluation"][kind]) or strays
+        found = result(run / name)
+        reason = None if found is None else fault(found, cell["identity"], plan["evaluation"][kind])
         if found is None:
             lacks.append(name)
         elif reason:
             stale = f"{name}: {reason}"
         if found is None or reason:
             failed = refusal(run / f"{kind}.log", run / "encoder.safetensors") or failed
-    return ", ".join(lacks), stale, failed
+    return ", ".join(lacks), stale or estranged(run, cell) or "", failed

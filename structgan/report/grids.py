@@ -187,10 +187,9 @@ def features(suite: Suite) -> Any:
     for key, groups in main_groups(suite).items():
         for group in groups:
             for path in finished(suite, group, "probe.json")[:1]:
-                probe = read_json(path)
-                top1 = probe.get("metrics", {}).get("linear", {}).get("top1")
-                if probe.get("map", {}).get("points"):
-                    maps.setdefault(key, {})[group.augmentation] = (probe["map"], top1)
+                top1 = read_json(path).get("metrics", {}).get("linear", {}).get("top1")
+                if (positions := path.with_name("map.json")).exists():
+                    maps.setdefault(key, {})[group.augmentation] = (read_json(positions), top1)
     if not maps:
         return empty("No map of features yet.")
     names = list(

@@ -40,7 +40,7 @@ class Suite:
         frame: one row per planned run: dataset, method, augmentation, variant, seed, run (as the plan names it),
             folder, identity, probe and fidelity (``finished``, ``stale``, ``missing``, or ``none`` where the method
             cannot sample), converged, a float column per metric (accuracies in [0, 1]; NaN where there is no number).
-        probes: probe.json without its map, by row of ``frame``, of the runs whose numbers count.
+        probes: probe.json by row of ``frame``, of the runs whose numbers count.
         fidelities: fidelity.json, likewise.
         extras: results of each of ``OPTIONAL``, likewise; the frame has a column of states for each that is asked for.
         few_labels: names of the probes with a fraction of the labels, smallest fraction first.
@@ -173,20 +173,20 @@ def read(plan_file: str | Path, include_stale: bool = False) -> Suite:
     for cell in sorted(plan["cells"], key=lambda cell: _order(plan, file, cell)):
         folder = base_folder(file, cell["run"]) / cell["run"]
         row = {key: cell[key] for key in (*SECTIONS, "seed", "run", "identity")} | {"folder": str(folder)}
-        row["probe"], probe = _result(folder, "probe", cell, plan, include_stale)
+        strays = standing.estranged(folder, cell)
+        row["probe"], probe = _result(folder, "probe", cell, plan, strays, include_stale)
         can_sample = bool(plan["methods"].get(cell["method"], {}).get("samples"))
         row["fidelity"], fidelity = "none", None
         if can_sample:
-            row["fidelity"], fidelity = _result(folder, "fidelity", cell, plan, include_stale)
+            row["fidelity"], fidelity = _result(folder, "fidelity", cell, plan, strays, include_stale)
         for kind in extra:
             row[kind], found = "none", None
             if kind in standing.asked(plan, cell):
-                row[kind], found = _result(folder, kind, cell, plan, include_stale)
+                row[kind], found = _result(folder, kind, cell, plan, strays, include_stale)
             if found is not None:
                 extras[kind][len(rows)] = found
         row["converged"] = True
         if probe is not None:
-            probe.pop("map", None)
             probes[len(rows)] = probe
             for name, entry in probe.get("metrics", {}).items():
                 row[name] = number(entry, ACCURACIES.get(name, "top1"))
@@ -228,7 +228,7 @@ def _order(plan: Mapping[str, Any], file: Path, cell: Mapping[str, Any]) -> tupl
 
 
 def _result(
-    folder: Path, kind: str, cell: Mapping[str, Any], plan: Mapping[str, Any], include_stale: bool
+    folder: Path, kind: str, cell: Mapping[str, Any], plan: Mapping[str, Any], strays: str | None, include_stale: bool
 ) -> tuple[str, dict[str, Any] | None]:
     path = folder / f"{kind}.json"
     if not path.exists():
@@ -236,7 +236,7 @@ def _result(
     result = read_json(path)
     if not isinstance(result, dict):
         raise UserError(f"{path}: not a JSON object")
-    if not (standing.fault(result, cell["identity"], plan["evaluation"].get(kind)) or standing.estranged(folder, cell)):
+    if not (strays or standing.fault(result, cell["identity"], plan["evaluation"].get(kind))):
         return "finished", result
     return "stale", result if include_stale else None
 

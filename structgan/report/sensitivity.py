@@ -18,7 +18,10 @@ Points = list[tuple[Mapping[str, Any], Statistic]]
 
 
 def draw(suite: Suite) -> Any:
-    """The range of the linear probe over the values of each axis, the widest first, about the default ± std."""
+    """The range of the linear probe over the values of each axis, the widest first, about the default ± std.
+
+    The number of values stands beside each range: of equal effects the axis with more values has the wider one.
+    """
     import matplotlib.pyplot as plt
 
     blocks: dict[tuple[str, str, str], list[tuple[str, Points]]] = {}
@@ -30,7 +33,7 @@ def draw(suite: Suite) -> Any:
     if not blocks:
         return empty("No axis with two finished values yet: nothing to compare.")
     label = 0.3 + 0.075 * max(len(title) for rows in blocks.values() for title, _ in rows)
-    head, foot, width = 0.55, 0.62, label + PANEL_IN + 1.1
+    head, foot, width = 0.55, 0.62, label + PANEL_IN + 1.6
     height = sum(len(rows) * ROW_IN + head + foot for rows in blocks.values())
     figure, top = plt.figure(figsize=(width, height)), height
     for (dataset, method, augmentation), rows in blocks.items():
@@ -66,7 +69,7 @@ def ranges(panel: Any, rows: Sequence[tuple[str, Points]], colour: str) -> None:
                 point["label"], (mean, place), xytext=(side, 0), textcoords="offset points", ha=aligned, va="center",
                 fontsize=8, color=INK, fontweight="bold" if point["default"] else "normal", annotation_clip=False,
             )  # fmt: skip
-        told = f"{shown(spread(points), LINEAR)} points"
+        told = f"{shown(spread(points), LINEAR)} points, {len(points)} values"
         panel.annotate(
             told, (1.0, place), xycoords=("axes fraction", "data"), xytext=(8, 0), textcoords="offset points",
             va="center", fontsize=8.5, color=MUTED, annotation_clip=False,

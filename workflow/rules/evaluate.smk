@@ -6,6 +6,7 @@ rule probe:
         protocol=f"{ROOT}/protocol/probe.json",
     output:
         probe=f"{RUN}/probe.json",
+        map=f"{RUN}/map.json",
     log:
         f"{RUN}/probe.log",
     priority: int(not workflow.is_main_process)  # first of a group, which ends with the first job that fails
