@@ -13,7 +13,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import yaml
 
@@ -24,6 +24,8 @@ SCHEMAS = sources.ROOT / "workflow" / "schemas"
 PARTS = "parts.yaml"
 """What the schemas of several methods refer to."""
 BASE = sources.ROOT / "workflow" / "config" / "config.yaml"
+Resolved: TypeAlias = dict[tuple[str, ...], dict[str, Any]]
+"""What ``resolve`` said of one configuration's cells, by all that names them but the seed: a grid's seeds share it."""
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -43,7 +45,7 @@ def read(path: str | Path) -> dict[str, Any]:
         UserError: it cannot be read, is not YAML or is no mapping.
     """
     try:
-        value = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        value = parsed(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such configuration file") from error
     except OSError as error:
@@ -52,7 +54,13 @@ def read(path: str | Path) -> dict[str, Any]:
         raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(value, dict):
         raise UserError(f"{path}: must be a mapping of keys, found {type(value).__name__}")
-    return value
+    return copy.deepcopy(value)
+
+
+@functools.cache
+def parsed(text: str) -> Any:
+    """The content of a YAML text: planning asks the same few files again and again where a key comes from."""
+    return yaml.safe_load(text)
 
 
 def load(paths: Iterable[str | Path]) -> dict[str, Any]:
@@ -63,12 +71,6 @@ def load(paths: Iterable[str | Path]) -> dict[str, Any]:
         merged = merge(merged, read(path))
     check(merged, [str(BASE), *files])
     return merged
-
-
-@functools.cache
-def schema(path: Path) -> dict[str, Any]:
-    """A JSON schema, written as YAML."""
-    return read(path)
 
 
 def check(config: Mapping[str, Any], files: Iterable[str]) -> None:
@@ -132,9 +134,9 @@ def validate(value: Any, schema_file: Path, prefix: tuple[str, ...], files: list
     from referencing import Registry
     from referencing.jsonschema import DRAFT202012
 
-    parts = DRAFT202012.create_resource(schema(SCHEMAS / PARTS))
+    parts = DRAFT202012.create_resource(read(SCHEMAS / PARTS))
     registry = Registry().with_resource(PARTS, parts)
-    validator = jsonschema.Draft202012Validator(schema(schema_file), registry=registry)
+    validator = jsonschema.Draft202012Validator(read(schema_file), registry=registry)
     errors = sorted(validator.iter_errors(value), key=lambda e: ([str(p) for p in e.absolute_path], e.message))
     for error in errors:
         raise UserError(describe(error, prefix, files))
@@ -225,18 +227,24 @@ def resolve(config: Mapping[str, Any], cell: Mapping[str, Any]) -> dict[str, Any
     }
 
 
-def run_config(config: Mapping[str, Any], cell: Mapping[str, Any]) -> dict[str, Any]:
+def run_config(config: Mapping[str, Any], cell: Mapping[str, Any], seen: Resolved | None = None) -> dict[str, Any]:
     """The content of a run's config.json: names, resolved settings, digest of the sources, upstream run, identity.
 
-    The identity of the run that it depends on is part of its own.
+    The identity of the run that it depends on is part of its own. ``seen`` is added to.
     """
+    seen = {} if seen is None else seen
+    names = {key: cell[key] for key in ("dataset", "method", "augmentation", "variant")}
+    shape = tuple(names.values())
+    if shape not in seen:
+        seen[shape] = resolve(config, cell)
     content = {
         "suite": config["suite"],
-        **{key: cell[key] for key in ("dataset", "method", "augmentation", "variant", "seed")},
-        "settings": resolve(config, cell),
+        **names,
+        "seed": cell["seed"],
+        "settings": seen[shape],
         "sources": sources.run_digest(cell["method"]),
     }
     for above in cells.lineage(config, cell)[:1]:
-        identity = run_config(config, above)["identity"]
+        identity = run_config(config, above, seen)["identity"]
         content["upstream"] = {"run": cells.run_folder(config["suite"], above), "identity": identity}
     return {**content, "identity": sources.fingerprint(content)}

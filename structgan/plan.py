@@ -58,8 +58,9 @@ def make(config: Mapping[str, Any], files: list[str]) -> tuple[dict[str, Any], l
     suite = config["suite"]
     found: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {}
     excluded = []
+    seen: configuration.Resolved = {}
     for cell in cells(config):
-        own = entry(config, cell, files)
+        own = entry(config, cell, files, seen)
         reason = exclusion(config, cell)
         if reason:
             excluded.append({**{name: cell[name] for name in NAMES[:4]}, "reason": reason})
@@ -69,7 +70,7 @@ def make(config: Mapping[str, Any], files: list[str]) -> tuple[dict[str, Any], l
                 where = f"{configuration.origin(('methods', cell['method']), files)}: methods.{cell['method']}.upstream"
                 named = "/".join(above[name] for name in ("method", "augmentation", "variant"))
                 raise UserError(f"{where}: {named} is declared not applicable: {reason}")
-            found.setdefault(run_folder(suite, above), (above, entry(config, above, files)))
+            found.setdefault(run_folder(suite, above), (above, entry(config, above, files, seen)))
         found.setdefault(run_folder(suite, cell), (cell, own))
     runs: list[dict[str, Any]] = [{"folder": folder, "config": run} for folder, (_, run) in found.items()]
     planned = [
@@ -115,14 +116,16 @@ def make(config: Mapping[str, Any], files: list[str]) -> tuple[dict[str, Any], l
     return plan, runs
 
 
-def entry(config: Mapping[str, Any], cell: Mapping[str, Any], files: list[str]) -> dict[str, Any]:
-    """The config.json of a cell.
+def entry(
+    config: Mapping[str, Any], cell: Mapping[str, Any], files: list[str], seen: configuration.Resolved
+) -> dict[str, Any]:
+    """The config.json of a cell; ``seen`` as of ``config.run_config``.
 
     Raises:
         UserError: an unknown name, a regime that its images do not allow, or a batch that its GPUs cannot share.
     """
     try:
-        run = configuration.run_config(config, cell)
+        run = configuration.run_config(config, cell, seen)
         settings = run["settings"]
         regime.resolve(settings["augmentation"], settings["dataset"]["image_size"])
     except UserError as error:

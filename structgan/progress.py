@@ -35,6 +35,7 @@ class Progress:
         self.title, self.total, self.unit, self.interval_s, self.quiet = title, total, unit, interval_s, quiet
         self.done = self._first = done
         self._begin = self._last = time.monotonic()
+        self._values: dict[str, float | str] = {}
         self._bar: Any = None
         self._task: Any = None
 
@@ -57,30 +58,32 @@ class Progress:
         return self
 
     def advance(self, units: int = 1, **values: float | str) -> None:
-        """Count ``units`` more; ``values`` (losses and the like) are shown as they are at this moment."""
+        """Count ``units`` more; ``values`` (losses and the like) are shown from now on, each until it is told anew."""
         self.done += units
+        self._values |= values
         if self._bar is not None:
-            self._bar.update(self._task, completed=self.done, note=self._note(values))
+            self._bar.update(self._task, completed=self.done, note=self._note())
         elif not self.quiet and (time.monotonic() - self._last >= self.interval_s or self.done == self.total):
             self._last = time.monotonic()
-            self._print(values)
+            self._print()
 
-    def _note(self, values: dict[str, float | str]) -> str:
+    def _note(self) -> str:
         rate = (self.done - self._first) / max(time.monotonic() - self._begin, 1e-9)
         shown = [f"{rate:.3g} {self.unit}/s"]
         shown += [
-            f"{key} {value:.3g}" if isinstance(value, float) else f"{key} {value}" for key, value in values.items()
+            f"{key} {value:.3g}" if isinstance(value, float) else f"{key} {value}"
+            for key, value in self._values.items()
         ]
         return "  ".join(shown)
 
-    def _print(self, values: dict[str, float | str]) -> None:
+    def _print(self) -> None:
         elapsed = time.monotonic() - self._begin
         left = ""
         if self.total and self.done > self._first:
             seconds = elapsed / (self.done - self._first) * (self.total - self.done)
             left = f"  {seconds:.0f} s left" if self.done < self.total else f"  {elapsed:.0f} s"
         total = f"/{self.total}" if self.total else ""
-        print(f"{self.title}: {self.done}{total} {self.unit}s  {self._note(values)}{left}", file=sys.stderr, flush=True)
+        print(f"{self.title}: {self.done}{total} {self.unit}s  {self._note()}{left}", file=sys.stderr, flush=True)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

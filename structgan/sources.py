@@ -46,8 +46,11 @@ def method_file(name: str) -> Path:
     """The file of a method.
 
     Raises:
-        UserError: no file has that stem.
+        UserError: no file has that stem, or two have.
     """
+    likely = [path for folder in METHOD_FOLDERS if (path := folder / f"{name}.py").exists()]
+    if len(likely) == 1 and not name.startswith("_"):
+        return likely[0]
     found = methods()
     if name not in found:
         raise unknown("method", name, found, "baselines/")

@@ -55,8 +55,8 @@ class Run:
         self.upstream = upstream.load(folder, self.config, self.dataset.content_hash, device)
         if self.upstream:
             self.method.attach(self.upstream.method)
-        if self.method.uses_labels and self.dataset.training_labels is None:
-            raise UserError(f"methods.{self.config['method']}: uses labels, which '{self.dataset.name}' has none of")
+        if self.method.uses_labels:
+            self.dataset = self.dataset.labelled()
         parallel.join(self.method, self.method.optimisers())
         self.method.rng = torch.Generator(device).manual_seed(seeds[2])
         order = torch.Generator().manual_seed(seeds[1])
@@ -74,10 +74,12 @@ class Run:
         """Write the state, having looked at all that it holds; the one before stays beside it.
 
         Raises:
-            UserError: a loss or a weight is not finite, or the disk is full; the states stay as they were.
+            UserError: a loss or a weight is not finite, the features collapsed, or the disk is full; the states stay as
+                they were.
         """
         self.history.means(self.step)
         health.check_weights(self.method, self.folder, self.step)
+        health.check_collapse(self.method, self.dataset.training_images, self.folder, self.step)
         self.environment.update(self.step, self.seconds)
         loop = {
             "step": self.step,
@@ -169,8 +171,7 @@ class Run:
             UserError: a loss is not finite, or the features collapsed.
         """
         losses = self.history.record(self.step, self.seconds)
-        images = self.dataset.training_images
-        health.check_collapse(self.method, images[: min(64, len(images))], self.folder, self.step)
+        health.check_collapse(self.method, self.dataset.training_images, self.folder, self.step)
         return losses
 
     def publish(self) -> None:

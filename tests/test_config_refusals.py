@@ -41,6 +41,10 @@ BAD = {
         ["methods.structural.settings.hinge.weight", "finite", "mine.yaml"],
     ),
     "not a number": ("evaluation: {svm: {C: .nan}}", ["evaluation.svm.C", "finite", "mine.yaml"]),
+    "key of a data set": (
+        "datasets: {mine: {builder: folder, path: x, image_size: 32, resze: true}}",
+        ["unknown key 'datasets.mine.resze'", "did you mean 'resize'", "mine.yaml"],
+    ),
     "method": (
         "grid: [{datasets: [digits], methods: [simcrl], augmentations: [none], seeds: [0]}]",
         ["unknown method 'simcrl'", "did you mean 'simclr'", "structural", "mine.yaml"],

@@ -43,7 +43,7 @@ def test_folder_takes_val_only_where_there_is_no_test(prepare, tmp_path):
 
 @pytest.mark.parametrize(
     ("mode", "kind"),
-    [("L", "PNG"), ("1", "PNG"), ("LA", "PNG"), ("P", "PNG"), ("RGBA", "PNG"), ("CMYK", "TIFF"), ("P", "GIF")],
+    [("L", "PNG"), ("1", "PNG"), ("LA", "PNG"), ("P", "PNG"), ("RGBA", "PNG"), ("P", "GIF")],
 )
 def test_folder_converts_other_modes_to_rgb(prepare, tmp_path, mode, kind):
     members = tree_members()
@@ -80,6 +80,7 @@ def grey16() -> bytes:
         ({"train/cat/0.png": picture(0)[:100]}, ["train/cat/0.png", "unreadable or truncated"]),
         ({"test/dog/1.png": picture(0, (64, 64), kind="JPEG")[:900]}, ["test/dog/1.png"]),
         ({"train/cat/0.png": grey16()}, ["train/cat/0.png", "I;16"]),
+        ({"train/cat/0.png": picture(5, mode="CMYK", kind="TIFF")}, ["train/cat/0.png", "CMYK", "RGBA"]),
         ({"train/emu/0.png": picture(1)}, ["'emu'", "missing from test/", "train/"]),
         ({"test/emu/0.png": picture(1)}, ["'emu'", "missing from train/", "test/"]),
         ({"train/emu/": b"", "test/emu/0.png": picture(1)}, ["'emu'", "no image in train/"]),

@@ -144,14 +144,16 @@ def test_weights_that_break_a_factorisation_stop_the_run_in_one_line(make_run, d
     assert not run.states.newest.exists()
 
 
-def test_labels_that_do_not_exist_are_missed_by_name(make_run, digits, tmp_path):
+def test_labels_are_learned_where_they_are_and_the_unlabelled_part_without(make_run, digits, tmp_path):
     values, metadata = files.load_tensors(digits)
     values["unlabelled/images"] = values["test/images"].clone()
     path = tmp_path / "unlabelled.safetensors"
     metadata["content_hash"] = store.content_hash(values)
     files.save_tensors(path, values, metadata)
-    with pytest.raises(UserError, match=r"methods\.supervised: uses labels"):
-        train.Run(make_run("supervised"), path, "cpu")
+    run = train.Run(make_run("supervised"), path, "cpu")
+    assert (
+        torch.equal(run.batches.images, values["train/images"]) and len(next(run.batches)[1]) == run.batches.batch_size
+    )
     run = train.Run(make_run("structural"), path, "cpu")
     assert len(run.batches.images) == 40 and next(run.batches)[1] is None
 

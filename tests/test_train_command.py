@@ -133,7 +133,7 @@ def test_a_loss_that_is_nan_stops_the_command(project, trains, refusal):
     folder = trap(project, "nan")
     line = refusal(trains(folder))
     assert line.startswith(f"structgan: {folder}: loss 'energy' is nan at step 5; stopped")
-    assert line.endswith("the last good state is kept in state.safetensors")
+    assert line.endswith("the last good state is kept in state.safetensors, where one was saved")
     assert names(folder) == FAILED and progress(folder) == (4, True)
 
 

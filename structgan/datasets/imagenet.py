@@ -13,6 +13,7 @@ from typing import Any
 
 from structgan.datasets import tree
 from structgan.datasets.options import integer
+from structgan.datasets.pictures import PRINTED
 from structgan.datasets.store import Parts
 from structgan.errors import UserError
 
@@ -45,5 +46,5 @@ def build(settings: Mapping[str, Any], raw: Path) -> Parts:
     if not (root / "train").is_dir():
         what = "ImageNet (ILSVRC 2012) from https://image-net.org as class folders train/<wnid>/ and val/<wnid>/"
         raise UserError(f"{root}: no train/ folder in it: put {what} there (ten classes suffice: {', '.join(CLASSES)})")
-    parts = tree.read(root, size, resize=True, only=tuple(CLASSES))
+    parts = tree.read(root, size, resize=True, only=tuple(CLASSES), modes=PRINTED)
     return replace(parts, classes=tuple(CLASSES[wnid] for wnid in parts.classes), note=NOTE)

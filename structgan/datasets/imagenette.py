@@ -10,6 +10,7 @@ from typing import Any
 from structgan.datasets import tree
 from structgan.datasets.fetch import fetch
 from structgan.datasets.options import integer, text
+from structgan.datasets.pictures import PRINTED
 from structgan.datasets.store import Parts
 from structgan.errors import UserError
 
@@ -46,7 +47,7 @@ def build(settings: Mapping[str, Any], raw: Path) -> Parts:
     url = text(settings, "url")
     unpacked = raw / Path(url).stem
     source = unpacked if unpacked.is_dir() else fetch(url, text(settings, "md5"), raw)
-    parts = tree.read(source, size, resize=True)
+    parts = tree.read(source, size, resize=True, modes=PRINTED)
     if parts.classes != tuple(CLASSES):
         other = min(set(parts.classes) ^ set(CLASSES))
         raise UserError(f"{source}: not Imagenette: its classes are not the ten WordNet ids of the list ({other})")

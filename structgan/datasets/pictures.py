@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Collection
 from typing import IO
 
 import numpy as np
@@ -13,11 +14,15 @@ from torch import Tensor
 
 from structgan.errors import UserError
 
-MODES = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV")
-"""Modes of Pillow that are converted to RGB; 16-bit, 32-bit and float grey (of unknown range) and LAB are refused."""
+MODES = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX")
+"""Modes of Pillow that are converted to RGB; grey of unknown range (16 bits, 32 bits, float) and others are refused."""
+PRINTED = (*MODES, "CMYK")
+"""With the mode of some of ImageNet's pictures, converted as torchvision's loader does, without a colour profile."""
 
 
-def decode(data: bytes | IO[bytes], where: str, size: int, resize: bool) -> NDArray[np.uint8]:
+def decode(
+    data: bytes | IO[bytes], where: str, size: int, resize: bool, modes: Collection[str] = MODES
+) -> NDArray[np.uint8]:
     """Decode one picture: transparency is dropped, as in torchvision's loader; an animation gives its first frame.
 
     Args:
@@ -25,6 +30,7 @@ def decode(data: bytes | IO[bytes], where: str, size: int, resize: bool) -> NDAr
         where: its name, for messages.
         size: height and width that are wanted, in pixels.
         resize: make another size fit (the central square, bicubic with antialias) instead of refusing it.
+        modes: of Pillow, that are converted.
 
     Returns:
         (3, size, size) uint8.
@@ -34,8 +40,8 @@ def decode(data: bytes | IO[bytes], where: str, size: int, resize: bool) -> NDAr
     """
     try:
         with Image.open(io.BytesIO(data) if isinstance(data, bytes) else data) as image:
-            if image.mode not in MODES:
-                raise UserError(f"{where}: image mode {image.mode} is not converted (allowed: {', '.join(MODES)})")
+            if image.mode not in modes:
+                raise UserError(f"{where}: image mode {image.mode} is not converted (allowed: {', '.join(modes)})")
             if image.size != (size, size) and not resize:
                 found = f"{image.width}×{image.height}"
                 raise UserError(

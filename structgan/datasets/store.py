@@ -84,6 +84,10 @@ class Dataset:
         """Labels of ``training_images``; None where these have none."""
         return self.train.labels if self.unlabelled is None else None
 
+    def labelled(self) -> Self:
+        """The same without its unlabelled part, for a method that learns from labels."""
+        return replace(self, unlabelled=None)
+
     def to(self, device: torch.device | str) -> Self:
         """The same data set on ``device``."""
         unlabelled = None if self.unlabelled is None else self.unlabelled.to(device)

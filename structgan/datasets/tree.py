@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from structgan.datasets.members import members
-from structgan.datasets.pictures import decode
+from structgan.datasets.pictures import MODES, decode
 from structgan.datasets.store import Parts, Split
 from structgan.errors import UserError
 from structgan.progress import Progress
@@ -19,7 +19,9 @@ SPLITS = ("train", "test", "val")
 Pictures = dict[str, list[tuple[str, NDArray[np.uint8]]]]
 
 
-def read(path: Path, size: int, resize: bool, only: Collection[str] | None = None) -> Parts:
+def read(
+    path: Path, size: int, resize: bool, only: Collection[str] | None = None, modes: Collection[str] = MODES
+) -> Parts:
     """Read a tree with a train/ folder and a test/ folder (else val/, which then serves as the test split).
 
     Classes are the sorted folder names and pictures come in the order of their names, whatever the order on the disk.
@@ -30,6 +32,7 @@ def read(path: Path, size: int, resize: bool, only: Collection[str] | None = Non
         size: height and width of the result in pixels.
         resize: see ``decode``.
         only: read these classes and no other; each must be there.
+        modes: see ``decode``.
 
     Raises:
         UserError: no such path; no train or test folder; a class without picture; classes of train and test that
@@ -44,7 +47,7 @@ def read(path: Path, size: int, resize: bool, only: Collection[str] | None = Non
                 continue
             pictures = found.setdefault(split, {}).setdefault(name, [])
             if content is not None:
-                pictures.append((file, decode(content, f"{path}: {split}/{name}/{file}", size, resize)))
+                pictures.append((file, decode(content, f"{path}: {split}/{name}/{file}", size, resize, modes)))
                 progress.advance()
     test = "test" if "test" in found else "val"
     for split in ("train", test):

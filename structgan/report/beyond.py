@@ -131,7 +131,7 @@ def _notes(suite: Suite, kind: str, groups: list[Group]) -> Iterator[str]:
     if any(_unconverged(kind, result, column) for result in results for column in columns):
         yield "‡: a head's solver stopped at its iteration limit in at least one run."
     if any(suite.method(group.method).get("uses_labels") for group in groups):
-        yield "A method that uses labels is an upper bound: it is never marked best or tied."
+        yield "A row that uses labels is a reference: it is never marked best or tied."
 
 
 def _floors(suite: Suite) -> Iterator[str]:

@@ -35,7 +35,7 @@ def notes_of(suite: Suite, rows: list[Row]) -> tuple[str, ...]:
         head = f"{dataset}: " if several else ""
         notes.append(f"n/a: {head}{method} ({variant}), augmentation {', '.join(regimes)}: {reason}.")
     if any(row.uses_labels for row in rows):
-        notes.append("A method that uses labels is an upper bound: it is never marked best or tied.")
+        notes.append("A row that uses labels is a reference: it is never marked best or tied.")
     return tuple(notes)
 
 

@@ -10,7 +10,9 @@ from structgan.errors import UserError
 from structgan.method import Method
 
 COLLAPSED = 1e-5
-KEPT = "stopped, the last good state is kept in state.safetensors"
+LOOKED_AT = 64
+"""Images whose features are compared."""
+KEPT = "stopped, the last good state is kept in state.safetensors, where one was saved"
 
 
 def check_weights(method: Method, run: object, step: int) -> None:
@@ -26,7 +28,7 @@ def check_weights(method: Method, run: object, step: int) -> None:
 
 @torch.no_grad()
 def check_collapse(method: Method, images: Tensor, run: object, step: int) -> None:
-    """Stop where every image has the same features, or whatever else the method has watched.
+    """Stop where the first images all have the same features, or whatever else the method has watched.
 
     Shape of the images: (N, 3, H, W), uint8.
 
@@ -34,7 +36,7 @@ def check_collapse(method: Method, images: Tensor, run: object, step: int) -> No
         UserError: their spread is below ``COLLAPSED`` of their length.
     """
     method.eval()
-    watched = method.watched(images.float() / 127.5 - 1)
+    watched = method.watched(images[:LOOKED_AT].float() / 127.5 - 1)
     method.train()
     for name, vectors in watched.items():
         vectors = vectors.float()
