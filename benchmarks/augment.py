@@ -55,6 +55,7 @@ def usual(regime: str) -> dict[str, Callable[[Image.Image], object]]:
 
 def main() -> None:
     parser = timing.parser(__doc__, rounds=7)
+    parser.set_defaults(device="cpu")  # the others run on one core
     parser.add_argument("--batch", type=int, default=512, help="images of a round (default 512)")
     options = parser.parse_args()
     options.threads = options.threads or 1
@@ -62,7 +63,7 @@ def main() -> None:
     images = pictures(options.batch)
     singles = [Image.fromarray(image.permute(1, 2, 0).numpy()) for image in images]
     on_device = images.to(options.device)
-    figures: dict[str, Any] = {"batch": options.batch, "ratio_per_core": {}, "images_per_s": {}}
+    figures: dict[str, Any] = {"batch": options.batch, "ratio_per_core": {}, "images_per_s": {}, "rounds": {}}
     rows = []
     for regime in ("flip", "crop", "simclr"):
         transform = augment.build(config.load([])["augmentations"][regime], SIZE)
@@ -71,6 +72,7 @@ def main() -> None:
         for name, single in usual(regime).items():
             sides[name] = lambda f=single: [f(image) for image in singles]  # type: ignore[misc]
         times = timing.in_turn(sides, options.rounds, device=options.device)
+        figures["rounds"][regime] = {name: time.figures() for name, time in times.items()}
         views = {name: options.batch * (2 if name == "lightly" else 1) for name in sides}
         rates = {name: views[name] / time.median for name, time in times.items()}
         ratios = {

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import timing
 from benchmarks.textbook import TextbookStep
@@ -22,6 +23,8 @@ from structgan import config, precision
 from structgan.losses import adversarial, cluster
 from structgan.methods.structural import Structural
 
+PEAK_TFLOPS = 790.0
+"""Dense bfloat16 rate of an H100 or H200 that shares are told of."""
 SHORT = {"float32": "float32", "bfloat16": "fast"}
 """Precision to the name of its figures."""
 
@@ -179,6 +182,19 @@ def stepping(method: Structural, images: Tensor, name: str) -> Callable[[], obje
     return work
 
 
+def work_of(step: Callable[[], object], device: str) -> dict[str, float]:
+    """Floating-point operations of one step's products and convolutions, and its peak memory on a GPU in MiB."""
+    if device.startswith("cuda"):
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+    with FlopCounterMode(display=False) as counter:
+        step()
+    found = {"flops": float(counter.get_total_flops())}
+    if device.startswith("cuda"):  # above what lay there: weights and states of all sides
+        found["peak_mb"] = (torch.cuda.max_memory_allocated() - before) / 2**20
+    return found
+
+
 def main() -> None:
     parser = timing.parser(__doc__, rounds=5)
     parser.add_argument("--batch", type=int, help="real images a step (default 64 on a CPU, 512 on a GPU)")
@@ -201,6 +217,12 @@ def main() -> None:
     }
     times = timing.in_turn(sides, options.rounds, device=options.device)
     figures["steps"] = {name: time.figures() | {"images_per_s": batch / time.median} for name, time in times.items()}
+    for name in SHORT:
+        step = figures["steps"][name]
+        step |= work_of(sides[name], options.device)
+        step["tflops_per_s"] = step["flops"] / step["seconds"] / 1e12
+        if options.device.startswith("cuda"):
+            step["share_of_peak"] = step["tflops_per_s"] / PEAK_TFLOPS
     figures |= {f"ratio_{short}": timing.ratio(times["textbook"], times[name]) for name, short in SHORT.items()}
     figures["terms"] = {name: Terms(net, images).measured(name, options.rounds) for name, net in methods.items()}
     show(figures)
@@ -218,6 +240,12 @@ def show(figures: dict[str, Any]) -> None:
         rows.append(row)
     print(f"\nOne step, batch {figures['batch']}, {figures['image_size']} pixels, width {figures['width']}:")
     timing.table(["side", "s", "quartiles", "images/s", "textbook / this", "gradient's cosine"], rows)
+    for name in SHORT:
+        step = figures["steps"][name]
+        words = f"{step['flops'] / 1e12:.2f} TFLOP a step, {step['tflops_per_s']:.2f} TFLOP/s"
+        if "share_of_peak" in step:
+            words += f", {100 * step['share_of_peak']:.0f} % of {PEAK_TFLOPS:.0f}; peak {step['peak_mb']:.0f} MiB"
+        print(f"{name}: {words}")
     for name, terms in figures["terms"].items():
         print(f"\nTerms in {name}, backward included:")
         rows = [[key, f"{term['ms']:.1f}", f"{term['kept_mb']:.1f}"] for key, term in terms.items()]

@@ -2,7 +2,7 @@
 
 Float32 and contiguous throughout. Real and generated images go through the discriminator one batch after the other; the
 Jacobian term is taken sample by sample (``torch.func``, vmap of vjp for v and of jvp for J v) and one backward goes
-through it; EMA features are computed where they are used; the generator's update draws its images anew and leaves
+through it; EMA features are computed in each of the two updates; the generator's draws its images anew and leaves
 gradients on the discriminator; optimisers and averages go parameter by parameter; every loss is read on each step.
 
 Given a ``Structural`` method's weights, bank and random state, a step computes the same losses, gradients and weights.
@@ -177,19 +177,17 @@ class TextbookStep:
         """Parameters by name."""
         return dict(net.named_parameters())
 
-    def nearest(self, images: Tensor, real: Tensor, pool: Tensor, of_real: bool) -> Tensor:
-        """Embeddings of each image's k neighbours by EMA features. Shape: pool (P, C); the result (N, k, C)."""
-        real_features = self.average_features(real)
-        queries = real_features if of_real else self.average_features(images)
+    def nearest(self, queries: Tensor, real_features: Tensor, pool: Tensor, of_real: bool) -> Tensor:
+        """Embeddings of each query's k neighbours by EMA features. Shape: (N, D), (N, D), pool (P, C) to (N, k, C)."""
         cosines = queries @ torch.cat([real_features, self.bank.features]).T
         if of_real:
             cosines.fill_diagonal_(-2)
         skip = 0 if of_real else int(self.settings["cluster"]["skip_best_for_generated"])
         return pool[cosines.argsort(dim=1, descending=True)[:, skip : skip + self.settings["cluster"]["k"]]]
 
-    def closeness(self, images: Tensor, z: Tensor, real: Tensor, pool: Tensor, of_real: bool) -> Tensor:
-        """s: the mean cosine of z with its neighbours."""
-        return (z[:, None] * self.nearest(images, real, pool, of_real)).sum(2).mean()
+    def closeness(self, queries: Tensor, z: Tensor, real_features: Tensor, pool: Tensor, of_real: bool) -> Tensor:
+        """s: the mean cosine of z with the neighbours of its images, whose EMA features are the queries."""
+        return (z[:, None] * self.nearest(queries, real_features, pool, of_real)).sum(2).mean()
 
     def update_discriminator(self, real: Tensor, latents: Tensor) -> dict[str, float]:
         """-d + w_c L_cluster + w_s L_reg + w_h hinge."""
@@ -200,17 +198,19 @@ class TextbookStep:
         left = self.noise(2 * len(real), settings["discriminator"]["embedding"])
         sigma = torch.cat([sigmas(net, parameters, x, u) for x, u in zip((real, fake), left.chunk(2), strict=True)])
         pool = torch.cat([z_real, self.bank.embeddings])
+        of_real, of_fake = self.average_features(real), self.average_features(fake)
+        attraction = self.closeness(of_real, z_real, of_real, pool, True)
         losses = {
             "smoothness": ((sigma - 1) ** 2).mean(),
             "gaussian": -jsd(z_real, z_fake, settings["gaussian"]["epsilon"]),
             "hinge": (F.relu(1 - e_real.norm(dim=1)) ** 2).mean(),
-            "cluster": self.closeness(fake, z_fake, real, pool, False) - self.closeness(real, z_real, real, pool, True),
+            "cluster": self.closeness(of_fake, z_fake, of_real, pool, False) - attraction,
         }
         total: Any = sum(settings[name]["weight"] * loss for name, loss in losses.items())
         self.optimisers[0].zero_grad()
         total.backward()
         self.optimisers[0].step()
-        self.pushed_features, self.pushed_embeddings = self.average_features(real), z_real.detach()
+        self.pushed_features, self.pushed_embeddings = of_real, z_real.detach()
         self.gradient = [p.grad.clone() for p in self.discriminator.parameters() if p.grad is not None]
         logged = {f"d_{name}": loss.item() for name, loss in losses.items()}
         logged |= {"sigma": sigma.mean().item(), "sigma_max": sigma.max().item()}
@@ -227,9 +227,10 @@ class TextbookStep:
         z_real = F.normalize(embed(net, parameters, real), dim=1).detach()
         z_fake = F.normalize(embed(net, parameters, fake), dim=1)
         pool = torch.cat([z_real, self.bank.embeddings])
+        of_real, of_fake = self.average_features(real), self.average_features(fake.detach())
         losses = {
             "gaussian": jsd(z_real, z_fake, settings["gaussian"]["epsilon"]),
-            "cluster": -self.closeness(fake, z_fake, real, pool, False),
+            "cluster": -self.closeness(of_fake, z_fake, of_real, pool, False),
         }
         total: Any = sum(settings[name]["weight"] * loss for name, loss in losses.items())
         self.optimisers[1].zero_grad()

@@ -24,6 +24,7 @@ SCHEMAS = sources.ROOT / "workflow" / "schemas"
 PARTS = "parts.yaml"
 """What the schemas of several methods refer to."""
 BASE = sources.ROOT / "workflow" / "config" / "config.yaml"
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 Resolved: TypeAlias = dict[tuple[str, ...], dict[str, Any]]
 """What ``resolve`` said of one configuration's cells, by all that names them but the seed: a grid's seeds share it."""
 
@@ -60,16 +61,14 @@ def read(path: str | Path) -> dict[str, Any]:
 @functools.cache
 def parsed(text: str) -> Any:
     """The content of a YAML text: planning asks the same few files again and again where a key comes from."""
-    return yaml.safe_load(text)
+    return LOADER(text).get_single_data()
 
 
 def load(paths: Iterable[str | Path]) -> dict[str, Any]:
     """The base configuration with the given files laid on top, checked."""
-    files = [str(path) for path in paths]
-    merged = read(BASE)
-    for path in files:
-        merged = merge(merged, read(path))
-    check(merged, [str(BASE), *files])
+    files = [str(path) for path in (BASE, *paths)]
+    merged = functools.reduce(merge, map(read, files))
+    check(merged, files)
     return merged
 
 

@@ -28,6 +28,10 @@ NEUTRAL = frozenset(ROOT / "structgan" / f"{name}.py" for name in PLUMBING.split
 """Modules that cannot change a weight: how files are written, what is printed, who may train, the version number."""
 
 
+VERSIONED = ("ctx", "kind", "type_comment", "type_ignores", "type_params")
+"""Fields of syntax trees that some versions of Python lack, or that say nothing."""
+
+
 def methods() -> dict[str, Path]:
     """Every method's name and file, sorted by name; nothing is imported.
 
@@ -121,8 +125,20 @@ def digest(*entries: Path) -> str:
     for path in closure(entries):
         if path in NEUTRAL:
             continue
-        total.update(f"{path.relative_to(ROOT)}\0{ast.unparse(tree(path))}\0".encode())
+        total.update(f"{path.relative_to(ROOT)}\0{logic(tree(path))}\0".encode())
     return total.hexdigest()
+
+
+def logic(node: object) -> str:
+    """A syntax tree as text that is the same under every version of Python, which ``ast.unparse``'s is not."""
+    if isinstance(node, list):
+        return f"[{','.join(map(logic, node))}]"
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    fields = [
+        (name, value) for name, value in ast.iter_fields(node) if name not in VERSIONED and value not in (None, [])
+    ]
+    return f"{type(node).__name__}({','.join(f'{name}={logic(value)}' for name, value in fields)})"
 
 
 def run_digest(method: str) -> str:

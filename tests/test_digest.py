@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 
@@ -115,3 +116,15 @@ def test_an_edited_builder_changes_its_own_data_sets(digests):
     digits = read()
     edit("structgan/datasets/cifar.py", lambda text: text + "\nX = 1\n")
     assert changed(digits, read()) == {"prepare cifar10", "prepare cifar100"}
+
+
+def test_the_text_of_a_tree_hangs_on_no_version_of_python():
+    """Fields that later versions added, quotes that ``ast.unparse`` of 3.12 writes otherwise, and what must count."""
+    tree = ast.parse("def f(a):\n    return f\"{a['b']!r:>{a['w']}}\"")
+    text = sources.logic(tree)
+    tree.body[0].type_params = []
+    tree.body[0]._fields = (*ast.FunctionDef._fields, "type_params")
+    assert sources.logic(tree) == text and "'b'" in text and "'w'" in text
+    for other in ("def f(a):\n    return f\"{a['c']!r:>{a['w']}}\"", "def f(a):\n    return f\"{a['b']!s:>{a['w']}}\""):
+        assert sources.logic(ast.parse(other)) != text
+    assert sources.logic(ast.parse("x = None")) != sources.logic(ast.parse("x = []"))

@@ -11,6 +11,7 @@ from run_folder import names, progress
 from structgan import files, train
 from structgan.datasets import store
 from structgan.errors import UserError
+from structgan.training import checkpoint
 
 
 def test_a_seed_changes_the_result_and_nothing_else_does(make_run, digits):
@@ -133,15 +134,28 @@ def test_a_state_of_other_images_is_not_gone_on_from(make_run, digits, tmp_path,
     assert same_images.step == 2
 
 
-def test_weights_that_break_a_factorisation_stop_the_run_in_one_line(make_run, digits):
-    """With a log at the end only, NaN reaches the Cholesky factor before any loss is looked at."""
+@pytest.mark.parametrize(
+    ("form", "words"), [("jsd", "'d_smoothness' is nan at step 1"), ("wasserstein", "step 1 failed")]
+)
+def test_weights_that_break_a_factorisation_stop_the_run_in_one_line(make_run, digits, form, words):
+    """With a log at the end only, NaN reaches a factorisation before any loss is looked at."""
     run = train.Run(make_run("structural", steps=6), digits, "cpu")
+    run.method.settings["gaussian"]["form"] = form
     run.training["log_every"] = 100
     for parameter in run.method.discriminator.parameters():
         parameter.data.fill_(float("nan"))
-    with pytest.raises(UserError, match=r"step 1 failed .*last good state is kept"):
+    with pytest.raises(UserError, match=rf"{words}.*last good state is kept"):
         run.fit()
     assert not run.states.newest.exists()
+
+
+def test_a_state_of_another_kind_of_device_is_refused(make_run, digits):
+    run = train.Run(make_run("random"), digits, "cpu")
+    run.save()
+    state = run.states.find()
+    state["loop"]["rng_method"] = torch.zeros(16, dtype=torch.uint8)  # as long as CUDA's
+    with pytest.raises(UserError, match="another kind of device than this, 'cpu'"):
+        checkpoint.apply(state, run.method)
 
 
 def test_labels_are_learned_where_they_are_and_the_unlabelled_part_without(make_run, digits, tmp_path):

@@ -25,8 +25,8 @@ OTHER = click.option(
     "--from-other", "other", is_flag=True, help="Go on from a state of other settings or sources; it is recorded."
 )
 CODE = ("structgan", "baselines", "benchmarks")
-LIMIT = 60 * 2**20
-"""Bytes of a packed folder."""
+LIMIT, STATE_LIMIT = 60 * 2**20, 40 * 2**20
+"""Bytes of a packed folder, and of one state to go on from."""
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -89,6 +89,10 @@ def pack(
         if entry.warm.exists():
             from benchmarks.gpu import warm
 
+            if (size := entry.warm.stat().st_size) > STATE_LIMIT:
+                raise UserError(
+                    f"{entry.warm}: {size / 2**20:.1f} MiB, over {STATE_LIMIT // 2**20}: too large to be carried"
+                )
             warm.check(entry.warm, read_json(entry.run / "config.json"), warm.read(entry.warm), other)
     if wheels:
         found = sorted(wheels.glob("*.whl"))

@@ -38,9 +38,15 @@ def regularised(covariance: Tensor, epsilon: float) -> Tensor:
     return identity + (dim / epsilon) * covariance
 
 
+def cholesky(matrix: Tensor) -> Tensor:
+    """Lower factor of a symmetric matrix; NaN where there is none, for to ask would make a GPU wait. Shape: (C, C)."""
+    factor, failed = torch.linalg.cholesky_ex(matrix)
+    return torch.where(failed == 0, factor, torch.nan)
+
+
 def coding_rate(covariance: Tensor, epsilon: float) -> Tensor:
     """R(Sigma) = log det(I + alpha Sigma), in nats, by Cholesky. Scalar, at least 0."""
-    factor = torch.linalg.cholesky(regularised(covariance, epsilon))
+    factor = cholesky(regularised(covariance, epsilon))
     rate: Tensor = 2 * factor.diagonal().log().sum()
     return rate
 
@@ -68,7 +74,7 @@ def bhattacharyya(real: Tensor, fake: Tensor, epsilon: float = 0.5) -> Tensor:
     mean_fake, cov_fake = statistics(fake)
     dim = real.shape[1]
     mixed = regularised(0.5 * (cov_real + cov_fake), epsilon)
-    factor = torch.linalg.cholesky(mixed)
+    factor = cholesky(mixed)
     rate = 2 * factor.diagonal().log().sum()
     covariance_term = 0.5 * (rate - 0.5 * (coding_rate(cov_real, epsilon) + coding_rate(cov_fake, epsilon)))
     whitened = torch.linalg.solve_triangular(factor, (mean_real - mean_fake)[:, None], upper=False)
@@ -88,7 +94,7 @@ def wasserstein(real: Tensor, fake: Tensor, epsilon: float = 0.5) -> Tensor:
     mean_fake, cov_fake = statistics(fake)
     alpha = real.shape[1] / epsilon
     blurred = [regularised(covariance, epsilon) / alpha for covariance in (cov_real, cov_fake)]
-    factors = [torch.linalg.cholesky(matrix) for matrix in blurred]
+    factors = [cholesky(matrix) for matrix in blurred]
     overlap = torch.linalg.svdvals(factors[0].T @ factors[1]).sum()
     traces = blurred[0].trace() + blurred[1].trace()
     distance: Tensor = (mean_real - mean_fake).square().sum() + traces - 2 * overlap

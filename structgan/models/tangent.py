@@ -184,9 +184,12 @@ class GroupNorm(_Layer, nn.GroupNorm):
 
     def traced(self, x: Tensor) -> tuple[Tensor, Kept]:
         n, channels, height, width = x.shape
+        given = wide(x) if x.is_cpu else wide(x).contiguous()  # elsewhere its kernel knows the plain layout alone
         y, mean, r = torch.native_group_norm(
-            wide(x), self.weight, self.bias, n, channels, height * width, self.num_groups, self.eps
+            given, self.weight, self.bias, n, channels, height * width, self.num_groups, self.eps
         )
+        if not x.is_cpu:
+            y = y.contiguous(memory_format=torch.channels_last)
         return y.to(x.dtype), (x, self.weight, mean.detach(), r.detach())
 
     def tangent(self, t: Tensor, *kept: Tensor) -> Tensor:

@@ -44,7 +44,10 @@ class Batches:
         if len(self.order) < self.batch_size:
             self.order = torch.randperm(len(self.images), generator=self.rng)
         rows, self.order = self.order[: self.batch_size], self.order[self.batch_size :]
-        rows = parallel.share(rows).to(self.images.device)
+        rows = parallel.share(rows)
+        if self.images.is_cuda:
+            rows = rows.pin_memory()  # so that the copy waits for no step
+        rows = rows.to(self.images.device, non_blocking=True)
         images = self.images[rows]
         views = [self.view(images) for _ in range(self.views)]
         return views, None if self.labels is None else self.labels[rows]

@@ -157,7 +157,14 @@ class States:
 
 
 def apply(state: dict[str, Any], method: Method) -> dict[str, Any]:
-    """Put a state's networks and optimisers into ``method`` and return the loop's part."""
+    """Put a state's networks and optimisers into ``method`` and return the loop's part.
+
+    Raises:
+        UserError: it is of another kind of device, whose random numbers are not this one's.
+    """
+    if state["loop"]["rng_method"].shape != method.rng.get_state().shape:
+        here = method.rng.device.type
+        raise UserError(f"{NEWEST}: written on another kind of device than this, '{here}': go on there, or delete it")
     method.load_state_dict(state["networks"])
     for name, optimiser in method.optimisers().items():
         optimiser.load_state_dict(state["optimisers"][name])
