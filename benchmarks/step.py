@@ -15,7 +15,6 @@ import torch
 import torch.nn.functional as F
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import timing
 from benchmarks.textbook import TextbookStep
@@ -182,19 +181,6 @@ def stepping(method: Structural, images: Tensor, name: str) -> Callable[[], obje
     return work
 
 
-def work_of(step: Callable[[], object], device: str) -> dict[str, float]:
-    """Floating-point operations of one step's products and convolutions, and its peak memory on a GPU in MiB."""
-    if device.startswith("cuda"):
-        before = torch.cuda.memory_allocated()
-        torch.cuda.reset_peak_memory_stats()
-    with FlopCounterMode(display=False) as counter:
-        step()
-    found = {"flops": float(counter.get_total_flops())}
-    if device.startswith("cuda"):  # above what lay there: weights and states of all sides
-        found["peak_mb"] = (torch.cuda.max_memory_allocated() - before) / 2**20
-    return found
-
-
 def main() -> None:
     parser = timing.parser(__doc__, rounds=5)
     parser.add_argument("--batch", type=int, help="real images a step (default 64 on a CPU, 512 on a GPU)")
@@ -219,7 +205,7 @@ def main() -> None:
     figures["steps"] = {name: time.figures() | {"images_per_s": batch / time.median} for name, time in times.items()}
     for name in SHORT:
         step = figures["steps"][name]
-        step |= work_of(sides[name], options.device)
+        step |= timing.work_of(sides[name], options.device)
         step["tflops_per_s"] = step["flops"] / step["seconds"] / 1e12
         if options.device.startswith("cuda"):
             step["share_of_peak"] = step["tflops_per_s"] / PEAK_TFLOPS

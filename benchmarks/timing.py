@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from structgan import environment, precision
 
@@ -102,6 +103,19 @@ def begin(options: argparse.Namespace) -> None:
     about = environment.hardware(options.device)
     chip = about["gpu"] or f"{about['cpu']}, {about['cores']} cores"
     print(f"{chip}; {torch.get_num_threads()} threads; torch {torch.__version__}; {about['system']}")
+
+
+def work_of(step: Callable[[], object], device: str) -> dict[str, float]:
+    """Floating-point operations of one step's products and convolutions, and its peak memory on a GPU in MiB."""
+    if device.startswith("cuda"):
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+    with FlopCounterMode(display=False) as counter:
+        step()
+    found = {"flops": float(counter.get_total_flops())}
+    if device.startswith("cuda"):  # above what lay there: weights and states of all sides
+        found["peak_mb"] = (torch.cuda.max_memory_allocated() - before) / 2**20
+    return found
 
 
 def table(head: list[str], rows: list[list[str]]) -> None:

@@ -30,6 +30,7 @@ def shown(value: float, column: Column, beside: float | None = None) -> str:
         column: where it stands.
         beside: the mean that a deviation or a difference belongs to, whose digits it takes.
     """
+    value = float(f"{value:.8g}")  # as the CSV has it, so that every form of a table rounds the same number
     return f"{value * column.scale:.{_digits(column, value if beside is None else beside)}f}"
 
 
