@@ -6,10 +6,8 @@ is judged by the plain GAN's two-layer projection on features that no gradient p
 representation and never shapes it. The generator is trained through the head and the backbone, on images augmented as
 the real ones are.
 
-Networks, adversarial loss and averages are the plain GAN's; the two projections have its shape. Left open by the paper,
-chosen here: the generator's update reuses the augmented images that the discriminator was just updated on, as the plain
-GAN's does. Without augmentation the two views are equal, and SimCLR's loss only spreads the images, as it does in
-SimCLR.
+Networks, adversarial loss and averages are the plain GAN's; the two projections have its shape. Without augmentation the
+two views are equal, and SimCLR's loss only spreads the images, as it does in SimCLR.
 """
 
 from __future__ import annotations
@@ -47,7 +45,7 @@ class ContraD(Method):
         if settings["spectral_norm"]:
             spectrally_normalised(self.discriminator)
             spectrally_normalised(self.heads)
-        self.gan_generator = Generator(image_size, **settings["generator"])
+        self.gan_generator = Generator(image_size, **settings["generator"], per_process=settings["per_process"])
         self.average_discriminator = frozen_copy(self.discriminator)
         self.generator = frozen_copy(self.gan_generator)
         self.encoder = self.average_discriminator.backbone
@@ -63,6 +61,10 @@ class ContraD(Method):
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         """Images of the generator's moving average. Shape: (n, 3, H, W), values in [-1, 1]."""
         return self.draw(n, self.settings["generator"]["latent"], generator)
+
+    def generate(self, n: int) -> Tensor:
+        """Augmented images of new latents by the generator in training. Shape: (n, 3, H, W), values in [-1, 1]."""
+        return self.transform(self.gan_generator(self.noise(n, self.settings["generator"]["latent"])))
 
     def objectives(self, first: Tensor, second: Tensor, fake: Tensor) -> dict[str, Tensor]:
         """The discriminator's losses. Shape: two views of real images and generated ones, (N, 3, H, W) each.
@@ -86,15 +88,16 @@ class ContraD(Method):
     def step(self, views: list[Tensor], labels: Tensor | None) -> dict[str, Tensor]:
         for name, optimiser in self.optimisers().items():
             optim.schedule(optimiser, self.settings["optimiser"][name], self.step_index, self.steps)
-        latents = self.noise(len(views[0]), self.settings["generator"]["latent"])
-        fake = self.transform(self.gan_generator(latents))
+        with torch.no_grad():
+            fake = self.generate(len(views[0]))
 
-        losses = self.objectives(*views, fake.detach())
+        losses = self.objectives(*views, fake)
         weights = {"d_instance": 1.0, "d_generated": self.settings["generated_weight"], "d_adversarial": 1.0}
         self.optimiser_d.zero_grad(set_to_none=True)
         torch.stack([weights[name] * loss for name, loss in losses.items()]).sum().backward()  # type: ignore[no-untyped-call]
         self.optimiser_d.step()
 
+        fake = self.generate(len(views[0]))
         self.discriminator.requires_grad_(False)
         loss_g = adversarial.generator_loss(self.discriminator(fake)[1].squeeze(1), self.settings["loss"])
         self.optimiser_g.zero_grad(set_to_none=True)

@@ -30,7 +30,7 @@ class PlainGAN(Method):
         self.discriminator = Discriminator(image_size, **settings["discriminator"], embedding=1)
         if settings["spectral_norm"]:
             spectrally_normalised(self.discriminator)
-        self.gan_generator = Generator(image_size, **settings["generator"])
+        self.gan_generator = Generator(image_size, **settings["generator"], per_process=settings["per_process"])
         self.average_discriminator = frozen_copy(self.discriminator)
         self.generator = frozen_copy(self.gan_generator)
         self.encoder = self.average_discriminator.backbone
@@ -45,19 +45,26 @@ class PlainGAN(Method):
         """Images of the generator's moving average. Shape: (n, 3, H, W), values in [-1, 1]."""
         return self.draw(n, self.settings["generator"]["latent"], generator)
 
+    def generate(self, n: int) -> Tensor:
+        """Images of new latents by the generator in training. Shape: (n, 3, H, W), values in [-1, 1]."""
+        images: Tensor = self.gan_generator(self.noise(n, self.settings["generator"]["latent"]))
+        return images
+
     def step(self, views: list[Tensor], labels: Tensor | None) -> dict[str, Tensor]:
         (real,) = views
         for name, optimiser in self.optimisers().items():
             optim.schedule(optimiser, self.settings["optimiser"][name], self.step_index, self.steps)
-        fake = self.gan_generator(self.noise(len(real), self.settings["generator"]["latent"]))
+        with torch.no_grad():
+            fake = self.generate(len(real))
         form = self.settings["loss"]
 
-        logits = self.discriminator(torch.cat([real, fake.detach()]))[1].squeeze(1)
+        logits = self.discriminator(torch.cat([real, fake]))[1].squeeze(1)
         loss_d = adversarial.discriminator_loss(logits[: len(real)], logits[len(real) :], form)
         self.optimiser_d.zero_grad(set_to_none=True)
         loss_d.backward()
         self.optimiser_d.step()
 
+        fake = self.generate(len(real))
         self.discriminator.requires_grad_(False)
         loss_g = adversarial.generator_loss(self.discriminator(fake)[1].squeeze(1), form)
         self.optimiser_g.zero_grad(set_to_none=True)

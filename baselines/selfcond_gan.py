@@ -43,7 +43,9 @@ class SelfConditionedGAN(Method):
         self.discriminator = Discriminator(image_size, **settings["discriminator"], embedding=k)
         if settings["spectral_norm"]:
             spectrally_normalised(self.discriminator)
-        self.gan_generator = ConditionalGenerator(image_size, k, **settings["generator"])
+        self.gan_generator = ConditionalGenerator(
+            image_size, k, **settings["generator"], per_process=settings["per_process"]
+        )
         self.average_discriminator = frozen_copy(self.discriminator)
         self.clusterer = frozen_copy(self.discriminator)
         self.generator = frozen_copy(self.gan_generator)
@@ -90,6 +92,11 @@ class SelfConditionedGAN(Method):
         logits: Tensor = self.discriminator(images)[1]
         return logits.gather(1, clusters[:, None]).squeeze(1)
 
+    def generate(self, clusters: Tensor) -> Tensor:
+        """Images of new latents and given clusters by the generator in training. Shape: (n,) to (n, 3, H, W)."""
+        images: Tensor = self.gan_generator(self.noise(len(clusters), self.settings["generator"]["latent"]), clusters)
+        return images
+
     def step(self, views: list[Tensor], labels: Tensor | None) -> dict[str, Tensor]:
         (real,) = views
         for name, optimiser in self.optimisers().items():
@@ -98,15 +105,17 @@ class SelfConditionedGAN(Method):
             self.recluster(len(real))
         with torch.no_grad():
             clusters = self.clusters.nearest(self.clusterer(real)[0])
-        fake = self.gan_generator(self.noise(len(real), self.settings["generator"]["latent"]), clusters)
+        with torch.no_grad():
+            fake = self.generate(clusters)
         form = self.settings["loss"]
 
-        logits = self.judged(torch.cat([real, fake.detach()]), clusters.repeat(2))
+        logits = self.judged(torch.cat([real, fake]), clusters.repeat(2))
         loss_d = adversarial.discriminator_loss(logits[: len(real)], logits[len(real) :], form)
         self.optimiser_d.zero_grad(set_to_none=True)
         loss_d.backward()
         self.optimiser_d.step()
 
+        fake = self.generate(clusters)
         self.discriminator.requires_grad_(False)
         loss_g = adversarial.generator_loss(self.judged(fake, clusters), form)
         self.optimiser_g.zero_grad(set_to_none=True)

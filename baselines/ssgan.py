@@ -42,7 +42,7 @@ class SSGAN(Method):
         self.discriminator = Discriminator(image_size, **settings["discriminator"], embedding=1 + TURNS)
         if settings["spectral_norm"]:
             spectrally_normalised(self.discriminator)
-        self.gan_generator = Generator(image_size, **settings["generator"])
+        self.gan_generator = Generator(image_size, **settings["generator"], per_process=settings["per_process"])
         self.average_discriminator = frozen_copy(self.discriminator)
         self.generator = frozen_copy(self.gan_generator)
         self.encoder = self.average_discriminator.backbone
@@ -57,15 +57,21 @@ class SSGAN(Method):
         """Images of the generator's moving average. Shape: (n, 3, H, W), values in [-1, 1]."""
         return self.draw(n, self.settings["generator"]["latent"], generator)
 
+    def generate(self, n: int) -> Tensor:
+        """Images of new latents by the generator in training. Shape: (n, 3, H, W), values in [-1, 1]."""
+        images: Tensor = self.gan_generator(self.noise(n, self.settings["generator"]["latent"]))
+        return images
+
     def step(self, views: list[Tensor], labels: Tensor | None) -> dict[str, Tensor]:
         (real,) = views
         for name, optimiser in self.optimisers().items():
             optim.schedule(optimiser, self.settings["optimiser"][name], self.step_index, self.steps)
-        fake = self.gan_generator(self.noise(len(real), self.settings["generator"]["latent"]))
+        with torch.no_grad():
+            fake = self.generate(len(real))
         turns = parallel.share(torch.arange(len(real) * parallel.size(), device=real.device)) % TURNS
         form, weights = self.settings["loss"], self.settings["rotation"]
 
-        outputs = self.discriminator(torch.cat([real, fake.detach(), turned(real, turns)]))[1]
+        outputs = self.discriminator(torch.cat([real, fake, turned(real, turns)]))[1]
         of_real, of_fake, of_turned = outputs.chunk(3)
         loss_d = adversarial.discriminator_loss(of_real[:, 0], of_fake[:, 0], form)
         rotation_d = F.cross_entropy(of_turned[:, 1:], turns)
@@ -73,6 +79,7 @@ class SSGAN(Method):
         (loss_d + weights["discriminator"] * rotation_d).backward()
         self.optimiser_d.step()
 
+        fake = self.generate(len(real))
         self.discriminator.requires_grad_(False)
         of_fake, of_turned = self.discriminator(torch.cat([fake, turned(fake, turns)]))[1].chunk(2)
         loss_g = adversarial.generator_loss(of_fake[:, 0], form)

@@ -66,7 +66,7 @@ class Demo:
             for _ in range(steps):
                 (images,), _ = next(run.batches)
                 book.step(images)
-            method.average_discriminator.load_state_dict(book.average_discriminator.state_dict())
+            book.give_average(method)
         else:
             while run.step < steps:
                 run.update()

@@ -75,7 +75,7 @@ def agreement(mine: Structural, textbook: TextbookStep, images: Tensor, name: st
     expected = textbook.step(images)
     with precision.autocast(name, images.device.type):
         losses = mine.step([images], None)
-    theirs = {"discriminator": textbook.gradient, "generator": [p.grad for p in textbook.gan_generator.parameters()]}
+    theirs = textbook.gradients(mine)
     cosines = [cosine(grads, theirs[network]) for network, grads in gradients(mine).items()]
     apart = [abs(float(losses[key]) - value) / max(abs(value), 1e-3) for key, value in expected.items()]
     return {"cosine": min(cosines), "loss_difference": max(apart)}
@@ -103,13 +103,12 @@ class Terms:
 
     def __init__(self, method: Structural, images: Tensor) -> None:
         self.method, self.real = method, images
-        latents = method.noise(len(images), method.settings["generator"]["latent"])
-        self.fake = method.gan_generator(latents).detach()
+        self.candidates = method.candidates(images)
+        self.fake = method.generate(len(images), None)[0].detach()
         self.both = torch.cat([images, self.fake]).requires_grad_(True)
         with torch.no_grad():
             value = method.discriminator(self.both)[1]
         self.value = value.requires_grad_(True)
-        self.chosen = method.find_neighbours(images, self.fake)
 
     def discriminator(self) -> Tensor:
         """Both batches forward: what every objective needs."""
@@ -129,18 +128,18 @@ class Terms:
 
     def cluster(self) -> Tensor:
         """EMA features of both batches, neighbours, similarities."""
-        nearest = self.method.find_neighbours(self.real, self.fake)
+        found = self.method.candidates(self.real)
+        of_fake = found.of_fake(self.method.average_features(self.fake))
         real, fake = F.normalize(self.value, dim=1).chunk(2)
         pool = torch.cat([real, self.method.bank.embeddings])
-        return cluster.similarity(fake, pool, nearest.of_fake) - cluster.similarity(real, pool, nearest.of_real)
+        return cluster.similarity(fake, pool, of_fake) - cluster.similarity(real, pool, found.of_real())
 
     def hinge(self) -> Tensor:
         return adversarial.norm_hinge(self.value[: len(self.real)])
 
     def generator(self) -> None:
-        """Images drawn, the discriminator's opinion of them, the generator's update."""
-        fake = self.method.gan_generator(self.method.noise(len(self.real), self.method.settings["generator"]["latent"]))
-        self.method.update_generator(self.real, fake, self.chosen)
+        """Images of new latents and their neighbours, the discriminator's opinion of them, the generator's update."""
+        self.method.update_generator(self.real, *self.method.generate(len(self.real), self.candidates))
 
     def measured(self, name: str, rounds: int) -> dict[str, dict[str, float]]:
         """Milliseconds, backward included, and memory kept for the backward in MiB, of each term."""

@@ -1,89 +1,165 @@
-"""The structural GAN's step read literally from its equations, in none of the suite's own forms: oracle, yardstick.
+"""The structural GAN's networks and step transcribed from the paper and its release, sharing no code with the suite.
 
-Float32 and contiguous throughout. Real and generated images go through the discriminator one batch after the other; the
-Jacobian term is taken sample by sample (``torch.func``, vmap of vjp for v and of jvp for J v) and one backward goes
-through it; EMA features are computed in each of the two updates; the generator's draws its images anew and leaves
-gradients on the discriminator; optimisers and averages go parameter by parameter; every loss is read on each step.
+It is the oracle of the suite's step and the yardstick of its speed. Nothing here is optimised: float32 and contiguous
+tensors; real and generated images pass through the discriminator one batch after the other; the Jacobian term is taken
+sample by sample (``torch.func``, vmap of vjp for v and of jvp for J v); features of the moving average are computed in
+each of the two updates; the generator's update leaves gradients on the discriminator; optimizers and averages go
+parameter by parameter; every loss is read on each step.
 
-Given a ``Structural`` method's weights, bank and random state, a step computes the same losses, gradients and weights.
+``TextbookStep`` copies the weights, the bank and the random state of a ``Structural`` method. A step then computes the
+same losses, gradients and weights, provided that the suite's step is the release's.
 """
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from structgan.methods.structural import Structural
-
-Parameters = Mapping[str, Tensor]
-
-
-def embed(net: nn.Module, parameters: Parameters, images: Tensor) -> Tensor:
-    """e = P(E(x)) in plain operations. Shape: (N, 3, H, W), values in [-1, 1], to (N, C).
-
-    Args:
-        net: a ``Discriminator``; its own layers are only read for their shape.
-        parameters: its parameters by name.
-    """
-    return project(net, parameters, represent(net, parameters, images))
+SN_EPSILON = 1e-6
+TERMS = ("gaussian", "cluster", "smoothness", "hinge")
+Distance: TypeAlias = Callable[[Tensor, Tensor, float], Tensor]
 
 
-def represent(net: Any, parameters: Parameters, images: Tensor) -> Tensor:
-    """h = E(x), the pooled features. Shape: (N, 3, H, W) to (N, D)."""
-    names = {module: name for name, module in net.named_modules()}
+class Block(nn.Module):
+    """conv-ELU-conv-GroupNorm plus a shortcut, then ELU; no biases. Shape: (N, I, H, W) to (N, O, H/s, W/s)."""
 
-    def conv(module: Any, x: Tensor) -> Tensor:
-        name = names[module]
-        bias = parameters.get(f"{name}.bias")
-        return F.conv2d(x, parameters[f"{name}.weight"], bias, padding=module.kernel_size[0] // 2)
+    def __init__(self, inputs: int, outputs: int, stride: int, groups: int) -> None:
+        super().__init__()
+        self.stride, self.changes = stride, stride > 1 or inputs != outputs
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
+        self.norm = nn.GroupNorm(groups, outputs)
+        if self.changes:
+            self.shortcut = nn.Conv2d(inputs, outputs, 1, bias=False)
+            self.shortcut_norm = nn.GroupNorm(groups, outputs)
 
-    def norm(module: Any, x: Tensor) -> Tensor:
-        name = names[module]
-        return F.group_norm(x.contiguous(), module.num_groups, parameters[f"{name}.weight"], parameters[f"{name}.bias"])
-
-    x = F.elu(conv(net.backbone.stem[0], images))
-    if images.shape[-1] > 48:
-        x = F.avg_pool2d(x, 4 if images.shape[-1] > 96 else 2)
-    for block in net.backbone.layers:
-        first, second = [m for m in block.body if isinstance(m, nn.Conv2d)]
-        source = x if isinstance(block.body[0], nn.Conv2d) else F.avg_pool2d(x, 2)
-        y = norm(block.body[-1], conv(second, F.elu(conv(first, source))))
-        if len(block.shortcut):
-            short, short_norm = [m for m in block.shortcut if isinstance(m, nn.Conv2d | nn.GroupNorm)]
-            source = norm(short_norm, conv(short, source))
-        x = F.elu(y + source)
-    return x.mean((2, 3))
+    def forward(self, x: Tensor) -> Tensor:
+        if self.stride > 1:
+            x = F.avg_pool2d(x, self.stride)
+        y = self.norm(self.conv2(F.elu(self.conv1(x))))
+        if self.changes:
+            x = self.shortcut_norm(self.shortcut(x))
+        return F.elu(y + x)
 
 
-def project(net: Any, parameters: Parameters, features: Tensor) -> Tensor:
-    """e = P(h), not normalised. Shape: (N, D) to (N, C)."""
-    hidden, out = (f"projection.{i}" for i in (0, 2))
-    y = F.elu(F.linear(features, parameters[f"{hidden}.weight"], parameters[f"{hidden}.bias"]))
-    return F.linear(y, parameters[f"{out}.weight"], parameters[f"{out}.bias"])
+class Discriminator(nn.Module):
+    """h = E(x) and e = P(h). Shape: (N, 3, H, W), values in [-1, 1], to (N, 8 width) and (N, embedding)."""
+
+    def __init__(self, width: int, blocks: Sequence[int], channels_per_group: int, hidden: int, embedding: int) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, width, 3, padding=1, bias=False)
+        self.blocks = nn.ModuleList()
+        inputs = width
+        for stage, count in enumerate(blocks):
+            outputs = width * 2**stage
+            for index in range(count):
+                stride = 2 if stage > 0 and index == 0 else 1
+                self.blocks.append(Block(inputs, outputs, stride, outputs // channels_per_group))
+                inputs = outputs
+        self.hidden, self.out = nn.Linear(inputs, hidden), nn.Linear(hidden, embedding)
+
+    def features(self, images: Tensor) -> Tensor:
+        x = F.elu(self.stem(images))
+        if images.shape[-1] > 48:  # the paper has 32 pixels only; see ``structgan.models.discriminator``
+            x = F.avg_pool2d(x, 4 if images.shape[-1] > 96 else 2)
+        for block in self.blocks:
+            x = block(x)
+        return x.mean((2, 3))
+
+    def forward(self, images: Tensor) -> Tensor:
+        embeddings: Tensor = self.out(F.elu(self.hidden(self.features(images))))
+        return embeddings
 
 
-def generate(net: Any, latents: Tensor) -> Tensor:
-    """G(w) of a ``Generator``, contiguous. Shape: (N, latent) to (N, 3, H, W), values in [-1, 1]."""
-    condition = net.condition(latents)
-    x = net.first(condition).reshape(len(latents), -1, net.start, net.start)
-    for block in net.blocks:
-        x = block(x, condition)
-    image: Tensor = torch.tanh(net.last(F.relu(net.last_norm(x))))
-    return image
+class Spectral(nn.Module):
+    """A convolution or a linear layer whose weight is divided by u^T W v, after one power iteration from u."""
+
+    u: Tensor
+
+    def __init__(self, layer: nn.Conv2d | nn.Linear) -> None:
+        super().__init__()
+        self.layer = layer
+        self.register_buffer("u", torch.randn(len(layer.weight)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        matrix = self.layer.weight.reshape(len(self.layer.weight), -1)
+        with torch.no_grad():
+            v = F.normalize(matrix.T @ self.u, dim=0, eps=SN_EPSILON)
+            u = F.normalize(matrix @ v, dim=0, eps=SN_EPSILON)
+            self.u = u
+        weight = self.layer.weight / (u @ matrix @ v)
+        if isinstance(self.layer, nn.Conv2d):
+            return F.conv2d(x, weight, self.layer.bias, padding=self.layer.padding)
+        return F.linear(x, weight, self.layer.bias)
 
 
-def sigmas(net: nn.Module, parameters: Parameters, images: Tensor, left: Tensor) -> Tensor:
+def batch_norm(x: Tensor, images: int, weight: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
+    """Batch norm as each process computes it over its own ``images`` images. Shape: (N, C, H, W)."""
+    return torch.cat([F.batch_norm(part, None, None, weight, bias, training=True) for part in x.split(images)])
+
+
+class GeneratorBlock(nn.Module):
+    """Bottleneck of BigGAN-deep: BN-ReLU-conv, four times, upsampled before the second convolution, plus a shortcut."""
+
+    def __init__(self, channels: int, hidden: int, condition: int, upsample: bool) -> None:
+        super().__init__()
+        self.upsample = upsample
+        widths = (channels, hidden, hidden, hidden)
+        self.gains = nn.ModuleList(Spectral(nn.Linear(condition, width, bias=False)) for width in widths)
+        self.biases = nn.ModuleList(Spectral(nn.Linear(condition, width, bias=False)) for width in widths)
+        shapes = ((channels, hidden, 1), (hidden, hidden, 3), (hidden, hidden, 3), (hidden, channels, 1))
+        self.convs = nn.ModuleList(Spectral(nn.Conv2d(i, o, k, padding=k // 2, bias=False)) for i, o, k in shapes)
+
+    def forward(self, x: Tensor, condition: Tensor, images: int) -> Tensor:
+        y = x
+        for index, (gain, bias, conv) in enumerate(zip(self.gains, self.biases, self.convs, strict=True)):
+            y = batch_norm(y, images) * (1 + gain(condition))[:, :, None, None] + bias(condition)[:, :, None, None]
+            y = F.relu(y)
+            if index == 1 and self.upsample:
+                y, x = F.interpolate(y, scale_factor=2), F.interpolate(x, scale_factor=2)
+            y = conv(y)
+        return x + y
+
+
+class Generator(nn.Module):
+    """G(w): the last of the ``blocks`` of each resolution upsamples. Shape: (N, latent) to (N, 3, H, W) in [-1, 1]."""
+
+    def __init__(self, image_size: int, latent: int, condition: int, channels: int, hidden: int, blocks: int) -> None:
+        super().__init__()
+        doublings = int(math.log2(image_size // 4))
+        self.start = image_size // 2**doublings
+        self.condition = Spectral(nn.Linear(latent, condition))
+        self.first = Spectral(nn.Linear(condition, channels * self.start**2))
+        self.blocks = nn.ModuleList(
+            GeneratorBlock(channels, hidden, condition, upsample=index == blocks - 1)
+            for _ in range(doublings)
+            for index in range(blocks)
+        )
+        self.norm_weight = nn.Parameter(torch.ones(channels))
+        self.norm_bias = nn.Parameter(torch.zeros(channels))
+        self.last = Spectral(nn.Conv2d(channels, 3, 3, padding=1))
+
+    def forward(self, latents: Tensor, images: int) -> Tensor:
+        """``images``: how many of the batch one process has."""
+        condition = self.condition(latents)
+        x = self.first(condition).reshape(len(latents), -1, self.start, self.start)
+        for block in self.blocks:
+            x = block(x, condition, images)
+        return torch.tanh(self.last(F.relu(batch_norm(x, images, self.norm_weight, self.norm_bias))))
+
+
+def sigmas(net: Callable[[Tensor], Tensor], images: Tensor, left: Tensor) -> Tensor:
     """|J v| of each sample, with v = J^T u / |J^T u| held constant. Shape: (N, 3, H, W) and u (N, C) to (N,)."""
 
     def one(image: Tensor, u: Tensor) -> Tensor:
         def function(x: Tensor) -> Tensor:
-            return embed(net, parameters, x[None])[0]
+            return net(x[None])[0]
 
         right = torch.func.vjp(function, image)[1](u)[0].detach()
         right = right / right.norm()
@@ -115,22 +191,34 @@ def jsd(real: Tensor, fake: Tensor, epsilon: float) -> Tensor:
 
 
 class TextbookStep:
-    """A copy of a method's networks, bank and random state, and the step over them.
+    """Networks, bank and random state copied from a method of the suite, and the release's step over them.
 
     Args:
-        method: a ``Structural`` with all terms, one power iteration, constant rates and Adam; it is not changed.
+        method: a ``Structural`` with one power iteration, fresh latents, a bank of updated embeddings, constant rates
+            and Adam; it is not changed.
+        distance: d of two batches of embeddings; the paper's by default.
     """
 
-    def __init__(self, method: Structural) -> None:
-        self.settings = method.settings
-        device = method.rng.device
+    def __init__(self, method: Any, distance: Distance = jsd) -> None:
+        self.settings, self.distance = method.settings, distance
+        self.weights = {name: self.settings[name]["weight"] for name in TERMS}
+        device, dtype = method.rng.device, next(method.parameters()).dtype
         self.rng = torch.Generator(device)
         self.rng.set_state(method.rng.get_state())
-        names = ("discriminator", "gan_generator", "average_discriminator", "generator", "bank")
-        nets = [copy.deepcopy(getattr(method, name)).to(memory_format=torch.contiguous_format) for name in names]
-        self.discriminator, self.gan_generator, self.average_discriminator, self.generator, self.bank = nets
+        self.discriminator = Discriminator(**self.settings["discriminator"]).to(device, dtype)
+        self.average_discriminator = copy.deepcopy(self.discriminator)
+        self.generator = Generator(method.image_size, **self.settings["generator"]).to(device, dtype)
+        copy_parameters(method.discriminator, self.discriminator)
+        copy_parameters(method.average_discriminator, self.average_discriminator)
+        copy_generator(method.gan_generator.state_dict(), self.generator)
+        self.average_generator = copy.deepcopy(self.generator)
+        copy_generator(method.generator.state_dict(), self.average_generator)
+        self.skip = int(self.settings["cluster"]["skip_best_for_generated"])
+        oldest_first = -int(method.bank.position)
+        self.bank_features = method.bank.features.roll(oldest_first, 0)
+        self.bank_embeddings = method.bank.embeddings.roll(oldest_first, 0)
         options = self.settings["optimiser"]
-        self.optimisers = [
+        self.optimizers = [
             kind(
                 net.parameters(),
                 lr=block["lr"],
@@ -140,106 +228,171 @@ class TextbookStep:
             )
             for kind, net, block in (
                 (torch.optim.AdamW, self.discriminator, options["discriminator"]),
-                (torch.optim.Adam, self.gan_generator, options["generator"]),
+                (torch.optim.Adam, self.generator, options["generator"]),
             )
         ]
 
+    def gradients(self, method: Any) -> dict[str, list[Tensor]]:
+        """Both players' gradients of the last step, in the order of a method's parameters."""
+        grads = {suite_name(name): p.grad for name, p in self.generator.named_parameters() if p.grad is not None}
+        generator = [grads[name] for name, _ in method.gan_generator.named_parameters()]
+        return {"discriminator": self.gradient, "generator": generator}
+
+    def give_average(self, method: Any) -> None:
+        """Put the discriminator's moving average, whose features are the representation, into a method."""
+        copy_parameters(self.average_discriminator, method.average_discriminator)
+
     def noise(self, n: int, length: int) -> Tensor:
         """Standard normal numbers. Shape: (n, length)."""
-        return torch.randn(n, length, generator=self.rng, device=self.rng.device)
+        dtype = self.bank_features.dtype
+        return torch.randn(n, length, generator=self.rng, device=self.rng.device, dtype=dtype)
 
     def step(self, real: Tensor) -> dict[str, float]:
         """Update everything on a batch of real images. Shape: (N, 3, H, W), values in [-1, 1]."""
         real = real.contiguous()
-        latents = self.noise(len(real), self.settings["generator"]["latent"])
-        losses = self.update_discriminator(real, latents)
-        losses |= self.update_generator(real, latents)
+        self.images = min(len(real), self.settings["per_process"] or len(real))
+        losses = self.update_discriminator(real) | self.update_generator(real)
         for average, net in (
             (self.average_discriminator, self.discriminator),
-            (self.generator, self.gan_generator),
+            (self.average_generator, self.generator),
         ):
             for mine, theirs in zip(average.parameters(), net.parameters(), strict=True):
                 mine.data = self.settings["ema"] * mine.data + (1 - self.settings["ema"]) * theirs.data
-            for mine, theirs in zip(average.buffers(), net.buffers(), strict=True):
-                mine.data = theirs.data.clone()
-        self.bank.push(self.pushed_features, self.pushed_embeddings)
+        if self.weights["cluster"] and (size := len(self.bank_features)):
+            self.bank_features = torch.cat([self.bank_features, self.pushed_features])[-size:]
+            self.bank_embeddings = torch.cat([self.bank_embeddings, self.pushed_embeddings])[-size:]
         return losses
 
     def average_features(self, images: Tensor) -> Tensor:
         """Unit features of the discriminator's moving average. Shape: (N, 3, H, W) to (N, D)."""
         with torch.no_grad():
-            return F.normalize(
-                represent(self.average_discriminator, self.named(self.average_discriminator), images), dim=1
-            )
+            return F.normalize(self.average_discriminator.features(images), dim=1)
 
-    @staticmethod
-    def named(net: nn.Module) -> Parameters:
-        """Parameters by name."""
-        return dict(net.named_parameters())
+    def closeness(self, queries: Tensor, z: Tensor, real_features: Tensor, z_real: Tensor, skip: int) -> Tensor:
+        """s: the mean cosine of z with its neighbours' z, among one process's real images and the bank.
 
-    def nearest(self, queries: Tensor, real_features: Tensor, pool: Tensor, of_real: bool) -> Tensor:
-        """Embeddings of each query's k neighbours by EMA features. Shape: (N, D), (N, D), pool (P, C) to (N, k, C)."""
-        cosines = queries @ torch.cat([real_features, self.bank.features]).T
-        if of_real:
-            cosines.fill_diagonal_(-2)
-        skip = 0 if of_real else int(self.settings["cluster"]["skip_best_for_generated"])
-        return pool[cosines.argsort(dim=1, descending=True)[:, skip : skip + self.settings["cluster"]["k"]]]
+        Args:
+            queries: features of the images of z, which find the neighbours. Shape: (N, D).
+            z: Shape: (N, C).
+            real_features, z_real: of the process's real images. Shape: (N, D) and (N, C).
+            skip: how many best matches to drop; the first one of a real image is that image.
+        """
+        cosines = queries @ torch.cat([real_features, self.bank_features]).T
+        pool = torch.cat([z_real, self.bank_embeddings])
+        nearest = cosines.argsort(dim=1, descending=True)[:, skip : skip + self.settings["cluster"]["k"]]
+        return (z[:, None] * pool[nearest]).sum(2).mean()
 
-    def closeness(self, queries: Tensor, z: Tensor, real_features: Tensor, pool: Tensor, of_real: bool) -> Tensor:
-        """s: the mean cosine of z with the neighbours of its images, whose EMA features are the queries."""
-        return (z[:, None] * self.nearest(queries, real_features, pool, of_real)).sum(2).mean()
+    def mean_over_processes(self, losses: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+        """What the average of the processes' gradients minimises."""
+        return {name: torch.stack([one[name] for one in losses]).mean() for name in losses[0]}
 
-    def update_discriminator(self, real: Tensor, latents: Tensor) -> dict[str, float]:
+    def update_discriminator(self, real: Tensor) -> dict[str, float]:
         """-d + w_c L_cluster + w_s L_reg + w_h hinge."""
-        settings, net, parameters = self.settings, self.discriminator, self.named(self.discriminator)
-        fake = generate(self.gan_generator, latents).detach()
-        e_real, e_fake = embed(net, parameters, real), embed(net, parameters, fake)
-        z_real, z_fake = F.normalize(e_real, dim=1), F.normalize(e_fake, dim=1)
-        left = self.noise(2 * len(real), settings["discriminator"]["embedding"])
-        sigma = torch.cat([sigmas(net, parameters, x, u) for x, u in zip((real, fake), left.chunk(2), strict=True)])
-        pool = torch.cat([z_real, self.bank.embeddings])
-        of_real, of_fake = self.average_features(real), self.average_features(fake)
-        attraction = self.closeness(of_real, z_real, of_real, pool, True)
-        losses = {
-            "smoothness": ((sigma - 1) ** 2).mean(),
-            "gaussian": -jsd(z_real, z_fake, settings["gaussian"]["epsilon"]),
-            "hinge": (F.relu(1 - e_real.norm(dim=1)) ** 2).mean(),
-            "cluster": self.closeness(of_fake, z_fake, of_real, pool, False) - attraction,
-        }
-        total: Any = sum(settings[name]["weight"] * loss for name, loss in losses.items())
-        self.optimisers[0].zero_grad()
-        total.backward()
-        self.optimisers[0].step()
-        self.pushed_features, self.pushed_embeddings = of_real, z_real.detach()
-        self.gradient = [p.grad.clone() for p in self.discriminator.parameters() if p.grad is not None]
-        logged = {f"d_{name}": loss.item() for name, loss in losses.items()}
-        logged |= {"sigma": sigma.mean().item(), "sigma_max": sigma.max().item()}
-        return logged | {"gradient_norm_d": self.length(self.gradient)}
+        settings, net = self.settings, self.discriminator
+        fake = self.generator(self.noise(len(real), settings["generator"]["latent"]), self.images).detach()
+        lengths = [real.new_zeros(0)]
+        if self.weights["smoothness"]:
+            left = self.noise(2 * len(real), settings["discriminator"]["embedding"]).chunk(2)
+            lengths = [sigmas(net, x, u) for x, u in zip((real, fake), left, strict=True)]
+        sigma, found = torch.cat(lengths), []
+        for x, y in zip(real.split(self.images), fake.split(self.images), strict=True):
+            e_real, e_fake = net(x), net(y)
+            z_real, z_fake = F.normalize(e_real, dim=1), F.normalize(e_fake, dim=1)
+            of_real, of_fake = self.average_features(x), self.average_features(y)
+            attraction = self.closeness(of_real, z_real, of_real, z_real, skip=1)
+            repulsion = self.closeness(of_fake, z_fake, of_real, z_real, self.skip)
+            losses = {
+                "smoothness": ((sigma - 1) ** 2).mean(),
+                "gaussian": -self.distance(z_real, z_fake, settings["gaussian"]["epsilon"]),
+                "hinge": (F.relu(1 - e_real.norm(dim=1)) ** 2).mean(),
+                "cluster": repulsion - attraction,
+            }
+            found.append(losses)
+        total = self.minimise(self.mean_over_processes(found), 0)
+        self.gradient = [p.grad.clone() for p in net.parameters() if p.grad is not None]
+        logged = {f"d_{name}": loss for name, loss in total.items()} | {"gradient_norm_d": norm(self.gradient)}
+        if self.weights["smoothness"]:
+            logged |= {"sigma": sigma.mean().item(), "sigma_max": sigma.max().item()}
+        return logged
 
-    def update_generator(self, real: Tensor, latents: Tensor) -> dict[str, float]:
-        """d + w_c L_cluster(G), against the discriminator as it stands after its own update."""
-        settings, net, parameters = self.settings, self.discriminator, self.named(self.discriminator)
-        for module in self.gan_generator.modules():  # the same latents again must meet the same spectral norms
-            if type(module).__name__ == "_SpectralNorm":
-                module.eval()
-        fake = generate(self.gan_generator, latents)
-        self.gan_generator.train()
-        z_real = F.normalize(embed(net, parameters, real), dim=1).detach()
-        z_fake = F.normalize(embed(net, parameters, fake), dim=1)
-        pool = torch.cat([z_real, self.bank.embeddings])
-        of_real, of_fake = self.average_features(real), self.average_features(fake.detach())
-        losses = {
-            "gaussian": jsd(z_real, z_fake, settings["gaussian"]["epsilon"]),
-            "cluster": -self.closeness(of_fake, z_fake, of_real, pool, False),
-        }
-        total: Any = sum(settings[name]["weight"] * loss for name, loss in losses.items())
-        self.optimisers[1].zero_grad()
-        total.backward()
-        self.optimisers[1].step()
-        gradient = [p.grad for p in self.gan_generator.parameters() if p.grad is not None]
-        return {f"g_{name}": loss.item() for name, loss in losses.items()} | {"gradient_norm_g": self.length(gradient)}
+    def update_generator(self, real: Tensor) -> dict[str, float]:
+        """d + w_c L_cluster(G), against the updated discriminator, on images of new latents."""
+        settings, net = self.settings, self.discriminator
+        fake = self.generator(self.noise(len(real), settings["generator"]["latent"]), self.images)
+        features, embeddings, found = [], [], []
+        for x, y in zip(real.split(self.images), fake.split(self.images), strict=True):
+            z_real, z_fake = F.normalize(net(x), dim=1).detach(), F.normalize(net(y), dim=1)
+            of_real, of_fake = self.average_features(x), self.average_features(y.detach())
+            losses = {
+                "gaussian": self.distance(z_real, z_fake, settings["gaussian"]["epsilon"]),
+                "cluster": -self.closeness(of_fake, z_fake, of_real, z_real, self.skip),
+            }
+            found.append(losses)
+            features.append(of_real)
+            embeddings.append(z_real)
+        self.pushed_features, self.pushed_embeddings = torch.cat(features), torch.cat(embeddings)
+        total = self.minimise(self.mean_over_processes(found), 1)
+        gradient = [p.grad for p in self.generator.parameters() if p.grad is not None]
+        return {f"g_{name}": loss for name, loss in total.items()} | {"gradient_norm_g": norm(gradient)}
 
-    @staticmethod
-    def length(gradient: list[Tensor]) -> float:
-        """Euclidean length of a gradient that lies in several tensors."""
-        return math.sqrt(sum(float(part.square().sum()) for part in gradient))
+    def minimise(self, losses: Mapping[str, Tensor], player: int) -> dict[str, float]:
+        """One step of a player's optimizer on the weighted sum; the losses as numbers.
+
+        The Gaussian term and the hinge are always computed; the others have no loss where their weight is 0.
+        """
+        wanted = {name: loss for name, loss in losses.items() if name in ("gaussian", "hinge") or self.weights[name]}
+        total: Any = sum(self.weights[name] * loss for name, loss in wanted.items())
+        self.optimizers[player].zero_grad()
+        total.backward()
+        self.optimizers[player].step()
+        return {name: loss.item() for name, loss in wanted.items()}
+
+
+def norm(gradient: list[Tensor]) -> float:
+    """Euclidean length of a gradient that lies in several tensors."""
+    return math.sqrt(sum(float(part.square().sum()) for part in gradient))
+
+
+@torch.no_grad()
+def copy_parameters(source: nn.Module, target: nn.Module) -> None:
+    """Copy parameters in the order in which both networks declare them.
+
+    Raises:
+        ValueError: they don't have the same number of parameters, or not the same shapes.
+    """
+    for mine, theirs in zip(target.parameters(), source.parameters(), strict=True):
+        if mine.shape != theirs.shape:
+            raise ValueError(f"a parameter of shape {tuple(theirs.shape)} where {tuple(mine.shape)} is expected")
+        mine.copy_(theirs)
+
+
+def suite_name(name: str) -> str:
+    """What the suite's generator calls a parameter or buffer of this one."""
+    for mine, theirs in (
+        ("norm_weight", "last_norm.weight"),
+        ("norm_bias", "last_norm.bias"),
+        ("layer.weight", "parametrizations.weight.original"),
+        ("layer.bias", "bias"),
+    ):
+        name = name.replace(mine, theirs)
+    name = f"{name[:-2]}.parametrizations.weight.0.u" if name.endswith(".u") else name
+    parts = name.split(".")
+    if "gains" in parts or "biases" in parts:
+        kind, index = parts[2:4]
+        parts[2:4] = ["norms", index, "gain" if kind == "gains" else "bias"]
+    return ".".join(parts)
+
+
+@torch.no_grad()
+def copy_generator(source: Mapping[str, Tensor], target: Generator) -> None:
+    """Copy the suite's weights and vectors of spectral norms; batch norms' running statistics have no part in a step.
+
+    Raises:
+        ValueError: the suite's generator has parameters that this one lacks.
+    """
+    own = {suite_name(name): tensor for name, tensor in target.state_dict().items()}
+    statistics = ("running_mean", "running_var", "num_batches_tracked")
+    if extra := {name for name in source if name.rpartition(".")[2] not in statistics} - own.keys():
+        raise ValueError(f"unknown parameters of a generator: {', '.join(sorted(extra))}")
+    for name, tensor in own.items():
+        tensor.copy_(source[name])

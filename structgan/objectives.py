@@ -101,16 +101,12 @@ class StructuralGame(nn.Module):
             "hinge": adversarial.norm_hinge(embeddings[: len(z_real)]),
         }
         if self.settings["cluster"]["weight"]:
-            nearest = self.nearest(average, images)
+            with torch.no_grad():
+                of_real, of_made = F.normalize(average(images), dim=1).chunk(2)
+            candidates = cluster.Candidates(of_real, self.bank.features, self.settings["cluster"]["k"], "objectives")
             pool = torch.cat([all_real, self.bank.embeddings])
-            attraction = cluster.similarity(z_real, pool, nearest.of_real)
-            terms["cluster"] = cluster.similarity(z_made, pool, nearest.of_fake) - attraction
-            self.bank.push(nearest.features, all_real.detach())
+            attraction = cluster.similarity(z_real, pool, candidates.of_real())
+            terms["cluster"] = cluster.similarity(z_made, pool, candidates.of_fake(of_made)) - attraction
+            self.bank.push(candidates.features, all_real.detach())
         total = torch.stack([self.settings[name]["weight"] * term for name, term in terms.items()]).sum()
         return total, {name: term.detach() for name, term in terms.items()}
-
-    @torch.no_grad()
-    def nearest(self, average: nn.Module, images: Tensor) -> cluster.Nearest:
-        """Neighbours of the real and of the made images by the features of ``average``."""
-        real, made = F.normalize(average(images), dim=1).chunk(2)
-        return cluster.search(real, made, self.bank.features, self.settings["cluster"]["k"], "objectives")

@@ -7,11 +7,13 @@ the average is 1/P sum_r (sum_s dL_s/dz_r) dz_r/dtheta, which is the gradient of
 then averages to the mean over the batch, and a loss that every process computes alike of gathered rows is L itself.
 
 Random numbers are drawn for the whole batch by every process and cut by ``share``, and batch norms take the statistics
-of the whole batch: a result depends on the number of processes only by rounding. With one process all is the identity.
+of the whole batch or of fixed groups of it: a result depends on the number of processes only by rounding. With one
+process all is the identity.
 """
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +21,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -176,11 +179,51 @@ def wait() -> None:
     greatest(0)
 
 
-class SharedBatchNorm(_BatchNorm):
-    """Batch norm with the statistics of the whole batch, on any device. Shape: (N / P, C, ...), the same comes out.
+def group_size(batch: int, per_process: int | None) -> int:
+    """Images whose statistics are taken together, of a batch of all processes: ``per_process``, or all of them.
 
-    nn.SyncBatchNorm does the same on GPUs only.
+    A recipe for several GPUs may take statistics of each GPU's images alone. ``per_process`` keeps that recipe
+    whatever the number of processes here: consecutive images of the batch make a group. Fewer images are one group.
+
+    Raises:
+        UserError: the batch cannot be cut into groups of that size.
     """
+    if per_process is None or batch <= per_process:
+        return batch
+    if batch % per_process:
+        raise UserError(f"per_process = {per_process}: must divide training.batch_size = {batch}")
+    return per_process
+
+
+class GroupedBatchNorm(nn.BatchNorm2d):
+    """Batch norm within groups of consecutive images, as processes without shared statistics compute it.
+
+    Running statistics follow the first group, as a checkpoint of process 0 has them. Shape: (N, C, H, W).
+
+    Args:
+        num_features: C.
+        per_process: images of a group; None: all of the batch.
+    """
+
+    def __init__(self, num_features: int, per_process: int | None, affine: bool = True) -> None:
+        super().__init__(num_features, affine=affine)
+        self.per_process = per_process
+
+    def forward(self, input: Tensor) -> Tensor:
+        size = group_size(len(input), self.per_process) if self.training else len(input)
+        first, *others = input.split(size)
+        normalised = [super().forward(first)]
+        normalised += [F.batch_norm(x, None, None, self.weight, self.bias, True, eps=self.eps) for x in others]
+        return torch.cat(normalised) if others else normalised[0]
+
+
+class SharedBatchNorm(_BatchNorm):
+    """Batch norm with the statistics of the whole batch, or of groups of it, on any device.
+
+    nn.SyncBatchNorm does the former on GPUs only. Shape: (N / P, C, ...), the same comes out.
+    """
+
+    per_process: int | None = None
 
     def _check_input_dim(self, input: Tensor) -> None:
         """Any number of dimensions from (N, C) on: the module that this one stands for has checked it."""
@@ -188,23 +231,27 @@ class SharedBatchNorm(_BatchNorm):
     def forward(self, input: Tensor) -> Tensor:
         if not self.training:
             return super().forward(input)
-        dims = [0, *range(2, input.ndim)]
-        x = wide(input)
+        group = group_size(size() * len(input), self.per_process)
+        part = math.gcd(group, len(input))  # images of one process and one group
+        x = wide(input).unflatten(0, (-1, part))  # (parts, images, C, ...)
+        dims = [1, *range(3, x.ndim)]
         variance, centre = torch.var_mean(x, dims, correction=0)
-        variances, centres = gather(torch.stack([variance, centre])[None]).unbind(1)  # (P, C) each
-        centre = centres.mean(0)
-        variance = (variances + (centres - centre).square()).mean(0)
+        variances, centres = gather(torch.stack([variance, centre], 1)).unflatten(0, (-1, group // part)).unbind(2)
+        centre = centres.mean(1)  # (groups, C)
+        variance = (variances + (centres - centre[:, None]).square()).mean(1)
         if self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None:
             self.num_batches_tracked.add_(1)
             weight = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
-            count = size() * input.numel() // input.shape[1]
-            self.running_mean.lerp_(centre.detach(), weight)
-            self.running_var.lerp_(variance.detach() * (count / (count - 1)), weight)
-        gain = (variance + self.eps).rsqrt()
+            count = group * math.prod(input.shape[2:])
+            self.running_mean.lerp_(centre[0].detach(), weight)
+            self.running_var.lerp_(variance[0].detach() * (count / (count - 1)), weight)
+        mine = share(torch.arange(size() * len(x), device=input.device)) * part // group  # the group of each part
+        gain = (variance + self.eps).rsqrt()[mine]
         gain, bias = (gain, None) if self.weight is None else (gain * self.weight, self.bias)
-        shape = (1, -1, *[1] * (input.ndim - 2))
-        output = (x - centre.view(shape)) * gain.view(shape)
-        return (output if bias is None else output + bias.view(shape)).to(input.dtype)
+        shape = (1, 1, -1, *[1] * (input.ndim - 2))
+        spread = (len(x), 1, -1, *[1] * (input.ndim - 2))
+        output = (x - centre[mine].view(spread)) * gain.view(spread)
+        return (output if bias is None else output + bias.view(shape)).to(input.dtype).flatten(0, 1)
 
 
 @torch.no_grad()
@@ -234,6 +281,7 @@ def _shared(norm: _BatchNorm) -> SharedBatchNorm:
     affine, tracks = norm.affine, norm.track_running_stats
     shared = SharedBatchNorm(norm.num_features, norm.eps, norm.momentum, affine, tracks)
     shared._parameters, shared._buffers = norm._parameters, norm._buffers
+    shared.per_process = getattr(norm, "per_process", None)
     return shared.train(norm.training)
 
 

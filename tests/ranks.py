@@ -101,10 +101,17 @@ def coupled():
     return {"grad": weights.grad, "weights": weights.detach(), "pool": pool.detach(), "halves": parallel.gather(halves)}
 
 
-def normalised(affine, momentum):
+def grouped(per_process, channels, affine, momentum):
+    norm = parallel.GroupedBatchNorm(channels, per_process, affine)
+    norm.momentum = momentum
+    return norm
+
+
+def normalised(affine, momentum, per_process):
     """Output, gradients and statistics of batch norms of two dimensionalities over two batches."""
     found = {}
-    for name, kind, shape in (("maps", nn.BatchNorm2d, (12, 3, 4, 4)), ("rows", nn.BatchNorm1d, (12, 3))):
+    maps = nn.BatchNorm2d if per_process is None else functools.partial(grouped, per_process)
+    for name, kind, shape in (("maps", maps, (12, 3, 4, 4)), ("rows", nn.BatchNorm1d, (12, 3))):
         torch.manual_seed(0)
         net = nn.Sequential(kind(3, affine=affine, momentum=momentum)).double()
         if affine:

@@ -63,6 +63,17 @@ def test_settings_of_the_papers_runs_differ_from_the_plain_gans_in_the_objective
     assert {key: mine["generator"][key] for key in plain["generator"]} == plain["generator"]
 
 
+@pytest.mark.parametrize("name", ["plain_gan", "ssgan", "contrad", "selfcond_gan"])
+def test_each_player_is_updated_on_images_of_its_own_latents(make_run, digits, name):
+    """As in the structural GAN's release: the generator is not judged on what the discriminator has just learned."""
+    run, made = train.Run(make_run(name, augmentation="simclr"), digits, "cpu"), []
+    run.method.train().gan_generator.register_forward_hook(lambda module, given, images: made.append(images))
+    run.update()
+    of_discriminator, of_generator = made
+    assert not of_discriminator.requires_grad and of_generator.requires_grad
+    assert (of_discriminator - of_generator).flatten(1).norm(dim=1).min() > 0.1
+
+
 def test_turned_images_are_those_of_a_loop():
     turns = torch.tensor([0, 1, 2, 3, 3, 1, 0])
     ours = ssgan.turned(IMAGES, turns)
@@ -75,7 +86,9 @@ def test_ssgan_losses_and_weights_are_those_of_the_paper(begin):
     run, (real,) = begin("ssgan")
     method, before = run.method, copy.deepcopy(run.method)
     losses = method.step([real], None)
-    fake = before.gan_generator(before.noise(len(real), before.settings["generator"]["latent"]))
+    with torch.no_grad():
+        before.generate(len(real))  # what the discriminator was updated on
+    fake = before.generate(len(real))
 
     def rotation(discriminator, images):
         total = 0.0

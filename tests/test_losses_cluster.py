@@ -7,6 +7,7 @@ import pytest
 import torch
 from agreement import RNG, agree, sphere
 
+from structgan.errors import UserError
 from structgan.losses import cluster
 
 
@@ -29,9 +30,8 @@ def test_neighbours_are_the_nearest_of_batch_and_bank(k, skip, exclude):
     batch, bank = sphere(12, 5, 1), sphere(9, 5, 2)
     pool = np.concatenate([batch, bank])
     own = list(range(12)) if exclude else None
-    found = cluster.neighbours(
-        torch.tensor(batch), torch.tensor(pool), k, own=torch.tensor(own) if exclude else None, skip=skip
-    )
+    excluded = torch.eye(12, dtype=torch.bool) if exclude else None
+    found = cluster.neighbours(torch.tensor(batch), torch.tensor(pool), k, excluded, skip=skip)
     assert found.tolist() == literal_neighbours(batch, pool, k, own, skip)
     if not exclude and skip == 0:
         assert found[:, 0].tolist() == list(range(12))  # itself, were it not left out
@@ -43,8 +43,34 @@ def test_neighbours_are_the_nearest_of_batch_and_bank(k, skip, exclude):
 def test_neighbours_change_neither_queries_nor_pool():
     batch = torch.tensor(sphere(4, 3, 1))
     before = batch.clone()
-    cluster.neighbours(batch, batch, 1, own=torch.arange(4))
+    cluster.neighbours(batch, batch, 1, torch.eye(4, dtype=torch.bool))
     assert torch.equal(batch, before)
+
+
+@pytest.mark.parametrize("per_process", [None, 6, 3, 24])
+def test_candidates_of_a_batch_are_those_of_its_own_group(per_process):
+    """Two processes' batches in one: each sample sees its own group of the batch, and the whole bank."""
+    real, fake, bank = (torch.tensor(sphere(n, 4, seed)) for n, seed in ((12, 1), (12, 2), (5, 3)))
+    found = cluster.Candidates(real, bank, 2, "settings", skip=1, per_process=per_process)
+    size = min(per_process or 12, 12)
+    for first in range(0, 12, size):
+        rows = range(first, first + size)
+        pool = torch.cat([real[rows], bank])
+        index = [*rows, *range(12, 17)]
+        expected = literal_neighbours(real[rows].tolist(), pool.tolist(), 2, own=list(range(size)))
+        assert found.of_real()[rows].tolist() == [[index[j] for j in row] for row in expected]
+        expected = literal_neighbours(fake[rows].tolist(), pool.tolist(), 2, skip=1)
+        assert found.of_fake(fake)[rows].tolist() == [[index[j] for j in row] for row in expected]
+    assert torch.equal(found.features, real)
+
+
+def test_too_few_candidates_and_groups_that_do_not_fit_are_refused():
+    real, bank = torch.tensor(sphere(12, 4, 1)), torch.zeros(0, 4)
+    cluster.Candidates(real, bank, 5, "settings", per_process=6)
+    with pytest.raises(UserError, match=r"settings\.cluster\.k = 6: .* 6 images .* cluster\.bank = 0"):
+        cluster.Candidates(real, bank, 6, "settings", per_process=6)
+    with pytest.raises(UserError, match=r"per_process = 5: must divide training\.batch_size = 12"):
+        cluster.Candidates(real, bank, 1, "settings", per_process=5)
 
 
 def test_similarity_and_its_gradient_in_both_arguments():

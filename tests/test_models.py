@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import pytest
 import torch
-from tiny_networks import double_net, parameters, pictures
+from tiny_networks import double_net, pictures, transcribed
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import textbook
 from structgan import config, method
 from structgan.models.discriminator import Backbone, Discriminator
 from structgan.models.generator import Generator
+from structgan.models.spectral import spectrally_normalised
 
 
 @pytest.mark.parametrize(("size", "blocks"), [(16, [1, 2]), (32, [2, 1, 1]), (64, [1, 1]), (96, [1]), (128, [1])])
@@ -21,7 +23,7 @@ def test_discriminator_is_the_one_described(size, blocks):
     images = pictures(2, size)
     features, embeddings = net(images)
     assert features.shape == (2, 8 * 2 ** (len(blocks) - 1)) == (2, net.backbone.features)
-    assert torch.allclose(embeddings, textbook.embed(net, parameters(net), images), rtol=1e-9, atol=1e-11)
+    assert torch.allclose(embeddings, transcribed(net, blocks=blocks)(images), rtol=1e-9, atol=1e-11)
 
 
 def count(module):
@@ -31,8 +33,8 @@ def count(module):
 def test_networks_of_the_paper_have_their_size():
     settings = config.load([])["methods"]["structural"]["settings"]
     net = Discriminator(32, **settings["discriminator"])
-    assert count(net) / 1e6 == pytest.approx(11.5, abs=0.05)
-    assert count(Generator(32, **settings["generator"])) / 1e6 == pytest.approx(5.0, abs=0.05)
+    assert count(net) == 11_493_184
+    assert count(Generator(32, **settings["generator"])) == 5_025_667 - 5_376  # biases that batch norms cancel
     assert net.backbone.features == 512 and len(net.backbone.layers) == 8
     for module in net.modules():
         assert not isinstance(module, nn.MaxPool2d | nn.BatchNorm2d)
@@ -40,8 +42,51 @@ def test_networks_of_the_paper_have_their_size():
             assert module.num_channels // module.num_groups == 16
         if isinstance(module, nn.Conv2d):
             fan_out = module.out_channels * module.kernel_size[0] ** 2
-            assert module.stride == (1, 1)
+            assert module.stride == (1, 1) and module.bias is None
             assert module.weight.std().item() == pytest.approx(math.sqrt(2 / fan_out), rel=0.1)
+
+
+def test_generator_of_the_paper_costs_and_starts_as_in_the_release():
+    """1.34 GFLOP an image; Kaiming-normal by fan-out; the last block of each resolution upsamples."""
+    torch.manual_seed(0)
+    net = Generator(32, **config.load([])["methods"]["structural"]["settings"]["generator"])
+    with FlopCounterMode(display=False) as counter:
+        net(torch.randn(2, 128))
+    assert counter.get_total_flops() / 2 / 1e9 == pytest.approx(1.34, abs=0.005)
+    assert [block.scale for block in net.blocks] == [1, 2, 1, 2, 1, 2]
+    layers = [m for m in net.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    assert len(layers) == 2 + 6 * (4 + 2 * 4) + 1
+    for layer in layers:
+        weight = layer.parametrizations.weight.original
+        fan_out = len(weight) * weight[0, 0].numel()
+        assert weight.std().item() == pytest.approx(math.sqrt(2 / fan_out), rel=0.1)
+
+
+def test_biases_inside_blocks_would_do_nothing():
+    """The release has them; the batch norm that follows cancels each."""
+    torch.manual_seed(0)
+    net = Generator(16, latent=8, condition=8, channels=8, hidden=4, blocks=2).double()
+    twin, latents = copy.deepcopy(net), torch.randn(6, 8, dtype=torch.float64)
+    for block in twin.blocks:
+        for conv in block.convs:
+            conv.bias = nn.Parameter(torch.randn(conv.out_channels, dtype=torch.float64))
+    assert torch.allclose(net(latents), twin(latents), rtol=1e-9, atol=1e-12)
+
+
+def test_spectral_norms_start_cold_and_go_on_from_pass_to_pass():
+    """u starts as normal numbers, a training pass takes one power iteration, an evaluation leaves u alone."""
+    torch.manual_seed(0)
+    layer = spectrally_normalised(nn.Linear(6, 9, bias=False))
+    norm, weight = layer.parametrizations.weight[0], layer.parametrizations.weight.original.detach()
+    u = norm.u.clone()
+    assert u.norm() > 1.5  # not of unit length: no iteration has been made
+    for training in (False, True, True, False):
+        layer.train(training)
+        v = (weight.T @ u) / (weight.T @ u).norm()
+        image = weight @ v
+        assert torch.allclose(layer.weight, weight / image.norm(), rtol=1e-5)
+        u = image / image.norm() if training else u
+        assert torch.allclose(norm.u, u, atol=1e-6)
 
 
 def test_stem_is_the_one_for_small_images():
@@ -78,7 +123,7 @@ def test_generator_is_spectrally_normalised_everywhere():
     torch.manual_seed(0)
     generator = Generator(16, latent=8, condition=8, channels=8, hidden=4, blocks=2)
     layers = [m for m in generator.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
-    assert len(layers) == 2 + 4 * (4 + 4) + 1 and len(generator.blocks) == 4
+    assert len(layers) == 2 + 4 * (4 + 2 * 4) + 1 and len(generator.blocks) == 4
     for _ in range(60):  # one power iteration a forward pass
         generator(torch.randn(2, 8))
     for layer in layers:

@@ -8,9 +8,10 @@ import torch
 
 from structgan import parallel, sources
 
-CLUSTER = {"k": 2, "update_every": 2, "skip_best_for_generated": True}
-RELEASE = {"gaussian": {"images": 8, "form": "wasserstein"}, "cluster": CLUSTER}
-CASES = {name: {} for name in sources.methods()} | {"structural, otherwise": RELEASE, "genrep": {"latent_std": 0.5}}
+GROUPS = {"per_process": 4, "gaussian": {"form": "wasserstein"}, "cluster": {"k": 2, "update_every": 2}}
+OTHER = {"per_process": 8, "latents": "reused", "cluster": {"embeddings": "before", "skip_best_for_generated": False}}
+CASES = {name: {} for name in sources.methods()}
+CASES |= {"structural, groups": GROUPS, "structural, other step": OTHER, "genrep": {"latent_std": 0.5}}
 """Settings that differ from the demo's; with any, five steps: GenRep's rate makes 1e-16 to 5e-11 in twenty."""
 
 
@@ -42,11 +43,28 @@ def test_gradients_of_any_loss_are_those_of_the_mean_over_processes(tmp_path):
     assert one["grad"].abs().max() > 0.1
 
 
+@pytest.mark.parametrize("per_process", [None, 6, 4, 3])  # of 12: a process's, one across the border, half of one's
 @pytest.mark.parametrize(("affine", "momentum"), [(True, 0.1), (False, 0.1), (True, None)])
-def test_batch_norms_take_the_statistics_of_the_whole_batch(tmp_path, affine, momentum):
-    one, two = ranks.normalised(affine, momentum), ranks.ask(tmp_path, ranks.normalised, affine, momentum)
+def test_batch_norms_take_the_statistics_of_the_whole_batch_or_of_its_groups(tmp_path, affine, momentum, per_process):
+    one = ranks.normalised(affine, momentum, per_process)
+    two = ranks.ask(tmp_path, ranks.normalised, affine, momentum, per_process)
     for found in two:
         assert_close(found, one, 1e-13)
+
+
+def test_groups_are_normalised_as_by_processes_of_their_own():
+    """Each group by its own statistics; the running ones, which evaluation takes, follow the first group."""
+    norm, alone = parallel.GroupedBatchNorm(3, 4), torch.nn.BatchNorm2d(3)
+    images = torch.randn(12, 3, 5, 5, generator=torch.Generator().manual_seed(0)) * torch.arange(1, 13).view(
+        -1, 1, 1, 1
+    )
+    found = norm(images)
+    first = alone(images[:4])
+    assert_close({"maps": found[:4]}, {"maps": first.detach()}, 1e-6)
+    assert_close(norm.state_dict(), alone.state_dict(), 1e-6)
+    for rows in (slice(4, 8), slice(8, 12)):
+        assert_close({"maps": found[rows]}, {"maps": torch.nn.BatchNorm2d(3)(images[rows]).detach()}, 1e-6)
+    assert_close({"maps": norm.eval()(images)}, {"maps": alone.eval()(images).detach()}, 1e-6)
 
 
 def test_shared_batch_norms_keep_float32_statistics_under_bfloat16():

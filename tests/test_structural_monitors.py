@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from run_folder import equal, history
 from snapshots import IMAGES, same, snapshot
-from tiny_networks import parameters, pictures
+from tiny_networks import pictures
 
 from benchmarks import textbook
 from structgan import config, files, train
@@ -39,9 +39,9 @@ def test_the_bank_takes_in_each_nth_batch(build, every):
     for step in range(5):
         real = pictures(size).float().roll(step, 3)
         h = F.normalize(method.encoder(real), dim=1)
-        z = F.normalize(method.discriminator(real)[1], dim=1)
         method.step_index = step
         method.step([real], None)
+        z = F.normalize(method.discriminator(real)[1], dim=1)
         if step in range(0, 5, every):
             for pair in zip(h.tolist(), z.tolist(), strict=True):
                 slots[place] = pair
@@ -75,8 +75,8 @@ def test_monitors_are_what_they_say(build):
         n, settings = len(IMAGES), twin.settings
         fake = twin.gan_generator(torch.randn(n, settings["generator"]["latent"], generator=twin.rng)).detach()
         left = torch.randn(2 * n, settings["discriminator"]["embedding"], generator=twin.rng)
-        images = torch.cat([IMAGES.double(), fake])
-        sigma = textbook.sigmas(twin.discriminator, parameters(twin.discriminator), images, left).tolist()
+        book = textbook.TextbookStep(twin).discriminator
+        sigma = textbook.sigmas(book, torch.cat([IMAGES.double(), fake]), left).tolist()
     finally:
         torch.set_default_dtype(torch.float32)
     assert losses["sigma"].item() == pytest.approx(sum(sigma) / (2 * n))

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from structgan import config, plan, sources, sweep
+from structgan import config, parallel, plan, sources, sweep
 from structgan.errors import UserError
 
 FOLDER = sources.ROOT / "workflow/config"
@@ -39,8 +39,8 @@ def test_each_value_but_the_default_is_a_variant_that_changes_one_setting(user_f
         ("smoothness.weight: [50, 0.5]", ["smoothness.weight-0.5", "full", "smoothness.weight-50"]),  # default added
         ("smoothness.weight: [5, 50.0]", ["full", "smoothness.weight-50"]),  # 5 is 5.0
         ("gaussian.form: [wasserstein]", ["full", "gaussian.form-wasserstein"]),
-        ("gaussian.images: [64, null]", ["full", "gaussian.images-64"]),
-        ("cluster.skip_best_for_generated: [true]", ["full", "cluster.skip_best_for_generated-true"]),
+        ("per_process: [64, null]", ["full", "per_process-64", "per_process-null"]),
+        ("cluster.skip_best_for_generated: [false]", ["full", "cluster.skip_best_for_generated-false"]),
         ("training.batch_size: {values: [512, 128]}", ["training.batch_size-128", "full"]),
         ("both: {variants: [wasserstein, no_cluster]}", ["full", "wasserstein", "no_cluster"]),
     ],
@@ -124,7 +124,7 @@ def test_the_plan_tells_the_axes_that_the_grid_names(user_file, base):
 def test_the_ablations_of_the_paper_are_planned():
     file = str(FOLDER / "ablations.yaml")
     made, runs = plan.make(config.load([file]), [file])
-    assert len(made["axes"]) == 10 and {cell["dataset"] for cell in made["cells"]} == {"cifar10"}
+    assert len(made["axes"]) == 11 and {cell["dataset"] for cell in made["cells"]} == {"cifar10"}
     new = {name: len(axis["points"]["structural"]) - 1 for name, axis in made["axes"].items()}
     assert new["smoothness.weight"] == 4 and new["cluster.bank"] == 4
     assert len(runs) == 3 * (1 + sum(new.values()))
@@ -136,8 +136,8 @@ def test_the_ablations_of_the_paper_are_planned():
 
 def test_the_small_ablations_fit_their_batches_and_banks():
     made, runs = plan.make(config.load(SMALL), SMALL)
-    assert len(made["axes"]) == 10 and len(runs) <= 60
+    assert len(made["axes"]) == 11 and len(runs) <= 60
     for run in runs:
         settings = run["config"]["settings"]
-        assert settings["training"]["batch_size"] % (settings["method"]["gaussian"]["images"] or 1) == 0
+        assert parallel.group_size(settings["training"]["batch_size"], settings["method"]["per_process"]) <= 128
         assert settings["training"]["steps"] == 100

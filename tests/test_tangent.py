@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from tiny_networks import double_net, jacobian, parameters, pictures, seeded
+from tiny_networks import double_net, jacobian, pictures, seeded, transcribed
 
 from benchmarks import textbook
 from structgan.losses import smoothness
@@ -29,10 +29,10 @@ def test_values_and_jvp_and_their_gradients_are_the_textbook_ones(net):
     """e, J v and the gradient of a loss of both in every parameter, against torch.func.jvp of the plain network."""
     images, direction = pictures(3), torch.randn(3, 3, 16, 16, generator=seeded(3), dtype=torch.float64)
     weights = torch.randn(2, 3, 6, generator=seeded(4), dtype=torch.float64)
-    leaves = {name: value.requires_grad_(True) for name, value in parameters(net).items()}
-    value, moved = torch.func.jvp(lambda x: textbook.embed(net, leaves, x), (images,), (direction,))
+    book = transcribed(net)
+    value, moved = torch.func.jvp(book, (images,), (direction,))
     textbook_loss = (weights[0] * value.tanh() + weights[1] * moved.square()).sum()
-    expected = torch.autograd.grad(textbook_loss, list(leaves.values()))
+    expected = torch.autograd.grad(textbook_loss, list(book.parameters()))
 
     embeddings, tape = net.trace(images)
     derivative = net.derivative(direction, tape)
@@ -40,14 +40,14 @@ def test_values_and_jvp_and_their_gradients_are_the_textbook_ones(net):
     assert torch.allclose(derivative, moved, rtol=1e-9, atol=1e-11)
     loss = (weights[0] * embeddings.tanh() + weights[1] * derivative.square()).sum()
     gradients = torch.autograd.grad(loss, list(net.parameters()))
-    for name, ours, theirs in zip(leaves, gradients, expected, strict=True):
+    for (name, _), ours, theirs in zip(net.named_parameters(), gradients, expected, strict=True):
         assert torch.allclose(ours, theirs, rtol=1e-8, atol=1e-9 * float(theirs.abs().max() + 1)), name
 
 
 def test_a_tape_serves_many_directions(net):
     images = pictures(2)
     _, tape = net.trace(images)
-    jacobians = [jacobian(net, parameters(net), image) for image in images]
+    jacobians = [jacobian(transcribed(net), image) for image in images]
     for seed in range(3):
         direction = torch.randn(2, 3, 16, 16, generator=seeded(seed), dtype=torch.float64)
         expected = torch.stack([j @ v.flatten() for j, v in zip(jacobians, direction, strict=True)])
@@ -58,12 +58,14 @@ def test_batched_smoothness_is_the_per_sample_form(net):
     """One Jacobian-vector product of the whole batch: the number and the gradient of a vmap over single images."""
     images = pictures(4).requires_grad_(True)
     left = torch.randn(4, 6, generator=seeded(5), dtype=torch.float64)
+    book = transcribed(net)
 
     def of_one(parameters, image, u):
-        return (textbook.sigmas(net, parameters, image[None], u[None])[0] - 1).square()
+        embed = lambda x: torch.func.functional_call(book, parameters, (x,))  # noqa: E731
+        return (textbook.sigmas(embed, image[None], u[None])[0] - 1).square()
 
     per_sample = torch.func.vmap(torch.func.grad_and_value(of_one), in_dims=(None, 0, 0))
-    gradients, penalties = per_sample(parameters(net), images.detach(), left)
+    gradients, penalties = per_sample(dict(book.named_parameters()), images.detach(), left)
 
     embeddings, tape = net.trace(images)
     loss, sigma = smoothness.penalty(net.derivative(smoothness.right_vector(embeddings, images, left), tape))
@@ -71,8 +73,8 @@ def test_batched_smoothness_is_the_per_sample_form(net):
     assert loss.item() == pytest.approx(penalties.mean().item(), rel=1e-10)
     net.zero_grad()
     loss.backward()
-    for name, parameter in net.named_parameters():
-        expected = gradients[name].mean(0)
+    for (name, parameter), gradient in zip(net.named_parameters(), gradients.values(), strict=True):
+        expected = gradient.mean(0)
         found = torch.zeros_like(expected) if parameter.grad is None else parameter.grad
         assert torch.allclose(found, expected, rtol=1e-8, atol=1e-10 * float(expected.abs().max() + 1)), name
     assert any(p.grad is not None and p.grad.abs().max() > 1e-3 for p in net.parameters())

@@ -32,10 +32,13 @@ def pictures(n, size=16):
     return torch.rand(n, 3, size, size, generator=seeded(2), dtype=torch.float64) * 2 - 1
 
 
-def parameters(net):
-    return {name: value.detach() for name, value in net.named_parameters()}
+def transcribed(net, **changes):
+    """The textbook's form of a tiny discriminator, with its weights."""
+    book = textbook.Discriminator(**{**TINY, **changes}).to(next(net.parameters()).dtype)
+    textbook.copy_parameters(net, book)
+    return book
 
 
-def jacobian(net, parameters, image):
+def jacobian(book, image):
     """J = de/dx of one image by the textbook. Shape: image (3, H, W) to (C, 3HW)."""
-    return torch.func.jacrev(lambda x: textbook.embed(net, parameters, x[None])[0])(image).flatten(1)
+    return torch.func.jacrev(lambda x: book(x[None])[0])(image).flatten(1)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor
 
@@ -12,59 +10,68 @@ from structgan.errors import UserError
 from structgan.precision import exact
 
 
-class Nearest(NamedTuple):
-    """The nearest real samples of a batch, as indices into the pool: its real samples of all processes, then a bank.
+class Candidates:
+    """The real samples among which neighbours are looked for: those of the batch, then those of a bank.
 
-    Attributes:
-        features: of all real samples of the batch, unit vectors. Shape: (N of all processes, D).
-        of_real: neighbours of this process's real samples, none of which is its own. Shape: (N, k).
-        of_fake: neighbours of its generated ones. Shape: (N, k).
-    """
-
-    features: Tensor
-    of_real: Tensor
-    of_fake: Tensor
-
-
-def search(real: Tensor, fake: Tensor, bank: Tensor, k: int, where: str, skip: int = 0) -> Nearest:
-    """The nearest real samples of real and of generated ones, in the batch and the bank.
+    Indices count the batch's real samples of all processes, then the bank's. With ``per_process``, a sample sees of the
+    batch only its own group of consecutive samples.
 
     Args:
         real: features of this process's real samples, unit vectors. Shape: (N, D).
-        fake: of its generated ones. Shape: (N, D).
         bank: of earlier real samples. Shape: (M, D).
         k: how many neighbours, at least 1.
         where: the key of the configuration that holds ``cluster``, for an error.
-        skip: how many best matches of a generated sample to drop first.
+        skip: how many best matches of a generated sample to drop first; a real sample always drops itself.
+        per_process: samples of a group; None: all of the batch.
+
+    Attributes:
+        features: of all real samples of the batch, unit vectors. Shape: (N of all processes, D).
 
     Raises:
-        UserError: there are fewer real samples than that.
+        UserError: there are fewer candidates than neighbours.
     """
-    features = parallel.gather(real)
-    pool = torch.cat([features, bank])
-    if k + max(1, skip) > len(pool):  # a real sample leaves itself out
-        raise UserError(f"{where}.cluster.k = {k}: must be less than training.batch_size + cluster.bank = {len(pool)}")
-    own = parallel.share(torch.arange(len(features), device=real.device))
-    return Nearest(features, neighbours(real, pool, k, own=own), neighbours(fake, pool, k, skip=skip))
+
+    def __init__(
+        self, real: Tensor, bank: Tensor, k: int, where: str, skip: int = 0, per_process: int | None = None
+    ) -> None:
+        self.features = parallel.gather(real)
+        self.pool, self.real, self.k, self.skip = torch.cat([self.features, bank]), real, k, skip
+        size = parallel.group_size(len(self.features), per_process)
+        if k + max(1, skip) > size + len(bank):
+            raise UserError(
+                f"{where}.cluster.k = {k}: must be less than the {size} images of a batch + cluster.bank = {len(bank)}"
+            )
+        index = torch.arange(len(self.features), device=real.device)
+        self.own = parallel.share(index)
+        self.others = self.own[:, None] // size != index // size  # (N, N of all processes)
+
+    def of_real(self) -> Tensor:
+        """The neighbours of this process's real samples, none of which is its own. Shape: (N, k), best first."""
+        itself = self.own[:, None] == torch.arange(len(self.features), device=self.own.device)
+        return neighbours(self.real, self.pool, self.k, self.others | itself)
+
+    def of_fake(self, fake: Tensor) -> Tensor:
+        """The neighbours of this process's generated samples. Shape: unit vectors (N, D) to (N, k), best first."""
+        return neighbours(fake, self.pool, self.k, self.others, self.skip)
 
 
 @exact
-def neighbours(queries: Tensor, pool: Tensor, k: int, own: Tensor | None = None, skip: int = 0) -> Tensor:
+def neighbours(queries: Tensor, pool: Tensor, k: int, excluded: Tensor | None = None, skip: int = 0) -> Tensor:
     """Indices of the k nearest pool entries by cosine.
 
     Args:
         queries: unit vectors. Shape: (N, D).
         pool: unit vectors. Shape: (P, D).
         k: how many neighbours, at least 1.
-        own: for each query the index of itself in the pool, which is left out. Shape: (N,).
+        excluded: whether a query leaves out an entry, for the first B entries. Shape: (N, B), bool.
         skip: how many best matches to drop first (the authors' release drops one for generated samples too).
 
     Returns:
         Indices into the pool, best first. Shape: (N, k).
     """
     similarity = queries @ pool.T  # (N, P)
-    if own is not None:
-        similarity.scatter_(1, own[:, None], float("-inf"))
+    if excluded is not None:
+        similarity[:, : excluded.shape[1]].masked_fill_(excluded, float("-inf"))
     return similarity.topk(k + skip, dim=1).indices[:, skip:]
 
 

@@ -5,8 +5,10 @@ of Gaussian statistics (coarse scale), for closeness to real neighbours (fine sc
 Jacobian (smoothness). The representation is the pooled feature of the discriminator's moving average.
 Beside its losses, a step logs the mean and the largest sigma of the batch and the length of both networks' gradients.
 
-Left open by the paper, chosen here: the generator's update reuses the batch of generated images that the discriminator
-was just updated on; neighbours in the batch take gradients, those in the bank cannot.
+A step is that of the authors' release: an update of the discriminator; an update of the generator, with fresh latents,
+against the updated discriminator; both moving averages; then the memory bank takes the real batch, with embeddings of
+the updated discriminator. Neighbours in the batch take gradients, those in the bank cannot. ``docs/deviations.md``
+lists what still differs from the release.
 """
 
 from __future__ import annotations
@@ -19,7 +21,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from structgan import optim, parallel
-from structgan.errors import UserError
 from structgan.losses import adversarial, cluster, gaussian, smoothness
 from structgan.method import Method
 from structgan.models.discriminator import Discriminator
@@ -38,7 +39,7 @@ class Structural(Method):
         self.discriminator = Discriminator(image_size, **net)
         if settings["spectral_norm"]:
             spectrally_normalised(self.discriminator)
-        self.gan_generator = Generator(image_size, **settings["generator"])
+        self.gan_generator = Generator(image_size, **settings["generator"], per_process=settings["per_process"])
         self.average_discriminator = frozen_copy(self.discriminator)
         self.generator = frozen_copy(self.gan_generator)
         self.encoder = self.average_discriminator.backbone
@@ -56,15 +57,9 @@ class Structural(Method):
         return {"discriminator": self.optimiser_d, "generator": self.optimiser_g}
 
     def distance(self, real: Tensor, fake: Tensor) -> Tensor:
-        """d, the mean over groups of ``gaussian.images`` samples. Shape: both (N, C), of all processes; a scalar."""
-        options = self.settings["gaussian"]
-        form, epsilon, size = gaussian.FORMS[options["form"]], options["epsilon"], options["images"] or len(real)
-        if size == len(real):
-            return form(real, fake, epsilon)
-        if len(real) % size:
-            raise UserError(
-                f"methods.structural.settings.gaussian.images = {size}: must divide training.batch_size = {len(real)}"
-            )
+        """d, the mean over groups of ``per_process`` samples. Shape: both (N, C), of all processes; a scalar."""
+        form, epsilon = gaussian.FORMS[self.settings["gaussian"]["form"]], self.settings["gaussian"]["epsilon"]
+        size = parallel.group_size(len(real), self.settings["per_process"])
         groups = zip(torch.split(real, size), torch.split(fake, size), strict=True)
         return torch.stack([form(*group, epsilon) for group in groups]).mean()
 
@@ -80,31 +75,49 @@ class Structural(Method):
         (real,) = views
         for name, optimiser in self.optimisers().items():
             optim.schedule(optimiser, self.settings["optimiser"][name], self.step_index, self.steps)
-        fake = self.gan_generator(self.noise(len(real), self.settings["generator"]["latent"]))
-        nearest = self.find_neighbours(real, fake.detach()) if self.cluster["weight"] else None
-        losses, embeddings = self.update_discriminator(real, fake.detach(), nearest)
-        losses |= self.update_generator(real, fake, nearest)
+        fresh = self.settings["latents"] == "fresh"
+        candidates = self.candidates(real) if self.cluster["weight"] else None
+        with torch.set_grad_enabled(not fresh):
+            fake, of_fake = self.generate(len(real), candidates)
+        of_real = candidates.of_real() if candidates is not None else None
+        losses, before = self.update_discriminator(real, fake.detach(), of_real, of_fake)
+        if fresh:
+            fake, of_fake = self.generate(len(real), candidates)
+        losses_g, after = self.update_generator(real, fake, of_fake)
         follow(self.average_discriminator, self.discriminator, self.settings["ema"])
         follow(self.generator, self.gan_generator, self.settings["ema"])
-        if nearest is not None and self.step_index % self.cluster["update_every"] == 0:
-            self.bank.push(nearest.features, embeddings)
-        return losses
+        if candidates is not None and self.step_index % self.cluster["update_every"] == 0:
+            self.bank.push(candidates.features, after if self.cluster["embeddings"] == "updated" else before)
+        return losses | losses_g
+
+    def generate(self, n: int, candidates: cluster.Candidates | None) -> tuple[Tensor, Tensor | None]:
+        """Images of new latents by the generator in training, and their nearest real samples.
+
+        Shape: (n, 3, H, W), values in [-1, 1], and indices (n, k) where there are candidates.
+        """
+        images: Tensor = self.gan_generator(self.noise(n, self.settings["generator"]["latent"]))
+        return images, None if candidates is None else candidates.of_fake(self.average_features(images.detach()))
 
     @torch.no_grad()
-    def find_neighbours(self, real: Tensor, fake: Tensor) -> cluster.Nearest:
-        """Nearest real samples by EMA features, in the batch and the bank."""
+    def average_features(self, images: Tensor) -> Tensor:
+        """Unit features of the discriminator's moving average, by which neighbours are found."""
         with settled(self.average_discriminator):
-            of_real, of_fake = F.normalize(self.encoder(torch.cat([real, fake])), dim=1).chunk(2)
-        skip = int(self.cluster["skip_best_for_generated"])
-        where = "methods.structural.settings"
-        return cluster.search(of_real, of_fake, self.bank.features, self.cluster["k"], where, skip)
+            return F.normalize(self.encoder(images), dim=1)
+
+    def candidates(self, real: Tensor) -> cluster.Candidates:
+        """The real samples that can be neighbours in this step."""
+        skip, where = int(self.cluster["skip_best_for_generated"]), "methods.structural.settings"
+        features = self.average_features(real)
+        return cluster.Candidates(
+            features, self.bank.features, self.cluster["k"], where, skip, self.settings["per_process"]
+        )
 
     def update_discriminator(
-        self, real: Tensor, fake: Tensor, nearest: cluster.Nearest | None
+        self, real: Tensor, fake: Tensor, of_real: Tensor | None, of_fake: Tensor | None
     ) -> tuple[dict[str, Tensor], Tensor]:
-        """-d + w_c L_cluster + w_s L_reg + w_h hinge over one batch of real and generated images.
+        """-d + w_c L_cluster + w_s L_reg + w_h hinge over real and generated images, given their neighbours' indices.
 
-        Returns the losses and the real embeddings z of all processes, shape (N, C), for the bank.
+        Returns the losses and the real embeddings z of all processes, shape (N, C), as they were before the update.
         """
         weights = {name: self.settings[name]["weight"] for name in ("gaussian", "cluster", "smoothness", "hinge")}
         images = torch.cat([real, fake])
@@ -121,10 +134,10 @@ class Structural(Method):
         all_real = parallel.gather(z_real)
         losses["gaussian"] = -self.distance(all_real, parallel.gather(z_fake))
         losses["hinge"] = adversarial.norm_hinge(value[: len(real)])
-        if nearest is not None:
+        if of_real is not None and of_fake is not None:
             pool = torch.cat([all_real, self.bank.embeddings])
-            attraction = cluster.similarity(z_real, pool, nearest.of_real)
-            losses["cluster"] = cluster.similarity(z_fake, pool, nearest.of_fake) - attraction
+            attraction = cluster.similarity(z_real, pool, of_real)
+            losses["cluster"] = cluster.similarity(z_fake, pool, of_fake) - attraction
         total = torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
         self.optimiser_d.zero_grad(set_to_none=True)
         total.backward(inputs=list(self.discriminator.parameters()))  # type: ignore[no-untyped-call]
@@ -152,24 +165,27 @@ class Structural(Method):
             right = smoothness.right_vector(embeddings, images, left)
         return right
 
-    def update_generator(self, real: Tensor, fake: Tensor, nearest: cluster.Nearest | None) -> dict[str, Tensor]:
-        """d + w_c L_cluster(G), against the discriminator as it stands after its own update."""
+    def update_generator(self, real: Tensor, fake: Tensor, of_fake: Tensor | None) -> tuple[dict[str, Tensor], Tensor]:
+        """d + w_c L_cluster(G), against the updated discriminator.
+
+        Returns the losses and that discriminator's real embeddings z of all processes, shape (N, C).
+        """
         self.discriminator.requires_grad_(False)
         with settled(self.discriminator):
             with torch.no_grad():
                 all_real = parallel.gather(F.normalize(self.discriminator(real)[1], dim=1))
             z_fake = F.normalize(self.discriminator(fake)[1], dim=1)
         losses = {"gaussian": self.distance(all_real, parallel.gather(z_fake))}
-        if nearest is not None:
+        if of_fake is not None:
             pool = torch.cat([all_real, self.bank.embeddings])
-            losses["cluster"] = -cluster.similarity(z_fake, pool, nearest.of_fake)
+            losses["cluster"] = -cluster.similarity(z_fake, pool, of_fake)
         total = torch.stack([self.settings[name]["weight"] * loss for name, loss in losses.items()]).sum()
         self.optimiser_g.zero_grad(set_to_none=True)
         total.backward()  # type: ignore[no-untyped-call]
         self.optimiser_g.step()
         self.discriminator.requires_grad_(True)
         logged = {f"g_{name}": loss.detach() for name, loss in losses.items()}
-        return logged | {"gradient_norm_g": gradient_norm(self.gan_generator)}
+        return logged | {"gradient_norm_g": gradient_norm(self.gan_generator)}, all_real
 
 
 def gradient_norm(network: nn.Module) -> Tensor:

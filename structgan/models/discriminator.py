@@ -1,9 +1,9 @@
 """The discriminator: a ResNet whose pooled features are the representation, and a projection to the embedding.
 
-ResNet-18 shape with a CIFAR stem (3x3, stride 1, no max-pool), as METHOD of Zhang & Maire 2023: blocks are
+ResNet-18 shape with a CIFAR stem (3x3, stride 1, no max-pool), as in the release of Zhang & Maire 2023: blocks are
 conv-ELU-conv-GroupNorm, so that only the second convolution and the shortcut are normalised; stride is 2x2 average
-pooling before the convolution and in the shortcut. Every layer carries values and tangents, as
-``structgan.models.tangent`` has them.
+pooling before the convolution and in the shortcut; no convolution has a bias, and each starts Kaiming-normal, fan-out.
+Every layer carries values and tangents, as ``structgan.models.tangent`` has them.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class ResidualBlock(nn.Module):
         groups = outputs // channels_per_group
         self.body = nn.Sequential(
             *pool,
-            Conv2d(inputs, outputs, 3, padding=1, bias=True),
+            Conv2d(inputs, outputs, 3, padding=1, bias=False),
             ELU(),
             Conv2d(outputs, outputs, 3, padding=1, bias=False),
             GroupNorm(groups, outputs),
@@ -80,7 +80,7 @@ class Backbone(nn.Module):
         if image_size // stem_pool < 2 ** (len(blocks) - 1):
             raise ValueError(f"blocks = {list(blocks)}: {image_size} pixels cannot be halved {len(blocks) - 1} times")
         self.stem = nn.Sequential(
-            Conv2d(3, width, 3, padding=1),
+            Conv2d(3, width, 3, padding=1, bias=False),
             ELU(),
             *([AvgPool2d(stem_pool)] if stem_pool > 1 else []),
         )

@@ -1,8 +1,11 @@
 """The generator: BigGAN-deep's bottleneck blocks with conditional batch norm and spectral normalisation everywhere.
 
-As METHOD of Zhang & Maire 2023 for 32x32: a latent w goes through a linear layer, whose output starts the 4x4 map and
-conditions every batch norm. The number of doublings follows the resolution: 16 px has two, 32 three, 64 four; 96 starts
-from a 6x6 map.
+As in the release of Zhang & Maire 2023 for 32x32: a latent w goes through a linear layer, whose output starts the 4x4
+map and conditions every batch norm. Each resolution has the same number of blocks, the last of which upsamples. The
+number of doublings follows the resolution: 16 px has two, 32 three, 64 four; 96 starts from a 6x6 map.
+
+One difference from the release: convolutions inside blocks have no bias. There the biases do nothing, because a batch
+norm follows each of them and subtracts whatever is constant in a channel.
 """
 
 from __future__ import annotations
@@ -12,25 +15,26 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils.parametrizations import spectral_norm
 
-from structgan.models.spectral import settled
+from structgan.models.spectral import settled, spectrally_normalised
+from structgan.parallel import GroupedBatchNorm
 from structgan.precision import wide
 
 
 class ConditionalBatchNorm(nn.Module):
-    """Batch norm whose gain and bias are linear in a condition vector.
+    """Batch norm whose gain 1 + g and bias b are linear in a condition vector, by two maps without biases.
 
     Shape: x (N, C, H, W), condition (N, D); the result is (N, C, H, W).
     """
 
-    def __init__(self, channels: int, condition: int) -> None:
+    def __init__(self, channels: int, condition: int, per_process: int | None) -> None:
         super().__init__()
-        self.norm = nn.BatchNorm2d(channels, affine=False)
-        self.gain_bias = spectral_norm(nn.Linear(condition, 2 * channels, bias=False))
+        self.norm = GroupedBatchNorm(channels, per_process, affine=False)
+        self.gain = nn.Linear(condition, channels, bias=False)
+        self.bias = nn.Linear(condition, channels, bias=False)
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        gain, bias = self.gain_bias(condition)[:, :, None, None].chunk(2, dim=1)
+        gain, bias = (linear(condition)[:, :, None, None] for linear in (self.gain, self.bias))
         return torch.addcmul(bias, self.norm(x), 1 + gain)
 
 
@@ -40,12 +44,14 @@ class BottleneckBlock(nn.Module):
     Shape: (N, channels, H, W) to (N, channels, H * scale, W * scale).
     """
 
-    def __init__(self, channels: int, hidden: int, condition: int, scale: int) -> None:
+    def __init__(self, channels: int, hidden: int, condition: int, scale: int, per_process: int | None) -> None:
         super().__init__()
         self.scale = scale
-        self.norms = nn.ModuleList(ConditionalBatchNorm(c, condition) for c in (channels, hidden, hidden, hidden))
+        self.norms = nn.ModuleList(
+            ConditionalBatchNorm(width, condition, per_process) for width in (channels, hidden, hidden, hidden)
+        )
         self.convs = nn.ModuleList(
-            spectral_norm(nn.Conv2d(inputs, outputs, size, padding=size // 2, bias=False))
+            nn.Conv2d(inputs, outputs, size, padding=size // 2, bias=False)
             for inputs, outputs, size in (
                 (channels, hidden, 1),
                 (hidden, hidden, 3),
@@ -65,7 +71,7 @@ class BottleneckBlock(nn.Module):
 
 
 class Generator(nn.Module):
-    """G: latents w ~ N(0, I) to images.
+    """G: latents w ~ N(0, I) to images; every convolution and linear layer starts Kaiming-normal, fan-out.
 
     Args:
         image_size: height and width in pixels, a multiple of 4 that halvings bring to 4..7.
@@ -73,12 +79,22 @@ class Generator(nn.Module):
         condition: length of the vector that starts the map and conditions the norms.
         channels: width of the map.
         hidden: width inside a bottleneck.
-        blocks: bottleneck blocks at each doubling, the first of which upsamples.
+        blocks: bottleneck blocks at each resolution, the last of which upsamples.
+        per_process: images whose batch-norm statistics are taken together; None: all of the batch.
 
     Shape: (N, latent) to (N, 3, image_size, image_size), values in [-1, 1].
     """
 
-    def __init__(self, image_size: int, latent: int, condition: int, channels: int, hidden: int, blocks: int) -> None:
+    def __init__(
+        self,
+        image_size: int,
+        latent: int,
+        condition: int,
+        channels: int,
+        hidden: int,
+        blocks: int,
+        per_process: int | None = None,
+    ) -> None:
         super().__init__()
         doublings, start = 0, image_size
         while start >= 8:
@@ -86,15 +102,19 @@ class Generator(nn.Module):
         if start * 2**doublings != image_size or not 4 <= start < 8:
             raise ValueError(f"no generator for {image_size} pixels: halving must reach 4 to 7 without remainder")
         self.start, self.latent = start, latent
-        self.condition = spectral_norm(nn.Linear(latent, condition))
-        self.first = spectral_norm(nn.Linear(condition, channels * start**2))
+        self.condition = nn.Linear(latent, condition)
+        self.first = nn.Linear(condition, channels * start**2)
         self.blocks = nn.ModuleList(
-            BottleneckBlock(channels, hidden, condition, scale=2 if block == 0 else 1)
+            BottleneckBlock(channels, hidden, condition, 2 if block == blocks - 1 else 1, per_process)
             for _ in range(doublings)
             for block in range(blocks)
         )
-        self.last_norm = nn.BatchNorm2d(channels)
-        self.last = spectral_norm(nn.Conv2d(channels, 3, 3, padding=1))
+        self.last_norm = GroupedBatchNorm(channels, per_process)
+        self.last = nn.Conv2d(channels, 3, 3, padding=1)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        spectrally_normalised(self)
 
     def forward(self, latents: Tensor) -> Tensor:
         with settled(self):

@@ -1,4 +1,4 @@
-"""Spectral normalisation: weights divided by their largest singular value, computed once and in full precision."""
+"""Spectral normalisation: weights divided by their largest singular value, computed once a pass and in full precision."""
 
 from __future__ import annotations
 
@@ -7,18 +7,49 @@ from collections.abc import Iterator
 from typing import TypeVar
 
 import torch
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
 from torch.nn.utils import parametrize
-from torch.nn.utils.parametrizations import spectral_norm
 
 M = TypeVar("M", bound=nn.Module)
+EPSILON = 1e-6
+"""Smallest length that a vector of the power iteration is divided by; the authors' release has the same."""
+
+
+class SpectralNorm(nn.Module):
+    """W / sigma, with sigma from one power iteration that goes on from pass to pass (Miyato et al. 2018).
+
+    In training mode a pass computes v = W^T u / |W^T u| and then u = W v / |W v|, and keeps u; sigma = u^T W v, with
+    gradients through W alone. In evaluation mode it computes the same and keeps nothing. u starts as random normal
+    numbers, without any iterations before the first pass, as in BigGAN and in the authors' release.
+    ``torch.nn.utils.parametrizations.spectral_norm`` starts with 15 iterations and takes the two halves of an
+    iteration in the other order.
+
+    Shape: (outputs, ...), kernels of convolutions included; the result has the same.
+    """
+
+    u: Tensor
+
+    def __init__(self, outputs: int) -> None:
+        super().__init__()
+        self.register_buffer("u", torch.randn(outputs))
+
+    def forward(self, weight: Tensor) -> Tensor:
+        matrix = weight.flatten(1)
+        with torch.no_grad():
+            v = F.normalize(self.u @ matrix, dim=0, eps=EPSILON)
+            u = F.normalize(matrix @ v, dim=0, eps=EPSILON)
+            if self.training:
+                self.u.copy_(u)
+        return weight / torch.dot(u, matrix @ v)
 
 
 def spectrally_normalised(network: M) -> M:
-    """``network`` with every convolution and linear layer spectrally normalised (Miyato et al. 2018), in place."""
+    """``network`` with every convolution and linear layer spectrally normalised, in place."""
     for module in list(network.modules()):
         if isinstance(module, nn.Conv2d | nn.Linear):
-            spectral_norm(module)
+            # unsafe leaves out PyTorch's check, a pass that would already move u
+            parametrize.register_parametrization(module, "weight", SpectralNorm(len(module.weight)), unsafe=True)
     return network
 
 
