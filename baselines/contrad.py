@@ -6,8 +6,8 @@ is judged by the plain GAN's two-layer projection on features that no gradient p
 representation and never shapes it. The generator is trained through the head and the backbone, on images augmented as
 the real ones are.
 
-Networks, adversarial loss and averages are the plain GAN's; the two projections have its shape. Without augmentation the
-two views are equal, and SimCLR's loss only spreads the images, as it does in SimCLR.
+Networks, adversarial loss and averages are the plain GAN's; the two projections have its shape. Without augmentation
+the two views are equal, and SimCLR's loss only spreads the images, as it does in SimCLR.
 """
 
 from __future__ import annotations
@@ -57,6 +57,10 @@ class ContraD(Method):
 
     def optimisers(self) -> dict[str, torch.optim.Optimizer]:
         return {"discriminator": self.optimiser_d, "generator": self.optimiser_g}
+
+    @property
+    def live_encoder(self) -> nn.Module:
+        return self.discriminator.backbone
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         """Images of the generator's moving average. Shape: (n, 3, H, W), values in [-1, 1]."""

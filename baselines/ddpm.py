@@ -30,7 +30,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from structgan import objectives, optim, parallel
 from structgan.method import Method
@@ -55,6 +55,10 @@ class DDPM(Method):
         self.optimiser = optim.build(self.parameters(), settings["optimiser"])
         self.generator = frozen_copy(self.denoiser)
         self.encoder = self.generator.backbone
+
+    @property
+    def live_encoder(self) -> nn.Module:
+        return self.denoiser.backbone
 
     @torch.no_grad()
     def sample(self, n: int, generator: torch.Generator) -> Tensor:

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from structgan import optim, parallel
 from structgan.errors import UserError
@@ -58,6 +58,10 @@ class SelfConditionedGAN(Method):
 
     def optimisers(self) -> dict[str, torch.optim.Optimizer]:
         return {"discriminator": self.optimiser_d, "generator": self.optimiser_g}
+
+    @property
+    def live_encoder(self) -> nn.Module:
+        return self.discriminator.backbone
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         """Images of the generator's moving average. Shape: (n, 3, H, W), values in [-1, 1]."""

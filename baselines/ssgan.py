@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from structgan import optim, parallel
 from structgan.losses import adversarial
@@ -52,6 +52,10 @@ class SSGAN(Method):
 
     def optimisers(self) -> dict[str, torch.optim.Optimizer]:
         return {"discriminator": self.optimiser_d, "generator": self.optimiser_g}
+
+    @property
+    def live_encoder(self) -> nn.Module:
+        return self.discriminator.backbone
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         """Images of the generator's moving average. Shape: (n, 3, H, W), values in [-1, 1]."""

@@ -66,6 +66,10 @@ class VAE(Method):
         self.optimiser = optim.build(self.parameters(), settings["optimiser"])
         self.encoder, self.generator = frozen_copy(self.backbone), frozen_copy(self.decoder)
 
+    @property
+    def live_encoder(self) -> nn.Module:
+        return self.backbone
+
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         """Images of the decoder's moving average. Shape: (n, 3, H, W), values in [-1, 1]."""
         return self.draw(n, self.latent, generator)

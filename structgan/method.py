@@ -32,6 +32,7 @@ class Method(nn.Module):
         views: independently augmented versions of each image that ``step`` wants.
         uses_labels: True lets the labels reach ``step``; every table then marks the row.
         uses_generator: True needs a run that can sample as the upstream run.
+        companions: attributes that hold further networks, which a finished run keeps for ``readouts``.
 
     Attributes:
         upstream: the finished run that ``upstream`` in the configuration names, frozen, or None. It is no part of this
@@ -54,6 +55,7 @@ class Method(nn.Module):
     views: ClassVar[int] = 1
     uses_labels: ClassVar[bool] = False
     uses_generator: ClassVar[bool] = False
+    companions: ClassVar[tuple[str, ...]] = ()
     upstream: Method | None = None
     encoder: nn.Module
     generator: nn.Module
@@ -98,6 +100,18 @@ class Method(nn.Module):
         features = self.encoder(images)
         assert isinstance(features, Tensor)
         return features
+
+    @property
+    def live_encoder(self) -> nn.Module:
+        """The network in training whose moving average ``encoder`` is; ``encoder`` itself where there is no average."""
+        return self.encoder
+
+    def readouts(self, images: Tensor) -> dict[str, Tensor]:
+        """What the authors of the structural GAN cluster: h of ``encode``; with ``companions`` a method can add more.
+
+        Shape: (N, 3, H, W), values in [-1, 1], to (N, D) each.
+        """
+        return {"h": self.encode(images)}
 
     def maps(self, images: Tensor) -> list[Tensor]:
         """Feature maps of images, finest first, for heads that answer at each place; by default the encoder's own.
@@ -195,25 +209,33 @@ def build(config: Mapping[str, Any], num_classes: int) -> Method:
         raise UserError(f"methods.{config['method']}.settings: {error}") from error
 
 
+def companion_files(run: Path, method: str) -> list[Path]:
+    """The files of the further networks that a method's finished run keeps."""
+    return [run / f"{name}.safetensors" for name in find(method).companions]
+
+
 def network_files(run: Path, method: str) -> list[Path]:
     """The files that hold the networks of a method's finished run: its encoder and, where it samples, its generator."""
     return [run / f"{name}.safetensors" for name in ["encoder"] + ["generator"] * sources.traits(method)["samples"]]
 
 
-def load_run(run: str | Path, content_hash: str, device: str = "cpu") -> Method:
+def load_run(run: str | Path, content_hash: str, device: str = "cpu", companions: bool = False) -> Method:
     """A finished run's method in evaluation mode, frozen: its encoder and, where there is one, its generator.
 
     Args:
         run: the run's folder.
         content_hash: of the data set that it is to be measured on, which must be the one it was trained on.
         device: where to put it.
+        companions: load the further networks too, for ``readouts``.
 
     Raises:
         UserError: the run is not finished, its files are damaged, or they belong to another configuration or data.
     """
     folder = Path(run)
     config = read_json(folder / "config.json")
-    files = {path.stem: load_tensors(path) for path in network_files(folder, config["method"])}
+    paths = network_files(folder, config["method"])
+    paths += companion_files(folder, config["method"]) if companions else []
+    files = {path.stem: load_tensors(path) for path in paths}
     for name, (_, metadata) in files.items():
         if metadata.get("identity") != config["identity"]:
             raise UserError(f"{folder}: {name}.safetensors was trained under another config.json; train the run again")

@@ -13,7 +13,6 @@ process all is the identity.
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,12 +20,9 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-import torch.nn.functional as F
-from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch import Tensor
 
 from structgan.errors import UserError
-from structgan.precision import wide
 
 
 def size() -> int:
@@ -193,104 +189,3 @@ def group_size(batch: int, per_process: int | None) -> int:
     if batch % per_process:
         raise UserError(f"per_process = {per_process}: must divide training.batch_size = {batch}")
     return per_process
-
-
-class GroupedBatchNorm(nn.BatchNorm2d):
-    """Batch norm within groups of consecutive images, as processes without shared statistics compute it.
-
-    Running statistics follow the first group, as a checkpoint of process 0 has them. Shape: (N, C, H, W).
-
-    Args:
-        num_features: C.
-        per_process: images of a group; None: all of the batch.
-    """
-
-    def __init__(self, num_features: int, per_process: int | None, affine: bool = True) -> None:
-        super().__init__(num_features, affine=affine)
-        self.per_process = per_process
-
-    def forward(self, input: Tensor) -> Tensor:
-        size = group_size(len(input), self.per_process) if self.training else len(input)
-        first, *others = input.split(size)
-        normalised = [super().forward(first)]
-        normalised += [F.batch_norm(x, None, None, self.weight, self.bias, True, eps=self.eps) for x in others]
-        return torch.cat(normalised) if others else normalised[0]
-
-
-class SharedBatchNorm(_BatchNorm):
-    """Batch norm with the statistics of the whole batch, or of groups of it, on any device.
-
-    nn.SyncBatchNorm does the former on GPUs only. Shape: (N / P, C, ...), the same comes out.
-    """
-
-    per_process: int | None = None
-
-    def _check_input_dim(self, input: Tensor) -> None:
-        """Any number of dimensions from (N, C) on: the module that this one stands for has checked it."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        if not self.training:
-            return super().forward(input)
-        group = group_size(size() * len(input), self.per_process)
-        part = math.gcd(group, len(input))  # images of one process and one group
-        x = wide(input).unflatten(0, (-1, part))  # (parts, images, C, ...)
-        dims = [1, *range(3, x.ndim)]
-        variance, centre = torch.var_mean(x, dims, correction=0)
-        variances, centres = gather(torch.stack([variance, centre], 1)).unflatten(0, (-1, group // part)).unbind(2)
-        centre = centres.mean(1)  # (groups, C)
-        variance = (variances + (centres - centre[:, None]).square()).mean(1)
-        if self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None:
-            self.num_batches_tracked.add_(1)
-            weight = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
-            count = group * math.prod(input.shape[2:])
-            self.running_mean.lerp_(centre[0].detach(), weight)
-            self.running_var.lerp_(variance[0].detach() * (count / (count - 1)), weight)
-        mine = share(torch.arange(size() * len(x), device=input.device)) * part // group  # the group of each part
-        gain = (variance + self.eps).rsqrt()[mine]
-        gain, bias = (gain, None) if self.weight is None else (gain * self.weight, self.bias)
-        shape = (1, 1, -1, *[1] * (input.ndim - 2))
-        spread = (len(x), 1, -1, *[1] * (input.ndim - 2))
-        output = (x - centre[mine].view(spread)) * gain.view(spread)
-        return (output if bias is None else output + bias.view(shape)).to(input.dtype).flatten(0, 1)
-
-
-@torch.no_grad()
-def join(method: nn.Module, optimisers: dict[str, torch.optim.Optimizer]) -> None:
-    """Make a method's training that of all processes: weights of process 0, shared batch norms, averaged gradients.
-
-    A method's ``step`` stays as it is for one process. Each optimiser averages its gradients as its ``step`` begins, so
-    that whatever reads gradients before it (clipping by norm) sees those of this process.
-    """
-    if size() == 1:
-        return
-    norms: dict[nn.Module, SharedBatchNorm] = {}
-    for parent in list(method.modules()):
-        for name, child in list(parent.named_children()):
-            if isinstance(child, _BatchNorm):
-                setattr(parent, name, norms.setdefault(child, _shared(child)))
-    for value in method.state_dict().values():
-        whole = value.contiguous()  # weights of convolutions lie channels-last
-        dist.broadcast(whole, src=0)
-        value.copy_(whole)
-    for optimiser in optimisers.values():
-        optimiser.register_step_pre_hook(lambda optimiser, *_: _average(optimiser))
-
-
-def _shared(norm: _BatchNorm) -> SharedBatchNorm:
-    """``norm`` with the same parameters and buffers."""
-    affine, tracks = norm.affine, norm.track_running_stats
-    shared = SharedBatchNorm(norm.num_features, norm.eps, norm.momentum, affine, tracks)
-    shared._parameters, shared._buffers = norm._parameters, norm._buffers
-    shared.per_process = getattr(norm, "per_process", None)
-    return shared.train(norm.training)
-
-
-@torch.no_grad()
-def _average(optimiser: torch.optim.Optimizer) -> None:
-    """Average the gradients of an optimiser's parameters over the processes, in one message."""
-    grads = [p.grad for group in optimiser.param_groups for p in group["params"] if p.grad is not None]
-    if grads:
-        flat = torch.cat([grad.flatten() for grad in grads])
-        dist.all_reduce(flat)
-        parts = torch.split(flat.div_(size()), [grad.numel() for grad in grads])
-        torch._foreach_copy_(grads, [part.view_as(grad) for part, grad in zip(parts, grads, strict=True)])

@@ -22,10 +22,11 @@ from structgan.errors import UserError
 from structgan.files import read_json, save_tensors, sweep, write_json
 from structgan.identity import seal
 from structgan.progress import Progress
-from structgan.training import checkpoint, health, lock, randomness, upstream
+from structgan.training import checkpoint, health, lock, processes, randomness, upstream
 from structgan.training.batches import Batches
 from structgan.training.heartbeat import Heartbeat
 from structgan.training.history import History
+from structgan.training.online_probe import OnlineProbe
 from structgan.training.preempt import Preemption, Stopped
 
 WRITES = (
@@ -48,7 +49,7 @@ class Run:
         self.training = self.settings["training"]
         if self.config["sources"] != sources.run_digest(self.config["method"]):
             raise UserError(f"{folder}/config.json: planned for other sources than these; plan again")
-        seeds = np.random.SeedSequence(self.config["seed"]).generate_state(3).tolist()  # weights, order, latents
+        seeds = np.random.SeedSequence(self.config["seed"]).generate_state(4).tolist()  # weights, order, latents, probe
         randomness.seed(seeds[0])
         self.dataset = load(data, device, verify=True)
         self.method = method.build(self.config, len(self.dataset.classes)).to(device)
@@ -57,7 +58,7 @@ class Run:
             self.method.attach(self.upstream.method)
         if self.method.uses_labels:
             self.dataset = self.dataset.labelled()
-        parallel.join(self.method, self.method.optimisers())
+        processes.join(self.method, self.method.optimisers())
         self.method.rng = torch.Generator(device).manual_seed(seeds[2])
         order = torch.Generator().manual_seed(seeds[1])
         transform = augment.build(self.settings["augmentation"], self.dataset.image_size)
@@ -66,6 +67,9 @@ class Run:
         self.method.images = self.dataset.training_images
         made_with = self.upstream.record["files"] if self.upstream else {}
         self.states = checkpoint.States(folder, self.config["identity"], self.dataset.content_hash, made_with)
+        self.probe: OnlineProbe | None = None
+        if self.training.get("online_probe") and self.dataset.training_labels is not None:
+            self.probe = OnlineProbe(self.method, self.dataset, self.training, device, seeds[3])
         self.step, self.seconds = 0, 0.0
         self.history = History(folder, self.training["batch_size"])
         self.environment = environment.Record(device, self.training["precision"])
@@ -90,6 +94,7 @@ class Run:
             "rng_batches": self.batches.rng.get_state(),
             "rng_method": self.method.rng.get_state(),
             "rng_process": randomness.state(self.device),
+            "online_probe": self.probe.state() if self.probe else None,
         }
         if parallel.rank() == 0:
             self.states.save(self.method, loop)
@@ -117,6 +122,8 @@ class Run:
         self.batches.rng.set_state(loop["rng_batches"])
         self.method.rng.set_state(loop["rng_method"])
         randomness.restore(loop["rng_process"], self.device)
+        if self.probe:
+            self.probe.restore(loop["online_probe"])
         if parallel.rank() == 0:
             print(f"resumed at step {self.step}", file=sys.stderr)
 
@@ -153,6 +160,7 @@ class Run:
         """
         self.method.step_index = self.step
         views, labels = next(self.batches)
+        watched = self.probe.update(views[0], labels) if self.probe and labels is not None else {}
         try:
             with precision.autocast(self.training["precision"], self.device):
                 losses = self.method.step(views, labels if self.method.uses_labels else None)
@@ -161,7 +169,7 @@ class Run:
                 self.history.means(self.step)
             reason = str(error).splitlines()[0]
             raise UserError(f"{self.folder}: step {self.step + 1} failed ({reason}); {health.KEPT}") from error
-        self.history.pending.append(losses)
+        self.history.pending.append(losses | watched)
         self.step += 1
 
     def log(self) -> dict[str, float]:
@@ -170,7 +178,9 @@ class Run:
         Raises:
             UserError: a loss is not finite, or the features collapsed.
         """
-        losses = self.history.record(self.step, self.seconds)
+        before = self.history.records[-1]["step"] if self.history.records else 0
+        due = self.probe and self.probe.due(self.step, before, self.step == self.training["steps"])
+        losses = self.history.record(self.step, self.seconds, self.probe.score() if self.probe and due else {})
         health.check_collapse(self.method, self.dataset.training_images, self.folder, self.step)
         return losses
 
@@ -185,6 +195,9 @@ class Run:
         if sources.traits(self.config["method"])["samples"]:
             made.append(self.folder / "generator.safetensors")
             save_tensors(made[-1], self.method.generator.state_dict(), metadata)
+        for path in method.companion_files(self.folder, self.config["method"]):
+            made.append(path)
+            save_tensors(path, self.method.get_submodule(path.stem).state_dict(), metadata)
         write_json(self.folder / "history.json", {"records": self.history.records})
         save_tensors(self.folder / "encoder.safetensors", self.method.encoder.state_dict(), metadata)
         images = self.step * self.training["batch_size"]
@@ -234,7 +247,7 @@ def run(folder: Path, data: Path, device: str = "cpu", fresh: bool = False, minu
             first.enter_context(lock.held(folder))
             gpus = parallel.size() * device.startswith("cuda")
             heartbeat = first.enter_context(Heartbeat(folder, config, device, gpus))
-            sweep(folder, WRITES)
+            sweep(folder, (*WRITES, *(path.name for path in method.companion_files(folder, config["method"]))))
         parallel.wait()
         job = Run(folder, data, own)
         job.resume(fresh)

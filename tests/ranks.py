@@ -15,6 +15,8 @@ from forked import CONTEXT, LIMIT_S, Training
 from torch import nn
 
 from structgan import files, parallel, train
+from structgan.models import batch_norm
+from structgan.training import processes
 
 
 def enter(rank, size, port):
@@ -89,7 +91,7 @@ def coupled():
     """Gradient of a loss that is partly of own rows, partly of all rows, and differs between the processes."""
     weights = numbers(5, 4).requires_grad_()
     optimiser = torch.optim.SGD([weights], lr=1.0)
-    parallel.join(nn.Module(), {"weights": optimiser})
+    processes.join(nn.Module(), {"weights": optimiser})
     rows = parallel.share(numbers(12, 5))
     z = rows @ weights
     pool = parallel.gather(z)
@@ -102,7 +104,7 @@ def coupled():
 
 
 def grouped(per_process, channels, affine, momentum):
-    norm = parallel.GroupedBatchNorm(channels, per_process, affine)
+    norm = batch_norm.GroupedBatchNorm(channels, per_process, affine)
     norm.momentum = momentum
     return norm
 
@@ -118,7 +120,7 @@ def normalised(affine, momentum, per_process):
             nn.init.normal_(net[0].weight)
             nn.init.normal_(net[0].bias)
         optimiser = torch.optim.SGD(net.parameters(), lr=0.1) if affine else None
-        parallel.join(net, {"norm": optimiser} if optimiser else {})
+        processes.join(net, {"norm": optimiser} if optimiser else {})
         for scale in (1.0, 3.0):
             whole = (scale * numbers(*shape) + scale).requires_grad_()
             out = net(parallel.share(whole))

@@ -56,7 +56,8 @@ AT_START = {name: at_start(path) for name, path in MODULES.items()}
 IDENTITY = {"identity"} | {f"identity.{name}" for name in ("claims", "protocol", "seal", "stamps", "standing", "times")}
 OVERVIEW = {"overview"} | {f"overview.{name}" for name in ("collect", "judge", "queue", "status")}
 TRAINING = {"training.batches", "training.checkpoint", "training.health", "training.heartbeat", "training.history"}
-TRAINING |= {"training.lock", "training.preempt", "training.randomness", "training.upstream"}
+TRAINING |= {"training.lock", "training.online_probe", "training.preempt", "training.processes", "training.randomness"}
+TRAINING |= {"training.upstream"}
 LIGHT = {"errors", "sources", "sweep", "cells", "config", "plan", "published", "files", "regime"} | IDENTITY | OVERVIEW
 ALLOWED = {
     **{name: set() for name in ("", "errors", "progress", "precision", "identity", "overview", "training")},
@@ -84,7 +85,7 @@ ALLOWED = {
     | {f"identity.{name}" for name in ("claims", "protocol", "stamps", "standing")},
     "augment": {"augment", "errors", "regime", "parallel"},
     "losses": {"losses", "errors", "parallel", "precision"},
-    "models": {"models", "precision"},
+    "models": {"models", "parallel", "precision"},
     "datasets": {"datasets", "errors", "files", "progress", "sources"},
     "method": {"errors", "files", "sources", "parallel"},
     "objectives": {"errors", "precision", "parallel", "losses", "models"},
@@ -96,6 +97,8 @@ ALLOWED = {
     "training.heartbeat": {"errors", "files", "training.lock", "training.preempt"},
     "training.history": {"errors", "parallel", "training.health"},
     "training.lock": {"errors", "files"},
+    "training.online_probe": {"datasets", "method", "models", "optim", "precision", "training.processes"},
+    "training.processes": {"models", "parallel"},
     "training.upstream": {"errors", "files", "cells", "method", "sources"},
     "train": {"errors", "files", "sources", "method", "augment", "datasets", "environment", "parallel", "progress"}
     | {"precision"}

@@ -6,7 +6,8 @@ import pytest
 import ranks
 import torch
 
-from structgan import parallel, sources
+from structgan import sources
+from structgan.models import batch_norm
 
 GROUPS = {"per_process": 4, "gaussian": {"form": "wasserstein"}, "cluster": {"k": 2, "update_every": 2}}
 OTHER = {"per_process": 8, "latents": "reused", "cluster": {"embeddings": "before", "skip_best_for_generated": False}}
@@ -54,7 +55,7 @@ def test_batch_norms_take_the_statistics_of_the_whole_batch_or_of_its_groups(tmp
 
 def test_groups_are_normalised_as_by_processes_of_their_own():
     """Each group by its own statistics; the running ones, which evaluation takes, follow the first group."""
-    norm, alone = parallel.GroupedBatchNorm(3, 4), torch.nn.BatchNorm2d(3)
+    norm, alone = batch_norm.GroupedBatchNorm(3, 4), torch.nn.BatchNorm2d(3)
     images = torch.randn(12, 3, 5, 5, generator=torch.Generator().manual_seed(0)) * torch.arange(1, 13).view(
         -1, 1, 1, 1
     )
@@ -70,7 +71,7 @@ def test_groups_are_normalised_as_by_processes_of_their_own():
 def test_shared_batch_norms_keep_float32_statistics_under_bfloat16():
     """As PyTorch's own do: a bfloat16 map in, a bfloat16 map out, and nothing of the statistics rounded."""
     plain = torch.nn.BatchNorm2d(3).train()
-    shared = parallel._shared(torch.nn.BatchNorm2d(3)).train()
+    shared = batch_norm.shared(torch.nn.BatchNorm2d(3)).train()
     images = torch.randn(8, 3, 4, 4, generator=torch.Generator().manual_seed(0)).bfloat16()
     with torch.autocast("cpu", dtype=torch.bfloat16):
         found, expected = shared(images), plain(images)

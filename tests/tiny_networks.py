@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from benchmarks import textbook
+from benchmarks import textbook_networks
 from structgan.models.discriminator import Discriminator
 
 TINY = {"width": 8, "blocks": [1, 2], "channels_per_group": 4, "hidden": 12, "embedding": 6}
@@ -34,8 +34,8 @@ def pictures(n, size=16):
 
 def transcribed(net, **changes):
     """The textbook's form of a tiny discriminator, with its weights."""
-    book = textbook.Discriminator(**{**TINY, **changes}).to(next(net.parameters()).dtype)
-    textbook.copy_parameters(net, book)
+    book = textbook_networks.Discriminator(**{**TINY, **changes}).to(next(net.parameters()).dtype)
+    textbook_networks.copy_parameters(net, book)
     return book
 
 

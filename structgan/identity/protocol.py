@@ -16,7 +16,7 @@ from structgan.errors import UserError
 from structgan.files import read_json
 
 KINDS = {
-    "probe": ("seed", "linear", "svm", "kmeans", "knn", "few_labels", "map"),
+    "probe": ("seed", "linear", "svm", "kmeans", "kmeans_release", "knn", "few_labels", "map"),
     "fidelity": ("fidelity",),
     "extractor": ("extractor",),
     "dense": ("seed", "dense"),

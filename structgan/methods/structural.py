@@ -33,6 +33,8 @@ from structgan.models.tangent import Kept
 class Structural(Method):
     """The structural GAN; every weight, form and size is a setting, see ``workflow/config/config.yaml``."""
 
+    companions = ("discriminator", "average_discriminator")
+
     def __init__(self, settings: Mapping[str, Any], image_size: int, num_classes: int, steps: int) -> None:
         super().__init__(settings, image_size, num_classes, steps)
         net = settings["discriminator"]
@@ -66,6 +68,15 @@ class Structural(Method):
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         """Images of the generator's moving average. Shape: (n, 3, H, W), values in [-1, 1]."""
         return self.draw(n, self.settings["generator"]["latent"], generator)
+
+    @property
+    def live_encoder(self) -> nn.Module:
+        return self.discriminator.backbone
+
+    def readouts(self, images: Tensor) -> dict[str, Tensor]:
+        """h and e of the moving average, and of the discriminator in training (``live``)."""
+        named = (("", self.average_discriminator), ("_live", self.discriminator))
+        return {f"{key}{suffix}": value for suffix, net in named for key, value in zip("he", net(images), strict=True)}
 
     def watched(self, images: Tensor) -> dict[str, Tensor]:
         features, embeddings = self.average_discriminator(images)

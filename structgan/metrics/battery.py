@@ -21,8 +21,9 @@ class Probes:
 
     Args:
         train: Shape: (N, D), float32. train_labels: Shape: (N,), int64 in [0, classes). test, test_labels: likewise.
-        protocol: the blocks linear, svm, kmeans, knn and few_labels of the protocol.
+        protocol: the blocks linear, svm, kmeans, knn, few_labels and, with readouts, kmeans_release of the protocol.
         seed: draws the starts of k-means and the subsets of the few-label probes; part of the protocol, not of the run.
+        readouts: a method's ``readouts`` of the test split, for the release's k-means. Shape of each: (N, D), float32.
     """
 
     def __init__(
@@ -33,7 +34,9 @@ class Probes:
         test_labels: Tensor,
         protocol: Mapping[str, Any],
         seed: int,
+        readouts: Mapping[str, Tensor] | None = None,
     ) -> None:
+        self.readouts = {name: features.finite(value, name) for name, value in (readouts or {}).items()}
         self.train, self.test = features.finite(train, "train features"), features.finite(test, "test features")
         self.train_labels, self.test_labels = train_labels, test_labels
         self.settings, self.seed = protocol, seed
@@ -131,6 +134,31 @@ class Probes:
         }
         return metrics, protocol
 
+    def kmeans_release(self) -> Scored:
+        """The release's k-means, fitted and scored on test: h at unit length, e as it is; accuracy by readout."""
+        settings = self.asked("kmeans_release", "n_init", "max_iter", "tol")
+        metrics: dict[str, Any] = {"converged": True}
+        for name, values in self.readouts.items():
+            points = features.normalise(values) if name.startswith("h") else values
+            found = cluster.kmeans_release(
+                points, self.classes, settings["n_init"], self.seed, settings["max_iter"], settings["tol"]
+            )
+            index = cluster.assign(points, found.centres[None])[0][:, 0]
+            table = cluster.contingency(index, self.test_labels, self.classes)
+            metrics[name] = float(table.gather(1, cluster.match(table)[:, None]).sum()) / len(points)
+            metrics["converged"] &= found.converged
+        protocol = {
+            "split": "fitted and scored on test",
+            "n_test": len(self.test),
+            "normalisation": "h: unit length; e: none",
+            "clusters": self.classes,
+            "solver": "Lloyd, k-means++ starts, centres of unit length, least mean distance",
+            "matching": "Hungarian, on test",
+            "seed": self.seed,
+            **settings,
+        }
+        return metrics, protocol
+
     def knn(self) -> Scored:
         """Weighted nearest neighbours by cosine."""
         settings = self.asked("knn", "k", "temperature")
@@ -157,6 +185,8 @@ class Probes:
             "kmeans": self.kmeans,
             "knn": self.knn,
         }
+        if self.readouts:
+            probes["kmeans_release"] = self.kmeans_release
         for fraction in self.asked("few_labels", "fractions")["fractions"]:
             probes[f"linear_{100 * fraction:g}pct"] = partial(self.few_labels, fraction)
         return probes

@@ -13,13 +13,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from structgan.errors import UserError, unknown
-from structgan.files import write_json
+from structgan.files import read_json, write_json
 from structgan.identity import protocol, seal
 from structgan.metrics import features
 from structgan.metrics.battery import Probes
 from structgan.metrics.described import dataset_record
 from structgan.progress import Progress
 
+BATCH = 500
+"""Images in one pass; memory only."""
 MAP_KEYS = ("kind", "points", "perplexity", "iterations")
 
 
@@ -61,20 +63,38 @@ def evaluate(
     test_labels: Tensor,
     settings: Mapping[str, Any],
     seed: int = 0,
+    readouts: Mapping[str, Tensor] | None = None,
 ) -> dict[str, Any]:
     """The parts "metrics" and "protocol" of probe.json. Arguments as in ``Probes``.
 
     Raises:
         UserError: features that are not finite, or a k that the data set is too small for.
     """
-    probes = Probes(train, train_labels, test, test_labels, settings, seed).all()
+    probes = Probes(train, train_labels, test, test_labels, settings, seed, readouts).all()
     result: dict[str, Any] = {"metrics": {}, "protocol": {}}
     with Progress("probe", len(probes), "probe") as progress:
         for name, measure in probes.items():
             result["metrics"][name], result["protocol"][name] = measure()
             scores = result["metrics"][name]
-            progress.advance(1, **{name: scores.get("top1", scores.get("accuracy"))})
+            progress.advance(1, **{name: scores.get("top1", scores.get("accuracy", scores.get("h")))})
     return result
+
+
+def online(folder: Path) -> tuple[dict[str, float], dict[str, Any] | None]:
+    """The last scores of the classifier that was trained beside a run's encoder, and their protocol.
+
+    Both are empty where the run had none; the scores alone are where it made no step.
+    """
+    settings = read_json(folder / "config.json")["settings"]["training"].get("online_probe")
+    if settings is None:
+        return {}, None
+    records = read_json(folder / "history.json")["records"]
+    last: dict[str, float] = next(
+        (record["losses"] for record in reversed(records) if "online_top1" in record["losses"]), {}
+    )
+    scores = {key.removeprefix("online_"): value for key, value in last.items() if key.startswith("online_top1")}
+    classifier = "linear head on detached features, trained beside the encoder on its augmented batches"
+    return scores, {"classifier": classifier, "split": "train→test", **settings}
 
 
 def feature_map(
@@ -117,17 +137,24 @@ def run(run_dir: str | Path, data_file: str | Path, protocol_file: str | Path, d
             features are not finite.
     """
     from structgan import datasets, environment
-    from structgan.method import load_run
+    from structgan.method import companion_files, load_run
 
     begin = time.monotonic()
     device = device or environment.best_device()
     folder, planned = Path(run_dir), protocol.read(protocol_file, "probe")
     settings, seed = planned["settings"], planned["settings"]["seed"]
     dataset = datasets.load(data_file, device, verify=True)
-    method = load_run(folder, dataset.content_hash, device)
+    method = load_run(folder, dataset.content_hash, device, companions=True)
     with features.frozen(method.encoder, f"{folder}: encoder") as digest:
         train, test = (features.extract(method.encode, split.images) for split in (dataset.train, dataset.test))
-    result = evaluate(train, dataset.train.labels, test, dataset.test.labels, settings, seed)
+        batches = (batch.float() / 127.5 - 1 for batch in torch.split(dataset.test.images, BATCH))
+        with torch.no_grad():
+            parts = [method.readouts(images) for images in batches]
+    readouts = {name: torch.cat([part[name].float() for part in parts]) for name in parts[0]}
+    result = evaluate(train, dataset.train.labels, test, dataset.test.labels, settings, seed, readouts)
+    scores, trained_under = online(folder)
+    result["metrics"] |= {"online_probe": scores} if scores else {}
+    result["protocol"] |= {"online_probe": trained_under} if trained_under else {}
     positions = feature_map(test, dataset.test.labels, dataset.classes, settings["map"], seed)
     record = {
         "identity": method.identity,
@@ -142,4 +169,5 @@ def run(run_dir: str | Path, data_file: str | Path, protocol_file: str | Path, d
         "seconds": round(time.monotonic() - begin, 3),
     }
     write_json(folder / "map.json", positions)
-    seal.write(folder / "probe.json", record, made=[folder / "map.json"], inputs=[folder / "encoder.safetensors"])
+    inputs = [folder / "encoder.safetensors", *companion_files(folder, read_json(folder / "config.json")["method"])]
+    seal.write(folder / "probe.json", record, made=[folder / "map.json"], inputs=inputs)

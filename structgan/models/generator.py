@@ -16,8 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from structgan.models.batch_norm import GroupedBatchNorm
 from structgan.models.spectral import settled, spectrally_normalised
-from structgan.parallel import GroupedBatchNorm
 from structgan.precision import wide
 
 

@@ -1,4 +1,4 @@
-"""Spectral normalisation: weights divided by their largest singular value, computed once a pass and in full precision."""
+"""Spectral normalisation: weights divided by their largest singular value, in full precision and once a pass."""
 
 from __future__ import annotations
 

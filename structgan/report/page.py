@@ -44,7 +44,8 @@ FIGURES = {
 }
 PROTOCOL_ROWS = {
     "linear": "Linear probe", "svm": "Linear SVM", "kmeans": "k-means", "knn": "k nearest neighbours",
-    "few_labels": "Few labels", "dataset": "Data",
+    "few_labels": "Few labels", "kmeans_release": "k-means of the release", "online_probe": "Online probe",
+    "dataset": "Data",
 }  # fmt: skip
 
 

@@ -16,6 +16,15 @@ from structgan.identity import seal, standing
 from structgan.identity.protocol import OPTIONAL
 
 ACCURACIES = {"linear": "top1", "svm": "top1", "kmeans": "accuracy", "knn": "top1"}
+RELEASE = {
+    "kmeans_release": ("kmeans_release", "h"),
+    "kmeans_release_live": ("kmeans_release", "h_live"),
+    "kmeans_release_e": ("kmeans_release", "e"),
+    "kmeans_release_e_live": ("kmeans_release", "e_live"),
+    "online_probe": ("online_probe", "top1"),
+    "online_probe_ema": ("online_probe", "top1_ema"),
+}
+"""Columns of what the authors' release measures, and where probe.json has them."""
 GENERATION = ("fid", "is", "kid", "precision", "recall")
 SECTIONS = {"dataset": "datasets", "method": "methods", "augmentation": "augmentations", "variant": "variants"}
 KEYS = ("suite", "datasets", "methods", "augmentations", "variants", "evaluation", "cells")
@@ -191,14 +200,15 @@ def read(plan_file: str | Path, include_stale: bool = False) -> Suite:
             for name, entry in probe.get("metrics", {}).items():
                 row[name] = number(entry, ACCURACIES.get(name, "top1"))
                 row["converged"] &= entry.get("converged") is not False
+            row |= {name: number(probe.get("metrics"), *place) for name, place in RELEASE.items()}
         if fidelity is not None:
             fidelities[len(rows)] = fidelity
             row |= {name: number(fidelity.get("metrics"), name) for name in GENERATION}
         rows.append(row)
     few = _few_labels(plan, rows)
     names = [*SECTIONS, "seed", "run", "identity", "folder", "probe", "fidelity", *extra, "converged"]
-    frame = pd.DataFrame(rows, columns=[*names, *ACCURACIES, *few, *GENERATION])
-    frame = frame.astype(dict.fromkeys([*ACCURACIES, *few, *GENERATION], float))
+    frame = pd.DataFrame(rows, columns=[*names, *ACCURACIES, *RELEASE, *few, *GENERATION])
+    frame = frame.astype(dict.fromkeys([*ACCURACIES, *RELEASE, *few, *GENERATION], float))
     groups: dict[Group, list[int]] = {}
     for index, row in enumerate(rows):
         groups.setdefault(Group(*(row[key] for key in SECTIONS)), []).append(index)

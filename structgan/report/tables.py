@@ -22,9 +22,10 @@ def write(plan_file: str | Path, out_dir: str | Path, include_stale: bool = Fals
         include_stale: count runs of another identity, marked †; by default they are not finished.
 
     Returns:
-        The files: representation, few_labels, generation, generation_more, augmentation, ablation, one for each axis of
-        the suite, dense and transfer where the suite asks for them, and beside them statistics, comparisons, verdicts,
-        cost, each in three forms; metrics.json and training.csv, which version control compares; made_from.json.
+        The files: representation, release, few_labels, generation, generation_more, augmentation, ablation, one for
+        each axis of the suite, dense and transfer where the suite asks for them, and beside them statistics,
+        comparisons, verdicts, cost, each in three forms; metrics.json and training.csv, which version control compares;
+        made_from.json.
 
     Raises:
         UserError: a column would mix two protocols (nothing is written), or a file is damaged.

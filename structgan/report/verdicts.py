@@ -11,17 +11,17 @@ from typing import Any
 from structgan.files import read_json
 from structgan.report import protocols, sheets
 from structgan.report.cells import DASH, Column, Statistic, summarise
-from structgan.report.layouts import GENERATION, PROBES
+from structgan.report.layouts import GENERATION, PROBES, RELEASE
 from structgan.report.markup import shown, signed
 from structgan.report.notes import source_of
 from structgan.report.records import Group, Suite
 
 REPRODUCED, NOT_REPRODUCED, NOT_RUN, NO_REFERENCE = "reproduced", "not reproduced", "not run", "no reference"
 ALWAYS = {"probe": "offline", "selection": "last"}
-"""What holds for every number of every suite: probes read frozen features, of the last state of a training."""
+"""What holds for every number but the online probe's: probes read frozen features, of the last state of a training."""
 EPOCHS_MATCH = 0.02
 """Epochs count images and are equal within this share: a step takes a whole batch, and an epoch's rest is left out."""
-COLUMNS = {column.key: column for column in (*PROBES, *GENERATION)}
+COLUMNS = {column.key: column for column in (*PROBES, *RELEASE, *GENERATION)}
 UNITS = {"points": " points", "percent": " %", "absolute": ""}
 ENTERED = "the paper's number has not been entered"
 FIELDS = (
@@ -103,7 +103,7 @@ def facts_of(suite: Suite, group: Group, metric: str) -> dict[str, Any]:
 
     Epochs are images seen over the images that methods learn from: the unlabelled ones of a data set that has some.
     """
-    facts: dict[str, Any] = dict(ALWAYS)
+    facts: dict[str, Any] = ALWAYS | ({"probe": "online"} if metric.startswith("online_probe") else {})
     rows = suite.groups.get(group, [])
     if not rows:
         return facts
@@ -127,8 +127,10 @@ def build(suite: Suite) -> sheets.Sheet:
     lines = []
     planned = [group for group in suite.ordered if group in suite.groups]
     for dataset, method in dict.fromkeys((group.dataset, group.method) for group in planned):
-        for column in (*PROBES, *(GENERATION if suite.samples(method) else ())):
+        for column in (*PROBES, *RELEASE, *(GENERATION if suite.samples(method) else ())):
             rows = _corresponding(suite, method, column.key)
+            if column in RELEASE and not rows:
+                continue
             own = [row for row in rows if row["dataset"] == dataset]
             lines += [_judged(suite, column, dataset, row) for row in own]
             if not own:

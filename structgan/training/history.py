@@ -5,6 +5,7 @@ Records are a function of the seed alone and go to history.json; times differ fr
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -52,13 +53,18 @@ class History:
             found[name] = float(values.mean())
         return found
 
-    def record(self, step: int, seconds: float) -> dict[str, float]:
-        """Turn what is pending into a record of ``step`` and return its losses; ``seconds`` of training led to it.
+    def record(self, step: int, seconds: float, scores: Mapping[str, float]) -> dict[str, float]:
+        """Turn what is pending into a record of ``step`` and return its losses.
+
+        Args:
+            step: the last one that is pending.
+            seconds: of training until then.
+            scores: further numbers of this step alone, by name.
 
         Raises:
             UserError: a loss is not finite.
         """
-        losses = self.means(step)
+        losses = self.means(step) | dict(scores)
         self.pending = []
         self.records.append({"step": step, "images": step * self.batch_size, "losses": losses})
         self.pace.append([step, round(seconds, 3)])

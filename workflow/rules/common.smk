@@ -40,6 +40,7 @@ EMBEDDED = PLAN["protocol"]["fidelity"]["extractor"] == "embedded"
 DEVICE = config["resources"]["device"]
 TABLES = [
     "representation",
+    "release",
     "few_labels",
     "generation",
     "generation_more",

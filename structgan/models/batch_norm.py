@@ -1,0 +1,91 @@
+"""Batch norms whose statistics are those of a whole batch, or of fixed groups of it, on any number of processes."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from structgan.parallel import gather, group_size, share, size
+from structgan.precision import wide
+
+
+class GroupedBatchNorm(nn.BatchNorm2d):
+    """Batch norm within groups of consecutive images, as processes without shared statistics compute it.
+
+    Running statistics follow the first group, as a checkpoint of process 0 has them. Shape: (N, C, H, W).
+
+    Args:
+        num_features: C.
+        per_process: images of a group; None: all of the batch.
+    """
+
+    def __init__(self, num_features: int, per_process: int | None, affine: bool = True) -> None:
+        super().__init__(num_features, affine=affine)
+        self.per_process = per_process
+
+    def forward(self, input: Tensor) -> Tensor:
+        size = group_size(len(input), self.per_process) if self.training else len(input)
+        first, *others = torch.split(input, size)
+        normalised = [super().forward(first)]
+        normalised += [F.batch_norm(x, None, None, self.weight, self.bias, True, eps=self.eps) for x in others]
+        return torch.cat(normalised) if others else normalised[0]
+
+
+class SharedBatchNorm(_BatchNorm):
+    """Batch norm with the statistics of the whole batch, or of groups of it, on any device.
+
+    nn.SyncBatchNorm does the former on GPUs only. Shape: (N / P, C, ...), the same comes out.
+    """
+
+    per_process: int | None = None
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        """Any number of dimensions from (N, C) on: the module that this one stands for has checked it."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        if not self.training:
+            return super().forward(input)
+        group = group_size(size() * len(input), self.per_process)
+        part = math.gcd(group, len(input))  # images of one process and one group
+        x = torch.unflatten(wide(input), 0, (-1, part))  # (parts, images, C, ...)
+        dims = [1, *range(3, x.ndim)]
+        variance, centre = torch.var_mean(x, dims, correction=0)
+        gathered = torch.unflatten(gather(torch.stack([variance, centre], 1)), 0, (-1, group // part))
+        variances, centres = gathered.unbind(2)  # (groups, parts, C) each
+        centre = centres.mean(1)  # (groups, C)
+        variance = (variances + (centres - centre[:, None]).square()).mean(1)
+        if self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None:
+            self.num_batches_tracked.add_(1)
+            weight = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
+            count = group * math.prod(input.shape[2:])
+            self.running_mean.lerp_(centre[0].detach(), weight)
+            self.running_var.lerp_(variance[0].detach() * (count / (count - 1)), weight)
+        mine = share(torch.arange(size() * len(x), device=input.device)) * part // group  # the group of each part
+        gain = (variance + self.eps).rsqrt()[mine]
+        gain, bias = (gain, None) if self.weight is None else (gain * self.weight, self.bias)
+        shape = (1, 1, -1, *[1] * (input.ndim - 2))
+        spread = (len(x), 1, -1, *[1] * (input.ndim - 2))
+        output: Tensor = (x - centre[mine].view(spread)) * gain.view(spread)
+        return (output if bias is None else output + bias.view(shape)).to(input.dtype).flatten(0, 1)
+
+
+def share_statistics(network: nn.Module) -> None:
+    """Give every batch norm inside ``network`` the statistics of all processes, in place; parameters stay the same."""
+    norms: dict[nn.Module, SharedBatchNorm] = {}
+    for parent in list(network.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, _BatchNorm):
+                setattr(parent, name, norms.setdefault(child, shared(child)))
+
+
+def shared(norm: _BatchNorm) -> SharedBatchNorm:
+    """``norm`` with the same parameters and buffers."""
+    affine, tracks = norm.affine, norm.track_running_stats
+    found = SharedBatchNorm(norm.num_features, norm.eps, norm.momentum, affine, tracks)
+    found._parameters, found._buffers = norm._parameters, norm._buffers
+    found.per_process = getattr(norm, "per_process", None)
+    return found.train(norm.training)

@@ -1,0 +1,110 @@
+"""A linear classifier trained beside a method, as the authors of the structural GAN watch their training.
+
+It reads features of the augmented batches that the method is about to be updated on, detached: labels reach the
+classifier and nothing else, and a run's weights are the same with and without it. Where the encoder is a moving
+average, the classifier learns on the network in training and an average of its own weights is scored with the average.
+Scores are top-1 on the whole test split. Nothing is selected by them.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from structgan import optim, precision
+from structgan.datasets import Dataset
+from structgan.method import Method
+from structgan.models.memory import follow
+from structgan.training import processes
+
+CHUNK = 500
+"""Test images in one pass."""
+
+
+class OnlineProbe:
+    """The classifier of one run.
+
+    Args:
+        method: whose features it reads.
+        dataset: the run's data set; its training images have labels.
+        training: the run's settings; its block ``online_probe`` has ``every``, ``ema`` and ``optimiser``.
+        device: cpu, cuda or cuda:0.
+        seed: of its first weights.
+    """
+
+    def __init__(self, method: Method, dataset: Dataset, training: Mapping[str, Any], device: str, seed: int) -> None:
+        self.method, self.test, self.device = method, dataset.test, device
+        self.settings, self.precision = training["online_probe"], training["precision"]
+        features = self.features(method.live_encoder, dataset.test.images[:1].float() / 127.5 - 1).shape[1]
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.head = nn.Linear(features, len(dataset.classes)).to(device)
+        self.average = copy.deepcopy(self.head).requires_grad_(False)
+        self.optimiser = optim.build(self.head.parameters(), self.settings["optimiser"])
+        processes.join(self.head, {"head": self.optimiser})
+
+    @torch.no_grad()
+    def features(self, network: nn.Module, images: Tensor) -> Tensor:
+        """h of a network in evaluation mode, so that no batch norm moves. Shape: (N, 3, H, W) to (N, D), float32."""
+        mode = network.training
+        with precision.autocast(self.precision, self.device):
+            found: Tensor = network.eval()(images)
+        network.train(mode)
+        return found.float()
+
+    def update(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """One step of the classifier on a batch before the method's own; its loss and accuracy, as scalars.
+
+        Shape: (N, 3, H, W), values in [-1, 1], and (N,).
+        """
+        logits = self.head(self.features(self.method.live_encoder, images))
+        loss = F.cross_entropy(logits, labels)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimiser.step()
+        follow(self.average, self.head, self.settings["ema"])
+        correct = (logits.detach().argmax(1) == labels).float().mean()
+        return {"online_loss": loss.detach(), "online_train_top1": correct}
+
+    def due(self, step: int, before: int, last: bool) -> bool:
+        """Whether to score at the log of ``step``: the first since a multiple of ``every``, or the last.
+
+        ``before`` is the step of the log before it, or 0.
+        """
+        every = self.settings["every"]
+        return last or step // every > before // every
+
+    @torch.no_grad()
+    def score(self) -> dict[str, float]:
+        """Top-1 on the test split, in [0, 1]: of the network in training, and of the average where there is one."""
+        pairs = {"online_top1": (self.method.live_encoder, self.head)}
+        if self.method.live_encoder is not self.method.encoder:
+            pairs["online_top1_ema"] = (self.method.encoder, self.average)
+        found = {}
+        for name, (network, head) in pairs.items():
+            correct = torch.zeros((), device=self.device)
+            for images, labels in zip(
+                torch.split(self.test.images, CHUNK), torch.split(self.test.labels, CHUNK), strict=True
+            ):
+                correct += (head(self.features(network, images.float() / 127.5 - 1)).argmax(1) == labels).sum()
+            found[name] = float(correct) / len(self.test)
+        return found
+
+    def state(self) -> dict[str, Any]:
+        """All of it, for the state file."""
+        return {
+            "head": self.head.state_dict(),
+            "average": self.average.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+        }
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Put back what ``state`` gave."""
+        self.head.load_state_dict(saved["head"])
+        self.average.load_state_dict(saved["average"])
+        self.optimiser.load_state_dict(saved["optimiser"])

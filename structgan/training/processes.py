@@ -1,0 +1,39 @@
+"""What turns the training of one process into that of all: the same weights, shared statistics, averaged gradients."""
+
+from __future__ import annotations
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from structgan import parallel
+from structgan.models.batch_norm import share_statistics
+
+
+@torch.no_grad()
+def join(method: nn.Module, optimisers: dict[str, torch.optim.Optimizer]) -> None:
+    """Make a method's training that of all processes: weights of process 0, shared batch norms, averaged gradients.
+
+    A method's ``step`` stays as it is for one process. Each optimiser averages its gradients as its ``step`` begins, so
+    that whatever reads gradients before it (clipping by norm) sees those of this process.
+    """
+    if parallel.size() == 1:
+        return
+    share_statistics(method)
+    for value in method.state_dict().values():
+        whole = value.contiguous()  # weights of convolutions lie channels-last
+        dist.broadcast(whole, src=0)
+        value.copy_(whole)
+    for optimiser in optimisers.values():
+        optimiser.register_step_pre_hook(lambda optimiser, *_: _average(optimiser))
+
+
+@torch.no_grad()
+def _average(optimiser: torch.optim.Optimizer) -> None:
+    """Average the gradients of an optimiser's parameters over the processes, in one message."""
+    grads = [p.grad for group in optimiser.param_groups for p in group["params"] if p.grad is not None]
+    if grads:
+        flat = torch.cat([grad.flatten() for grad in grads])
+        dist.all_reduce(flat)
+        parts = torch.split(flat.div_(parallel.size()), [grad.numel() for grad in grads])
+        torch._foreach_copy_(grads, [part.view_as(grad) for part, grad in zip(parts, grads, strict=True)])
