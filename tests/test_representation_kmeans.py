@@ -115,3 +115,29 @@ def test_mutual_information_is_scikit_learns() -> None:
         table = cluster.contingency(torch.from_numpy(c), torch.from_numpy(y), 6)
         expected = normalized_mutual_info_score(y, c)
         assert cluster.mutual_information(table) == pytest.approx(expected, abs=1e-9)
+
+
+def test_kmeans_of_the_release_has_unit_centres_that_are_normalised_means() -> None:
+    """A fixed point of its iteration on vectors of any length, and the start with the least mean distance."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(300, 6, generator=generator) * (1 + torch.arange(300) % 3)[:, None]
+    found = cluster.kmeans_release(x, 4, starts=5, seed=1, max_iter=300, tol=1e-6)
+    assert found.converged and torch.allclose(found.centres.norm(dim=1), torch.ones(4))
+    distances = torch.cdist(x, found.centres)
+    index = distances.argmin(1)
+    assert (index == (x @ found.centres.T).argmax(1)).all()  # the centres are of one length: the cosine decides
+    for c in range(4):
+        mean = x[index == c].mean(0)
+        assert torch.allclose(found.centres[c], mean / mean.norm(), atol=1e-4)
+    assert found.inertia == pytest.approx(distances.min(1).values.mean().item(), rel=1e-5)
+    alone = [cluster.kmeans_release(x, 4, starts=n, seed=1, max_iter=300, tol=1e-6).inertia for n in (1, 5)]
+    assert found.inertia == alone[1] <= alone[0]
+
+
+def test_kmeans_of_the_release_finds_directions() -> None:
+    x, y = blobs(200, 5, 16, 6.0)
+    found = cluster.kmeans_release(x, 5, starts=5, seed=0, max_iter=300, tol=1e-6)
+    table = cluster.contingency(cluster.assign(x, found.centres[None])[0][:, 0], y, 5)
+    assert table.gather(1, cluster.match(table)[:, None]).sum() == 200
+    with pytest.raises(ValueError, match="4 samples cannot make 5 clusters"):
+        cluster.kmeans_release(x[:4], 5, 5, 0, 10, 1e-6)

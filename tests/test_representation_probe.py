@@ -16,6 +16,7 @@ PROTOCOL = {
     "linear": {"C": 1.0, "max_iter": 2000, "tol": 1e-4},
     "svm": {"C": 0.01, "max_iter": 2000, "tol": 1e-4},
     "kmeans": {"n_init": 4, "max_iter": 300, "tol": 1e-4},
+    "kmeans_release": {"n_init": 3, "max_iter": 300, "tol": 1e-6},
     "knn": {"k": 5, "temperature": 0.07},
     "few_labels": {"fractions": [0.01, 0.1]},
     "map": {"points": 60, "kind": "tsne", "perplexity": 30, "iterations": 500},
@@ -35,6 +36,17 @@ def test_all_probes_on_separable_features_are_right_and_carry_their_protocol() -
     assert metrics["linear_1pct"]["labels"] == protocol["linear_1pct"]["n_train"] == 5
     assert protocol["svm"]["C"] == 0.01 and protocol["linear"]["n_test"] == 200
     assert result == probe.evaluate(x, y, test, test_y, PROTOCOL)
+
+
+def test_the_releases_kmeans_is_fitted_and_scored_on_test_by_readout() -> None:
+    (x, y), (test, test_y) = blobs(600, 5, 16, 6.0), blobs(200, 5, 16, 6.0, seed=1)
+    noise = torch.randn(200, 8, generator=torch.Generator().manual_seed(0))
+    result = probe.evaluate(x, y, test, test_y, PROTOCOL, readouts={"h": 3 * test, "e": test, "h_live": noise})
+    found, protocol = result["metrics"]["kmeans_release"], result["protocol"]["kmeans_release"]
+    assert found["h"] == found["e"] == 1.0 and found["h_live"] < 0.4 and found["converged"]
+    assert protocol["split"] == "fitted and scored on test" and protocol["n_init"] == 3
+    other = probe.evaluate(x.flip(0) * 2, y, test, test_y, PROTOCOL, readouts={"h": 3 * test})
+    assert other["metrics"]["kmeans_release"]["h"] == 1.0 and other["protocol"]["kmeans_release"] == protocol
 
 
 def test_a_collapsed_encoder_is_at_chance_and_a_diverged_one_is_an_error() -> None:
