@@ -45,7 +45,5 @@ class BarlowTwins(Method):
         optim.schedule(self.optimiser, self.settings["optimiser"], self.step_index, self.steps)
         embeddings = [exact(self.head)(view) for view in self.encoder(torch.cat(views)).chunk(2)]
         loss = self.settings["loss_scale"] * exact(self.criterion)(*map(parallel.gather, embeddings))
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        self.optimiser.step()
+        optim.minimise(self.optimiser, loss)
         return {"cross_correlation": loss.detach()}

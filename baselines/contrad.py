@@ -97,16 +97,12 @@ class ContraD(Method):
 
         losses = self.objectives(*views, fake)
         weights = {"d_instance": 1.0, "d_generated": self.settings["generated_weight"], "d_adversarial": 1.0}
-        self.optimiser_d.zero_grad(set_to_none=True)
-        torch.stack([weights[name] * loss for name, loss in losses.items()]).sum().backward()  # type: ignore[no-untyped-call]
-        self.optimiser_d.step()
+        optim.minimise(self.optimiser_d, torch.stack([weights[name] * loss for name, loss in losses.items()]).sum())
 
         fake = self.generate(len(views[0]))
         self.discriminator.requires_grad_(False)
         loss_g = adversarial.generator_loss(self.discriminator(fake)[1].squeeze(1), self.settings["loss"])
-        self.optimiser_g.zero_grad(set_to_none=True)
-        loss_g.backward()
-        self.optimiser_g.step()
+        optim.minimise(self.optimiser_g, loss_g)
         self.discriminator.requires_grad_(True)
 
         follow(self.average_discriminator, self.discriminator, self.settings["ema"])

@@ -101,8 +101,6 @@ class DDPM(Method):
             images = self.game.against(real, self.denoised(real))
             total, terms = self.game(self.denoiser.backbone(images), self.encoder, images.detach())
             loss, logged = loss + total, logged | terms
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        self.optimiser.step()
+        optim.minimise(self.optimiser, loss)
         follow(self.generator, self.denoiser, self.settings["ema"])
         return logged

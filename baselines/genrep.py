@@ -53,9 +53,7 @@ class GenRep(Method):
         pair = [self.transform(images).to(real) for images in self.positives(len(real))]
         projections = exact(self.head)(self.encoder(torch.cat(pair)))
         loss = exact(self.criterion)(*map(parallel.gather, projections.chunk(2)))
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        self.optimiser.step()
+        optim.minimise(self.optimiser, loss)
         return {"nt_xent": loss.detach()}
 
     @torch.no_grad()

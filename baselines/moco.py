@@ -70,9 +70,7 @@ class MoCo(Method):
             for query, key, queue in zip(queries, keys, waiting, strict=False)
         ]
         loss = torch.stack(losses).mean()
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        self.optimiser.step()
+        optim.minimise(self.optimiser, loss)
         decay = cosine_schedule(self.step_index, self.steps, **self.settings["ema"])
         follow(self.average_encoder, self.encoder, decay)
         follow(self.average_head, self.head, decay)

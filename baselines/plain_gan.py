@@ -64,16 +64,12 @@ class PlainGAN(Method):
 
         logits = self.discriminator(torch.cat([real, fake]))[1].squeeze(1)
         loss_d = adversarial.discriminator_loss(logits[: len(real)], logits[len(real) :], form)
-        self.optimiser_d.zero_grad(set_to_none=True)
-        loss_d.backward()
-        self.optimiser_d.step()
+        optim.minimise(self.optimiser_d, loss_d)
 
         fake = self.generate(len(real))
         self.discriminator.requires_grad_(False)
         loss_g = adversarial.generator_loss(self.discriminator(fake)[1].squeeze(1), form)
-        self.optimiser_g.zero_grad(set_to_none=True)
-        loss_g.backward()
-        self.optimiser_g.step()
+        optim.minimise(self.optimiser_g, loss_g)
         self.discriminator.requires_grad_(True)
 
         follow(self.average_discriminator, self.discriminator, self.settings["ema"])

@@ -115,16 +115,12 @@ class SelfConditionedGAN(Method):
 
         logits = self.judged(torch.cat([real, fake]), clusters.repeat(2))
         loss_d = adversarial.discriminator_loss(logits[: len(real)], logits[len(real) :], form)
-        self.optimiser_d.zero_grad(set_to_none=True)
-        loss_d.backward()
-        self.optimiser_d.step()
+        optim.minimise(self.optimiser_d, loss_d)
 
         fake = self.generate(clusters)
         self.discriminator.requires_grad_(False)
         loss_g = adversarial.generator_loss(self.judged(fake, clusters), form)
-        self.optimiser_g.zero_grad(set_to_none=True)
-        loss_g.backward()
-        self.optimiser_g.step()
+        optim.minimise(self.optimiser_g, loss_g)
         self.discriminator.requires_grad_(True)
 
         follow(self.average_discriminator, self.discriminator, self.settings["ema"])

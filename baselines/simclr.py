@@ -36,7 +36,5 @@ class SimCLR(Method):
         optim.schedule(self.optimiser, self.settings["optimiser"], self.step_index, self.steps)
         projections = exact(self.head)(self.encoder(torch.cat(views)))
         loss = exact(self.criterion)(*map(parallel.gather, projections.chunk(2)))
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        self.optimiser.step()
+        optim.minimise(self.optimiser, loss)
         return {"nt_xent": loss.detach()}

@@ -31,7 +31,5 @@ class Supervised(Method):
         optim.schedule(self.optimiser, self.settings["optimiser"], self.step_index, self.steps)
         logits = exact(self.classifier)(self.encoder(views[0]))
         loss = F.cross_entropy(logits, labels)
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        self.optimiser.step()
+        optim.minimise(self.optimiser, loss)
         return {"cross_entropy": loss.detach(), "train_accuracy": (logits.argmax(1) == labels).float().mean()}

@@ -92,8 +92,7 @@ class SwAV(Method):
         embeddings = self.embed(self.encoder(torch.cat(views))).chunk(2)
         first, second = map(parallel.gather, embeddings)
         loss = exact(self.swapped_prediction)(first, second)
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        optim.gradients(self.optimiser, loss)
         if self.step_index < self.settings["frozen_steps"]:
             self.prototypes.zero_grad(set_to_none=True)  # without a gradient the optimiser passes them over
         self.optimiser.step()

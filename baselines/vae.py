@@ -89,9 +89,7 @@ class VAE(Method):
         if self.game is not None:
             total, terms = self.game(features, self.encoder, images.detach())
             loss, logged = loss + total, logged | terms
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        self.optimiser.step()
+        optim.minimise(self.optimiser, loss)
         follow(self.encoder, self.backbone, self.settings["ema"])
         follow(self.generator, self.decoder, self.settings["ema"])
         return logged

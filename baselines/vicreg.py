@@ -46,7 +46,5 @@ class VICReg(Method):
         optim.schedule(self.optimiser, self.settings["optimiser"], self.step_index, self.steps)
         embeddings = [exact(self.head)(view) for view in self.encoder(torch.cat(views)).chunk(2)]
         loss = exact(self.criterion)(*map(parallel.gather, embeddings))
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        self.optimiser.step()
+        optim.minimise(self.optimiser, loss)
         return {"vicreg": loss.detach()}

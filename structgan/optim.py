@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from structgan.errors import unknown
 from structgan.lars import LARS
@@ -36,6 +36,24 @@ def build(parameters: Iterable[nn.Parameter], settings: Mapping[str, Any]) -> to
         raise unknown("optimiser", name, OPTIMISERS, "methods.*.settings.optimiser.name")
     kind = torch.optim.AdamW if name == "adamw" else torch.optim.Adam
     return kind(params, lr=lr, betas=tuple(settings["betas"]), weight_decay=decay, fused=True)
+
+
+def gradients(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
+    """Put the gradients of a scalar loss into an optimiser's parameters, in place of those before.
+
+    The backward pass leaves the autocast of a step: it takes the precision of each operation's forward, and what was
+    computed in float32 keeps float32 in its gradient. Other parameters get no gradient.
+    """
+    optimiser.zero_grad(set_to_none=True)
+    parameters = [p for group in optimiser.param_groups for p in group["params"] if p.requires_grad]
+    with torch.autocast(loss.device.type, enabled=False):
+        loss.backward(inputs=parameters)  # type: ignore[no-untyped-call]
+
+
+def minimise(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
+    """One update of an optimiser's parameters by the gradients of a scalar loss."""
+    gradients(optimiser, loss)
+    optimiser.step()
 
 
 def schedule(optimiser: torch.optim.Optimizer, settings: Mapping[str, Any], step: int, steps: int) -> None:

@@ -2,7 +2,8 @@
 
 Under bfloat16 the training loop wraps a step in ``torch.autocast``: convolutions and the maps between them are
 bfloat16. Parameters, optimiser moments, averages, the statistics inside norms, pooled features, embeddings and losses
-stay float32; what must not be rounded says so with ``exact`` or ``wide``. Evaluation always computes in float32.
+stay float32; what must not be rounded says so with ``exact`` or ``wide``. A backward pass has the precision of its
+forward only outside the context: ``optim.minimise`` leaves it. Evaluation always computes in float32.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 P = ParamSpec("P")
@@ -44,6 +46,17 @@ def wide(x: Tensor) -> Tensor:
 def wide_type(x: Tensor) -> torch.dtype:
     """The type that sums over ``x`` are accumulated and kept in."""
     return torch.float32 if x.dtype in NARROW else x.dtype
+
+
+def upsample(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """Nearest-neighbour upsampling in the type of ``x``, where CUDA's autocast would take float32.
+
+    Shape: (N, C, H, W) to (N, C, *size); a map that has the size already is returned as it is.
+    """
+    if tuple(x.shape[2:]) == size:
+        return x
+    with torch.autocast(x.device.type, enabled=False):
+        return F.interpolate(x, size=size, mode="nearest")
 
 
 def exact(function: Callable[P, R]) -> Callable[P, R]:

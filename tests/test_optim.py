@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from structgan import optim
+from structgan import optim, precision
 from structgan.errors import UserError
 from structgan.lars import LARS
 
@@ -55,3 +55,24 @@ def test_cosine_falls_from_the_peak_to_zero():
     warmed = rates(100, schedule="cosine", warmup_fraction=0.1)
     assert warmed[:10] == pytest.approx([0.04 * (step + 1) for step in range(10)])
     assert max(warmed) == pytest.approx(0.4) and warmed[10:] == sorted(warmed[10:], reverse=True) and warmed[-1] < 1e-3
+
+
+def test_an_update_keeps_the_precision_of_the_forward_pass():
+    """A product that was computed in float32 has a float32 gradient, whatever the step's autocast is."""
+    weight = nn.Parameter(torch.randn(40, 40, generator=torch.Generator().manual_seed(0)))
+    optimiser, found = torch.optim.SGD([weight], lr=0.0), {}
+    for name in ("float32", "bfloat16"):
+        with precision.autocast(name, "cpu"):
+            optim.minimise(optimiser, precision.exact(lambda w: (w @ w.T @ w).sum())(weight))
+        found[name] = weight.grad.clone()
+    assert torch.equal(found["float32"], found["bfloat16"])
+
+
+def test_an_update_gives_gradients_to_its_own_parameters_alone():
+    mine, frozen, other = (nn.Parameter(torch.ones(2)) for _ in range(3))
+    frozen.requires_grad_(False)
+    optimiser = torch.optim.SGD([mine, frozen], lr=0.5)
+    mine.grad = torch.full((2,), 7.0)  # of an earlier update
+    optim.minimise(optimiser, (3 * mine * frozen + other).sum())
+    assert mine.grad.tolist() == [3, 3] and mine.tolist() == [-0.5, -0.5]
+    assert other.grad is None and frozen.grad is None

@@ -39,7 +39,7 @@ class Candidates:
         size = parallel.group_size(len(self.features), per_process)
         if k + max(1, skip) > size + len(bank):
             raise UserError(
-                f"{where}.cluster.k = {k}: must be less than the {size} images of a batch + cluster.bank = {len(bank)}"
+                f"{where}.cluster.k = {k}: must be less than images of a process + cluster.bank = {size + len(bank)}"
             )
         index = torch.arange(len(self.features), device=real.device)
         self.own = parallel.share(index)

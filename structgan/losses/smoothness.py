@@ -14,7 +14,7 @@ from structgan.precision import exact
 
 
 def right_vector(embeddings: Tensor, images: Tensor, left: Tensor) -> Tensor:
-    """v = J^T u / |J^T u| of each sample, without a graph of its own.
+    """v = J^T u / |J^T u| of each sample, without a graph of its own; the backward pass leaves the autocast of a step.
 
     Args:
         embeddings: e = P(E(images)), with a graph back to ``images``. Shape: (N, C).
@@ -24,7 +24,8 @@ def right_vector(embeddings: Tensor, images: Tensor, left: Tensor) -> Tensor:
     Returns:
         Unit vectors in image space. Shape: (N, 3, H, W).
     """
-    vector: Tensor = torch.autograd.grad(embeddings, images, left, retain_graph=True)[0]
+    with torch.autocast(images.device.type, enabled=False):
+        vector: Tensor = torch.autograd.grad(embeddings, images, left, retain_graph=True)[0]
     norm = vector.flatten(1).norm(dim=1).clamp_min(torch.finfo(vector.dtype).tiny)
     direction: Tensor = (vector / norm.view(-1, 1, 1, 1)).detach()
     return direction

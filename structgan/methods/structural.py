@@ -150,9 +150,7 @@ class Structural(Method):
             attraction = cluster.similarity(z_real, pool, of_real)
             losses["cluster"] = cluster.similarity(z_fake, pool, of_fake) - attraction
         total = torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
-        self.optimiser_d.zero_grad(set_to_none=True)
-        total.backward(inputs=list(self.discriminator.parameters()))  # type: ignore[no-untyped-call]
-        self.optimiser_d.step()
+        optim.minimise(self.optimiser_d, total)
         logged = {f"d_{name}": loss.detach() for name, loss in losses.items()}
         logged["gradient_norm_d"] = gradient_norm(self.discriminator)
         if sigma is not None:
@@ -191,9 +189,7 @@ class Structural(Method):
             pool = torch.cat([all_real, self.bank.embeddings])
             losses["cluster"] = -cluster.similarity(z_fake, pool, of_fake)
         total = torch.stack([self.settings[name]["weight"] * loss for name, loss in losses.items()]).sum()
-        self.optimiser_g.zero_grad(set_to_none=True)
-        total.backward()  # type: ignore[no-untyped-call]
-        self.optimiser_g.step()
+        optim.minimise(self.optimiser_g, total)
         self.discriminator.requires_grad_(True)
         logged = {f"g_{name}": loss.detach() for name, loss in losses.items()}
         return logged | {"gradient_norm_g": gradient_norm(self.gan_generator)}, all_real

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from structgan.models.batch_norm import GroupedBatchNorm
 from structgan.models.spectral import settled, spectrally_normalised
-from structgan.precision import wide
+from structgan.precision import upsample, wide
 
 
 class ConditionalBatchNorm(nn.Module):
@@ -61,13 +61,11 @@ class BottleneckBlock(nn.Module):
         )
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        y = x
+        y, size = x, (self.scale * x.shape[2], self.scale * x.shape[3])
         for index, (norm, conv) in enumerate(zip(self.norms, self.convs, strict=True)):
             y = F.relu(norm(y, condition))
-            if index == 1 and self.scale > 1:
-                y = F.interpolate(y, scale_factor=self.scale, mode="nearest")
-            y = conv(y)
-        return y + (F.interpolate(x, scale_factor=self.scale, mode="nearest") if self.scale > 1 else x)
+            y = conv(upsample(y, size) if index == 1 else y)
+        return y + upsample(x, size)
 
 
 class Generator(nn.Module):

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from structgan.models.discriminator import Backbone
 from structgan.models.tangent import GroupNorm
-from structgan.precision import wide
+from structgan.precision import upsample, wide
 
 
 def sinusoids(times: Tensor, length: int) -> Tensor:
@@ -103,6 +103,6 @@ class UNet(nn.Module):
         condition = F.elu(self.time(known) + self.pooled(self.backbone.pool(x)))
         x = self.middle(x, condition)
         for block, skip in zip(self.ups, reversed(skips), strict=True):
-            x = F.interpolate(x, size=skip.shape[-2:], mode="nearest")
+            x = upsample(x, (skip.shape[2], skip.shape[3]))
             x = block(torch.cat([x, skip], dim=1), condition)
         return wide(self.last(F.elu(self.norm(x))))

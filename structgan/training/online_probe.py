@@ -64,9 +64,7 @@ class OnlineProbe:
         """
         logits = self.head(self.features(self.method.live_encoder, images))
         loss = F.cross_entropy(logits, labels)
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.optimiser.step()
+        optim.minimise(self.optimiser, loss)
         follow(self.average, self.head, self.settings["ema"])
         correct = (logits.detach().argmax(1) == labels).float().mean()
         return {"online_loss": loss.detach(), "online_train_top1": correct}
