@@ -15,6 +15,7 @@ TABLES = expand(
     "results/tables/grid/{name}.{kind}",
     name=(
         "representation",
+        "release",
         "few_labels",
         "generation",
         "generation_more",

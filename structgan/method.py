@@ -219,6 +219,11 @@ def network_files(run: Path, method: str) -> list[Path]:
     return [run / f"{name}.safetensors" for name in ["encoder"] + ["generator"] * sources.traits(method)["samples"]]
 
 
+def published_files(run: Path, method: str) -> list[Path]:
+    """The file of every network that a method's finished run keeps, in the order of writing: the encoder's last."""
+    return [*companion_files(run, method), *reversed(network_files(run, method))]
+
+
 def load_run(run: str | Path, content_hash: str, device: str = "cpu", companions: bool = False) -> Method:
     """A finished run's method in evaluation mode, frozen: its encoder and, where there is one, its generator.
 

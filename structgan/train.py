@@ -22,21 +22,14 @@ from structgan.errors import UserError
 from structgan.files import read_json, save_tensors, sweep, write_json
 from structgan.identity import seal
 from structgan.progress import Progress
-from structgan.training import checkpoint, health, lock, processes, randomness, upstream
+from structgan.training import checkpoint, health, lock, online_probe, processes, randomness, upstream
 from structgan.training.batches import Batches
 from structgan.training.heartbeat import Heartbeat
 from structgan.training.history import History
-from structgan.training.online_probe import OnlineProbe
 from structgan.training.preempt import Preemption, Stopped
 
-WRITES = (
-    checkpoint.NEWEST,
-    "generator.safetensors",
-    "encoder.safetensors",
-    "history.json",
-    "env.json",
-    "progress.json",
-)
+WRITES = (checkpoint.NEWEST, "history.json", "env.json", "progress.json")
+"""Files of a run's folder that training writes, besides its networks."""
 
 
 class Run:
@@ -67,9 +60,7 @@ class Run:
         self.method.images = self.dataset.training_images
         made_with = self.upstream.record["files"] if self.upstream else {}
         self.states = checkpoint.States(folder, self.config["identity"], self.dataset.content_hash, made_with)
-        self.probe: OnlineProbe | None = None
-        if self.training.get("online_probe") and self.dataset.training_labels is not None:
-            self.probe = OnlineProbe(self.method, self.dataset, self.training, device, seeds[3])
+        self.probe = online_probe.begin(self.method, self.dataset, self.training, device, seeds[3])
         self.step, self.seconds = 0, 0.0
         self.history = History(folder, self.training["batch_size"])
         self.environment = environment.Record(device, self.training["precision"])
@@ -178,9 +169,8 @@ class Run:
         Raises:
             UserError: a loss is not finite, or the features collapsed.
         """
-        before = self.history.records[-1]["step"] if self.history.records else 0
-        due = self.probe and self.probe.due(self.step, before, self.step == self.training["steps"])
-        losses = self.history.record(self.step, self.seconds, self.probe.score() if self.probe and due else {})
+        scores = self.probe.due(self.step, self.history.last, self.training["steps"]) if self.probe else {}
+        losses = self.history.record(self.step, self.seconds, scores)
         health.check_collapse(self.method, self.dataset.training_images, self.folder, self.step)
         return losses
 
@@ -191,15 +181,10 @@ class Run:
             "content_hash": self.dataset.content_hash,
             "num_classes": str(len(self.dataset.classes)),
         }
-        made = [self.folder / name for name in ("history.json", "encoder.safetensors")]
-        if sources.traits(self.config["method"])["samples"]:
-            made.append(self.folder / "generator.safetensors")
-            save_tensors(made[-1], self.method.generator.state_dict(), metadata)
-        for path in method.companion_files(self.folder, self.config["method"]):
-            made.append(path)
-            save_tensors(path, self.method.get_submodule(path.stem).state_dict(), metadata)
+        networks = method.published_files(self.folder, self.config["method"])
         write_json(self.folder / "history.json", {"records": self.history.records})
-        save_tensors(self.folder / "encoder.safetensors", self.method.encoder.state_dict(), metadata)
+        for path in networks:
+            save_tensors(path, self.method.get_submodule(path.stem).state_dict(), metadata)
         images = self.step * self.training["batch_size"]
         seal.write(
             self.folder / "env.json",
@@ -215,7 +200,7 @@ class Run:
                 "pace": self.history.thin_pace(),
                 **self.environment.summary(),
             },
-            made=made,
+            made=[self.folder / "history.json", *networks],
         )
 
 
@@ -247,7 +232,7 @@ def run(folder: Path, data: Path, device: str = "cpu", fresh: bool = False, minu
             first.enter_context(lock.held(folder))
             gpus = parallel.size() * device.startswith("cuda")
             heartbeat = first.enter_context(Heartbeat(folder, config, device, gpus))
-            sweep(folder, (*WRITES, *(path.name for path in method.companion_files(folder, config["method"]))))
+            sweep(folder, [*WRITES, *(path.name for path in method.published_files(folder, config["method"]))])
         parallel.wait()
         job = Run(folder, data, own)
         job.resume(fresh)

@@ -58,6 +58,7 @@ def made_run(folder: Path, name: str, images: str) -> None:
     torch.manual_seed(0)
     built = method.build(described, len(CLASSES))
     metadata = {"identity": described["identity"], "content_hash": images, "num_classes": str(len(CLASSES))}
+    files.write_json(folder / "history.json", {"records": []})
     files.save_tensors(folder / "encoder.safetensors", built.encoder.state_dict(), metadata)
     if hasattr(built, "generator"):
         files.save_tensors(folder / "generator.safetensors", built.generator.state_dict(), metadata)

@@ -14,7 +14,7 @@ from structgan import files, plan, sources
 
 DEMO = sources.ROOT / "workflow/config/demo.yaml"
 
-TABLES = "representation few_labels generation generation_more augmentation ablation"
+TABLES = "representation release few_labels generation generation_more augmentation ablation"
 BESIDE = "statistics comparisons verdicts cost"
 REPORT = {
     "tables": (*TABLES.split(), *BESIDE.split()),

@@ -73,7 +73,7 @@ def test_paper_values_are_those_of_method(base):
         "embedding": 128,
     }
     assert structural["generator"] == {"latent": 128, "condition": 128, "channels": 512, "hidden": 128, "blocks": 2}
-    assert structural["gaussian"] == {"form": "jsd", "epsilon": 0.5, "weight": 1.0, "images": None}
+    assert structural["gaussian"] == {"form": "jsd", "epsilon": 0.5, "weight": 1.0}
     assert structural["cluster"] == {
         "weight": 3.0,
         "k": 1,

@@ -128,6 +128,7 @@ def test_wrong_settings_are_one_clear_line(
         "config.json",
         "encoder.safetensors",
         "generator.safetensors",
+        "history.json",
     ]
 
 

@@ -29,7 +29,7 @@ def test_everything_regenerates_byte_for_byte(whole: Tree) -> None:
     }
     figures.write(whole.plan_file, whole.figures)
     whole.page()
-    assert len(before) == 33 + 11 + 1
+    assert len(before) == 36 + 11 + 1
     assert all(path.read_bytes() == content for path, content in before.items())
 
 

@@ -28,7 +28,7 @@ def test_headers_are_exact(tree: Tree) -> None:
     )
     assert head["ablation"].startswith(LEAD + "linear_mean,linear_std,linear_minus_full,kmeans_mean")
     assert {path.suffix for path in tree.tables.iterdir()} == {".csv", ".md", ".tex", ".json"}
-    assert len(list(tree.tables.iterdir())) == 33
+    assert len(list(tree.tables.iterdir())) == 36
 
 
 def test_mean_and_sample_deviation(tree: Tree) -> None:

@@ -11,7 +11,7 @@ from blobs import blobs
 from sklearn.cluster import KMeans
 from sklearn.metrics import normalized_mutual_info_score
 
-from structgan.metrics import cluster, features
+from structgan.metrics import cluster, features, kmeans_release
 
 
 def test_separable_classes_give_accuracy_one_whatever_the_cluster_numbers() -> None:
@@ -121,7 +121,7 @@ def test_kmeans_of_the_release_has_unit_centres_that_are_normalised_means() -> N
     """A fixed point of its iteration on vectors of any length, and the start with the least mean distance."""
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(300, 6, generator=generator) * (1 + torch.arange(300) % 3)[:, None]
-    found = cluster.kmeans_release(x, 4, starts=5, seed=1, max_iter=300, tol=1e-6)
+    found = kmeans_release.kmeans(x, 4, starts=5, seed=1, max_iter=300, tol=1e-6)
     assert found.converged and torch.allclose(found.centres.norm(dim=1), torch.ones(4))
     distances = torch.cdist(x, found.centres)
     index = distances.argmin(1)
@@ -130,14 +130,14 @@ def test_kmeans_of_the_release_has_unit_centres_that_are_normalised_means() -> N
         mean = x[index == c].mean(0)
         assert torch.allclose(found.centres[c], mean / mean.norm(), atol=1e-4)
     assert found.inertia == pytest.approx(distances.min(1).values.mean().item(), rel=1e-5)
-    alone = [cluster.kmeans_release(x, 4, starts=n, seed=1, max_iter=300, tol=1e-6).inertia for n in (1, 5)]
+    alone = [kmeans_release.kmeans(x, 4, starts=n, seed=1, max_iter=300, tol=1e-6).inertia for n in (1, 5)]
     assert found.inertia == alone[1] <= alone[0]
 
 
 def test_kmeans_of_the_release_finds_directions() -> None:
     x, y = blobs(200, 5, 16, 6.0)
-    found = cluster.kmeans_release(x, 5, starts=5, seed=0, max_iter=300, tol=1e-6)
+    found = kmeans_release.kmeans(x, 5, starts=5, seed=0, max_iter=300, tol=1e-6)
     table = cluster.contingency(cluster.assign(x, found.centres[None])[0][:, 0], y, 5)
     assert table.gather(1, cluster.match(table)[:, None]).sum() == 200
     with pytest.raises(ValueError, match="4 samples cannot make 5 clusters"):
-        cluster.kmeans_release(x[:4], 5, 5, 0, 10, 1e-6)
+        kmeans_release.kmeans(x[:4], 5, 5, 0, 10, 1e-6)

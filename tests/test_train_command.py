@@ -65,14 +65,15 @@ def second_folder(finished, tmp_path):
 
 
 FAILED = ["config.json", "lock", "progress.json", "state.previous.safetensors", "state.safetensors"]
-PUBLISHED = ("encoder.safetensors", "generator.safetensors", "history.json", "env.json")
+PUBLISHED = [f"{name}.safetensors" for name in ("encoder", "generator", "discriminator", "average_discriminator")]
+PUBLISHED += ["history.json", "env.json"]
 
 
 def test_a_run_publishes_what_the_next_rules_read(finished):
     assert names(finished) == sorted([*PUBLISHED, *FAILED])
     config = files.read_json(finished / "config.json")
     images = files.read_json(finished / "env.json")["dataset"]["content_hash"]
-    for name in ("encoder", "generator"):
+    for name in ("encoder", "generator", "discriminator", "average_discriminator"):
         metadata = files.load_tensors(finished / f"{name}.safetensors")[1]
         assert metadata == {"identity": config["identity"], "num_classes": "10", "content_hash": images}
     records = history(finished)

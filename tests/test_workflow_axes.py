@@ -11,7 +11,7 @@ FILES = ("tables/{0}/{1}.csv", "tables/{0}/{1}.md", "tables/{0}/{1}.tex", "figur
 
 
 @pytest.mark.parametrize(
-    ("suite", "runs", "configs"), [("ablations", 99, ()), ("ablations-small", 52, ("workflow/config/demo.yaml",))]
+    ("suite", "runs", "configs"), [("ablations", 108, ()), ("ablations-small", 60, ("workflow/config/demo.yaml",))]
 )
 def test_an_ablation_suite_is_planned_with_the_files_of_each_axis(tmp_path, suite, runs, configs):
     tree = copy_tree(tmp_path)
@@ -23,4 +23,4 @@ def test_an_ablation_suite_is_planned_with_the_files_of_each_axis(tmp_path, suit
     axes = json.loads((tree / f"results/runs/{suite}/plan.json").read_text())["axes"].values()
     wanted = {form.format(suite, axis["file"]) for axis in axes for form in FILES}
     wanted |= {form.format(suite, "sensitivity") for form in FILES[3:]}
-    assert len(axes) == 10 and [file for file in wanted if f"results/{file}" not in done.stdout] == []
+    assert len(axes) == 11 and [file for file in wanted if f"results/{file}" not in done.stdout] == []

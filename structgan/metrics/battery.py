@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from structgan.errors import UserError
-from structgan.metrics import cluster, features, few_labels, linear, neighbours
+from structgan.metrics import cluster, features, few_labels, kmeans_release, linear, neighbours
 
 SOLVER = "L-BFGS on exact gradients, preconditioned by the Cholesky factor of the approximate Hessian"
 Scored = tuple[dict[str, Any], dict[str, Any]]
@@ -140,7 +140,7 @@ class Probes:
         metrics: dict[str, Any] = {"converged": True}
         for name, values in self.readouts.items():
             points = features.normalise(values) if name.startswith("h") else values
-            found = cluster.kmeans_release(
+            found = kmeans_release.kmeans(
                 points, self.classes, settings["n_init"], self.seed, settings["max_iter"], settings["tol"]
             )
             index = cluster.assign(points, found.centres[None])[0][:, 0]

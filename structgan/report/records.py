@@ -16,15 +16,9 @@ from structgan.identity import seal, standing
 from structgan.identity.protocol import OPTIONAL
 
 ACCURACIES = {"linear": "top1", "svm": "top1", "kmeans": "accuracy", "knn": "top1"}
-RELEASE = {
-    "kmeans_release": ("kmeans_release", "h"),
-    "kmeans_release_live": ("kmeans_release", "h_live"),
-    "kmeans_release_e": ("kmeans_release", "e"),
-    "kmeans_release_e_live": ("kmeans_release", "e_live"),
-    "online_probe": ("online_probe", "top1"),
-    "online_probe_ema": ("online_probe", "top1_ema"),
-}
-"""Columns of what the authors' release measures, and where probe.json has them."""
+READOUTS = {"": "h", "_live": "h_live", "_e": "e", "_e_live": "e_live"}
+RELEASE = {f"kmeans_release{suffix}": ("kmeans_release", readout) for suffix, readout in READOUTS.items()}
+RELEASE |= {"online_probe": ("online_probe", "top1"), "online_probe_ema": ("online_probe", "top1_ema")}
 GENERATION = ("fid", "is", "kid", "precision", "recall")
 SECTIONS = {"dataset": "datasets", "method": "methods", "augmentation": "augmentations", "variant": "variants"}
 KEYS = ("suite", "datasets", "methods", "augmentations", "variants", "evaluation", "cells")
@@ -110,9 +104,7 @@ class Suite:
         """Accuracy of guessing, 1 / classes; None where the number of classes is not known."""
         rows = self.frame.index[self.frame["dataset"] == dataset]
         found = [self.probes[row].get("dataset", {}).get("classes") for row in rows if row in self.probes]
-        classes = self.plan["datasets"].get(dataset, {}).get("classes") or next(
-            (entry for entry in found if entry), None
-        )
+        classes = self.plan["datasets"].get(dataset, {}).get("classes") or next(filter(None, found), None)
         count = len(classes) if isinstance(classes, list | tuple) else classes
         return 1.0 / count if isinstance(count, int) and count > 0 else None
 
@@ -127,7 +119,7 @@ def base_folder(plan_file: Path, run: str) -> Path:
     """The folder that the plan's run paths are relative to.
 
     ``results/runs/demo/plan.json`` names runs as ``results/runs/demo/…``: what the two paths share is cut off, so that
-    the answer does not hang on the working directory. Paths that share nothing are relative to the working directory.
+    the answer does not depend on the working directory. Paths that share nothing are relative to the working directory.
     """
     parent, parts = plan_file.absolute().parent, Path(run).parts
     for length in range(len(parts), 0, -1):
@@ -138,8 +130,9 @@ def base_folder(plan_file: Path, run: str) -> Path:
 
 def results(suite: Suite) -> str:
     """One digest of the plan and of every result that it names, as they are on the disk."""
-    folders = [base_folder(suite.file, cell["run"]) / cell["run"] for cell in suite.plan["cells"]]
-    return seal.results(suite.file, folders)
+    return seal.results(
+        suite.file, [base_folder(suite.file, cell["run"]) / cell["run"] for cell in suite.plan["cells"]]
+    )
 
 
 def sign(suite: Suite, folder: Path, made: list[Path]) -> Path:
@@ -212,10 +205,8 @@ def read(plan_file: str | Path, include_stale: bool = False) -> Suite:
     groups: dict[Group, list[int]] = {}
     for index, row in enumerate(rows):
         groups.setdefault(Group(*(row[key] for key in SECTIONS)), []).append(index)
-    excluded = {
-        Group(*(str(entry.get(key, "")) for key in SECTIONS)): str(entry.get("reason", ""))
-        for entry in plan.get("not_applicable", [])
-    }
+    declared = plan.get("not_applicable", [])
+    excluded = {Group(*(str(one.get(key, "")) for key in SECTIONS)): str(one.get("reason", "")) for one in declared}
     places = {kind: {key: place for place, key in enumerate(plan[name])} for kind, name in SECTIONS.items()}
     ordered = sorted(
         [*groups, *(group for group in excluded if group not in groups)],

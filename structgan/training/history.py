@@ -37,6 +37,11 @@ class History:
         self.pace: list[list[float]] = []
         self.pending: list[dict[str, Tensor]] = []
 
+    @property
+    def last(self) -> int:
+        """The step of the last record, or 0."""
+        return int(self.records[-1]["step"]) if self.records else 0
+
     def means(self, step: int) -> dict[str, float]:
         """Mean of each pending loss, the last of which is of step number ``step``.
 

@@ -69,13 +69,14 @@ class OnlineProbe:
         correct = (logits.detach().argmax(1) == labels).float().mean()
         return {"online_loss": loss.detach(), "online_train_top1": correct}
 
-    def due(self, step: int, before: int, last: bool) -> bool:
-        """Whether to score at the log of ``step``: the first since a multiple of ``every``, or the last.
+    def due(self, step: int, before: int, steps: int) -> dict[str, float]:
+        """``score`` at the first log since a multiple of ``every``, and at the last; nothing at other logs.
 
-        ``before`` is the step of the log before it, or 0.
+        Args:
+            step: of this log; ``before``: of the log before it, or 0; ``steps``: of the whole run.
         """
         every = self.settings["every"]
-        return last or step // every > before // every
+        return self.score() if step == steps or step // every > before // every else {}
 
     @torch.no_grad()
     def score(self) -> dict[str, float]:
@@ -106,3 +107,10 @@ class OnlineProbe:
         self.head.load_state_dict(saved["head"])
         self.average.load_state_dict(saved["average"])
         self.optimiser.load_state_dict(saved["optimiser"])
+
+
+def begin(method: Method, dataset: Dataset, training: Mapping[str, Any], device: str, seed: int) -> OnlineProbe | None:
+    """The classifier of a run; None where none is asked for, or where the training images have no labels."""
+    if training["online_probe"] is None or dataset.training_labels is None:
+        return None
+    return OnlineProbe(method, dataset, training, device, seed)
