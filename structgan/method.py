@@ -209,11 +209,6 @@ def build(config: Mapping[str, Any], num_classes: int) -> Method:
         raise UserError(f"methods.{config['method']}.settings: {error}") from error
 
 
-def companion_files(run: Path, method: str) -> list[Path]:
-    """The files of the further networks that a method's finished run keeps."""
-    return [run / f"{name}.safetensors" for name in find(method).companions]
-
-
 def network_files(run: Path, method: str) -> list[Path]:
     """The files that hold the networks of a method's finished run: its encoder and, where it samples, its generator."""
     return [run / f"{name}.safetensors" for name in ["encoder"] + ["generator"] * sources.traits(method)["samples"]]
@@ -221,7 +216,8 @@ def network_files(run: Path, method: str) -> list[Path]:
 
 def published_files(run: Path, method: str) -> list[Path]:
     """The file of every network that a method's finished run keeps, in the order of writing: the encoder's last."""
-    return [*companion_files(run, method), *reversed(network_files(run, method))]
+    companions = [run / f"{name}.safetensors" for name in find(method).companions]
+    return [*companions, *reversed(network_files(run, method))]
 
 
 def load_run(run: str | Path, content_hash: str, device: str = "cpu", companions: bool = False) -> Method:
@@ -238,9 +234,8 @@ def load_run(run: str | Path, content_hash: str, device: str = "cpu", companions
     """
     folder = Path(run)
     config = read_json(folder / "config.json")
-    paths = network_files(folder, config["method"])
-    paths += companion_files(folder, config["method"]) if companions else []
-    files = {path.stem: load_tensors(path) for path in paths}
+    wanted = published_files if companions else network_files
+    files = {path.stem: load_tensors(path) for path in wanted(folder, config["method"])}
     for name, (_, metadata) in files.items():
         if metadata.get("identity") != config["identity"]:
             raise UserError(f"{folder}: {name}.safetensors was trained under another config.json; train the run again")

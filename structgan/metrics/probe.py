@@ -137,7 +137,7 @@ def run(run_dir: str | Path, data_file: str | Path, protocol_file: str | Path, d
             features are not finite.
     """
     from structgan import datasets, environment
-    from structgan.method import companion_files, load_run
+    from structgan.method import load_run, published_files
 
     begin = time.monotonic()
     device = device or environment.best_device()
@@ -169,5 +169,6 @@ def run(run_dir: str | Path, data_file: str | Path, protocol_file: str | Path, d
         "seconds": round(time.monotonic() - begin, 3),
     }
     write_json(folder / "map.json", positions)
-    inputs = [folder / "encoder.safetensors", *companion_files(folder, read_json(folder / "config.json")["method"])]
+    networks = published_files(folder, read_json(folder / "config.json")["method"])
+    inputs = [path for path in networks if path.stem != "generator"]
     seal.write(folder / "probe.json", record, made=[folder / "map.json"], inputs=inputs)
