@@ -7,6 +7,7 @@ lie and runs both views at once, in float32 and in bfloat16. Each round is ``--s
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import os
 from collections.abc import Callable, Iterator
@@ -23,6 +24,15 @@ from baselines.simclr import SimCLR
 from benchmarks import timing
 from benchmarks.augment import SIZE, pictures
 from structgan import augment, config, precision
+
+
+def with_tf32() -> contextlib.AbstractContextManager[None]:
+    """PyTorch's default on a GPU, which the suite turns off; ``flags`` would turn off cuDNN unless told otherwise."""
+    now = torch.backends.cudnn
+    context: contextlib.AbstractContextManager[None] = now.flags(
+        enabled=now.enabled, benchmark=now.benchmark, deterministic=now.deterministic, allow_tf32=True
+    )
+    return context
 
 
 class Pictures(Dataset[Any]):
@@ -59,7 +69,7 @@ class Usual:
 
     def step(self) -> None:
         first, second = (view.to(self.device) for view in next(self.batches))
-        with torch.backends.cudnn.flags(allow_tf32=True):  # PyTorch's default on a GPU, which the suite turns off
+        with with_tf32():
             loss = self.criterion(self.net(first), self.net(second))
             self.optimiser.zero_grad()
             loss.backward()
