@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from baselines.simclr import SimCLR
+from benchmarks import settings as paper
 from benchmarks import timing
 from benchmarks.augment import SIZE, pictures
 from structgan import augment, config, precision
@@ -83,7 +84,7 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=64, help="channels of the encoder's first stage (default 64)")
     options = parser.parse_args()
     timing.begin(options)
-    values = config.load([])
+    values = paper.read()
     settings = config.merge(values["methods"]["simclr"]["settings"], {"encoder": {"width": options.width}})
     images = pictures(8 * options.batch)
     transform = augment.build(values["augmentations"]["simclr"], SIZE)
