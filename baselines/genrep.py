@@ -54,7 +54,7 @@ class GenRep(Method):
         first, second = map(parallel.gather, projections.chunk(2))
         loss = contrastive.nt_xent(first, second, self.settings["temperature"])
         self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         self.optimiser.step()
         return {"nt_xent": loss.detach()}
 
