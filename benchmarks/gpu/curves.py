@@ -159,12 +159,14 @@ def race(out: Output, plan: Plan, data: Path) -> list[Entry]:
             made = out.attempt(f"start of {name}-{regime}", Entry, *arguments, again=True)
             entries += [made] if made else []
     probe = PROBE_SECONDS if not options.small else 0.3
-    target = 0.0  # seconds of training that each run has had at the end of a round
-    while entries and out.left(end) > len(entries) * (probe + 0.25 * options.slice):
+    target, played = 0.0, 0  # seconds of training that each run has had at the end of a round; rounds
+    while entries and played != options.rounds and out.left(end) > len(entries) * (probe + 0.25 * options.slice):
         share = out.left(end) / len(entries)
         rounds = max(1, int(share / (options.slice + probe)))
         seconds = share / rounds - probe  # what is left over is spread, so that the last round is as long as the others
-        target += seconds
+        if options.rounds:
+            rounds, seconds = options.rounds - played, min(seconds, options.slice)
+        target, played = target + seconds, played + 1
         spent = []
         for entry in list(entries):
             begin = out.now()

@@ -55,6 +55,7 @@ class Options:
     speed_until: float
     last: float
     slice: float
+    rounds: int | None
     batch: int
     speed_batch: tuple[int, ...]
     textbook_batch: int
@@ -252,6 +253,9 @@ def go(out: Output) -> None:
 @click.option("--speed-until", default=100.0, help="No step time is measured later.")
 @click.option("--last", default=70.0, help="Seconds before the deadline that belong to probes and FID.")
 @click.option("--slice", default=15.0, type=click.FloatRange(0.05), help="Seconds of training between two probes.")
+@click.option(
+    "--rounds", type=click.IntRange(1), help="Slices of each run at most [default: as many as there is time for]."
+)
 @click.option("--batch", default=512, type=click.IntRange(2), help="Images a step of the five runs.")
 @click.option("--speed-batch", default=(512, 64), multiple=True, type=click.IntRange(2), help="Of step times.")
 @click.option("--textbook-batch", default=128, type=click.IntRange(2), help="The textbook's, which keeps far more.")
