@@ -19,7 +19,7 @@ from benchmarks import timing
 from structgan import precision, sources, train
 from structgan.files import write_json
 from structgan.identity import protocol
-from structgan.metrics import extractor, features, fidelity, samples
+from structgan.metrics import extractor, features, samples
 from structgan.metrics.battery import Probes, Scored
 
 if TYPE_CHECKING:
@@ -271,7 +271,7 @@ def grid(out: Output, entry: Entry) -> Scored:
 
 def distance(out: Output, plan: Plan, data: Path, entry: Entry) -> Scored:
     """FID and Inception Score with the embedded extractor, which the first call trains."""
-    from structgan.metrics import backend
+    from structgan.metrics import backend, fidelity  # here, for these need torch-fidelity, which may be missing
 
     weights, planned = out.scratch / "extractor.safetensors", out.scratch / "extractor.json"
     if not weights.exists():

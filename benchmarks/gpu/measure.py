@@ -83,17 +83,18 @@ class Plan:
         return made
 
 
-def timed(work: Callable[[], object], device: str, seconds: float, least: int = 3) -> timing.Timing:
-    """Times of one call after another, two of them untimed, for some seconds."""
+def timed(work: Callable[[], object], options: Options, seconds: float) -> timing.Timing:
+    """Times of one call after another, the first two of them left out, for some seconds but of at least three calls."""
+    unseen, least = (1, 1) if options.small else (2, 3)
     found: list[float] = []
-    end = time.perf_counter() + seconds
-    while len(found) < least + 2 or (time.perf_counter() < end and len(found) < 50):
-        timing.wait(device)
+    end = time.perf_counter() + min(seconds, options.slice)
+    while len(found) < unseen + least or (time.perf_counter() < end and len(found) < 50):
+        timing.wait(options.device)
         begin = time.perf_counter()
         work()
-        timing.wait(device)
+        timing.wait(options.device)
         found.append(time.perf_counter() - begin)
-    return timing.Timing(found[2:])
+    return timing.Timing(found[unseen:])
 
 
 def ceilings(out: Output) -> None:
@@ -104,13 +105,13 @@ def ceilings(out: Output) -> None:
     def copying() -> None:
         source = torch.empty(2**30 if big else 2**22, dtype=torch.uint8, device=device)
         target = torch.empty_like(source)
-        best = min(timed(lambda: target.copy_(source), device, 0.5).seconds)
+        best = min(timed(lambda: target.copy_(source), out.options, 0.5).seconds)
         out.steps["ceilings"]["copy_bytes_per_s"] = 2 * source.numel() / best
 
     def product() -> None:
         n = 8192 if big else 256
         a, b = (torch.randn(n, n, device=device).bfloat16() for _ in range(2))
-        best = min(timed(lambda: a @ b, device, 1.0).seconds)
+        best = min(timed(lambda: a @ b, out.options, 1.0).seconds)
         out.steps["ceilings"]["bfloat16_flops_per_s"] = 2 * n**3 / best
 
     out.attempt("copy bandwidth", copying)
@@ -196,7 +197,7 @@ def measure_step(out: Output, plan: Plan, name: str, precision: str, batch: int)
         work: Callable[[], object] = lambda: reference.step(images)  # noqa: E731
     else:
         work = stepping(made, [images] * made.views, precision)
-    found = timed(work, device, min(2.0, out.options.slice))
+    found = timed(work, out.options, 2.0)
     side: dict[str, Any] = {
         "method": name,
         "precision": precision,
@@ -211,18 +212,18 @@ def measure_step(out: Output, plan: Plan, name: str, precision: str, batch: int)
     if peak := out.steps["ceilings"].get("bfloat16_flops_per_s"):
         side["share_of_measured_peak"] = side["flops_per_s"] / peak
     out.save()
-    out.append("profile.txt", f"{name}, {precision}, batch {batch}, one step\n{kernels(work, device)}\n")
+    if name == "textbook" or (precision, batch) == ("bfloat16", out.options.speed_batch[0]):
+        out.append("profile.txt", f"{name}, {precision}, batch {batch}, one step\n{kernels(work, device)}\n")
 
 
 def kernels(work: Callable[[], object], device: str) -> str:
     """The longest kernels of one call: milliseconds, share of all, calls, name; on a CPU its operations."""
     gpu = device != "cpu"
-    activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * gpu
-    with profile(activities=activities, acc_events=True) as seen:
+    with profile(activities=[ProfilerActivity.CUDA if gpu else ProfilerActivity.CPU], acc_events=True) as seen:
         work()
         timing.wait(device)
     own = "self_device_time_total" if gpu else "self_cpu_time_total"
-    events = [event for event in seen.key_averages() if not gpu or str(event.device_type).endswith("CUDA")]
+    events = list(seen.key_averages())
     events.sort(key=lambda event: -getattr(event, own))
     total = sum(getattr(event, own) for event in events) or 1
     count = sum(event.count for event in events)
