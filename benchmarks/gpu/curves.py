@@ -39,6 +39,8 @@ PROBE_SECONDS = 4.0
 """First guess of what a probe takes; then it is measured."""
 QUICK_LINEAR = {"max_iter": 300, "tol": 1e-3}
 """The linear probe of a curve stops earlier than the official one."""
+REHEARSED = 500
+"""Images of a split that a rehearsal probes."""
 PIECE = 15 * 2**20
 """Bytes of one file of the encoder."""
 ORDER = ("linear", "knn", "samples", "fidelity", "svm", "linear_10pct", "linear_1pct", "kmeans", "kmeans_release")
@@ -94,25 +96,22 @@ class Entry:
         self.run.seconds = self.seconds
         self.run.log()
 
-    def features(self, narrow: bool) -> tuple[Tensor, Tensor]:
-        """Features of both splits, in the precision of training (``narrow``) or in float32. Shape: (N, D) each."""
-        method, dataset = self.run.method.eval(), self.run.dataset
+    def probes(self, plan: Plan, narrow: bool) -> Probes:
+        """The official probes on features in the precision of training (``narrow``) or in float32."""
+        method, dataset, chosen = self.run.method.eval(), self.run.dataset, plan.evaluation
 
         def encode(images: Tensor) -> Tensor:
             with precision.autocast(PRECISION if narrow else "float32", self.device):
                 return method.encode(images)
 
-        found = [features.extract(encode, split.images, 1000) for split in (dataset.train, dataset.test)]
+        parts: list[Tensor] = []
+        for split in (dataset.train, dataset.test):
+            stride = max(1, len(split) // REHEARSED) if plan.options.small else 1
+            parts += [features.extract(encode, split.images[::stride], 1000), split.labels[::stride]]
         method.train()
-        return found[0], found[1]
-
-    def probes(self, plan: Plan, narrow: bool) -> Probes:
-        """The official probes on this run's features."""
-        one, two, dataset = *self.features(narrow), self.run.dataset
-        chosen = plan.evaluation
         if narrow:
             chosen = {**chosen, "linear": {**chosen["linear"], **QUICK_LINEAR}}
-        return Probes(one, dataset.train.labels, two, dataset.test.labels, chosen, chosen["seed"])
+        return Probes(*parts, chosen, chosen["seed"])
 
     def score(self, plan: Plan) -> dict[str, float]:
         """Accuracy of a linear probe and of kNN on the test split, both on the device."""
@@ -167,8 +166,11 @@ def race(out: Output, plan: Plan, data: Path) -> list[Entry]:
         if options.rounds:
             rounds, seconds = options.rounds - played, min(seconds, options.slice)
         target, played = target + seconds, played + 1
-        spent = []
+        spent: list[float] = []
         for entry in list(entries):
+            if out.left(end) < probe + 0.25 * options.slice and not options.rounds:
+                out.env["not_reached"].append(f"slice {played} of {entry.title}")
+                continue
             begin = out.now()
             line: dict[str, Any] = {"method": entry.method, "augmentation": entry.augmentation, "slice": entry.slices}
             try:
@@ -186,11 +188,11 @@ def race(out: Output, plan: Plan, data: Path) -> list[Entry]:
                 out.save()
                 out.recover(f"train {entry.title}")
             spent.append(out.now() - begin)
+            probe = max(0.1, max(spent) - seconds)
             line |= {"precision": PRECISION, "process_seconds": out.now()}
             out.append("curve.jsonl", json.dumps(clean(line)) + "\n")
             scores = " ".join(f"{key} {100 * line[key]:.1f}" for key in ("linear", "knn") if key in line)
             out.say(f"{entry.title}: step {entry.run.step}, {entry.seconds:.1f} s, {scores or line.get('failed')}")
-        probe = max(0.1, max(spent) - seconds)
     return entries
 
 
@@ -230,6 +232,9 @@ def finish(out: Output, plan: Plan, data: Path, entries: list[Entry]) -> None:
     jobs: list[tuple[int, str, Callable[[], Any]]] = []
     records: dict[str, dict[str, Any]] = {entry.title: entry.record() for entry in entries}
     for entry in entries:
+        if out.left() < 3:
+            out.env["not_reached"].append(f"final measures of {entry.title}")
+            continue
         out.keep(f"{entry.title}/history.json", encoded({"records": entry.run.history.records}))
         probes = out.attempt(f"features of {entry.title}", entry.probes, plan, False, again=True)
         own: dict[str, Callable[[], Any]] = dict(probes.all()) if probes else {}

@@ -33,7 +33,7 @@ EVALUATION = {
 """What seconds allow: the distances compare rows of one table and nothing else."""
 QUICK = {
     "fidelity": {"n_generated": 20, "batch_size": 20, "is_splits": 2},
-    "extractor": {"width": 4, "epochs": 1, "batch_size": 8},
+    "extractor": {"width": 4, "epochs": 1},
     "knn": {"k": 3},
     "kmeans": {"n_init": 1},
     "kmeans_release": {"n_init": 1},
