@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import tarfile
+from types import SimpleNamespace
 
 import click
 import pytest
@@ -44,7 +45,7 @@ def output(tmp_path):
     with click.Context(short_run.cli) as context:
         values = {parameter.name: parameter.get_default(context) for parameter in short_run.cli.params}
     known = {name: values[name] for name in short_run.Options.__dataclass_fields__}
-    known |= {"data": tmp_path, "device": "cpu", "check": (), "speed_batch": (4,)}
+    known |= {"data": tmp_path, "device": "cpu", "check": (), "speed_batch": (4,), "rounds": None}
     return short_run.Output(tmp_path / "out", tmp_path / "scratch", short_run.Options(**known), False)
 
 
@@ -84,6 +85,40 @@ def test_a_gpu_that_answers_no_more_is_left_behind_with_the_part_that_broke_it(o
         broken.clear()
         again.attempt(name, calls.append, name)
     assert calls == ["next"] and again.env["starts"] == 2
+
+
+@pytest.mark.parametrize("probe", [1.0, 4.0, 40.0])
+def test_slices_are_equal_and_end_where_the_last_part_begins(output, monkeypatch, probe):
+    clock, plans = [100.0], {}
+
+    class Entry:
+        def __init__(self, name, augmentation, *_):
+            self.method, self.augmentation, self.title = name, augmentation, f"{name}-{augmentation}"
+            self.seconds, self.slices, self.run = 1.0, 0, SimpleNamespace(step=0)
+
+        def train(self, seconds, to_come):
+            clock[0] += seconds + 0.1
+            self.seconds, self.slices = self.seconds + seconds, self.slices + 1
+            plans.setdefault(self.title, []).append((seconds, to_come))
+
+        def record(self):
+            return {"method": self.method, "augmentation": self.augmentation, "seconds": self.seconds}
+
+        def score(self, _):
+            clock[0] += probe
+            return {"linear": 0.5, "knn": 0.5}
+
+    monkeypatch.setattr(output, "now", lambda: clock[0])
+    monkeypatch.setattr(curves, "Entry", Entry)
+    monkeypatch.setattr(curves, "bring_encoder", lambda *_: None)
+    entries = curves.race(output, SimpleNamespace(describe=lambda *_: None), None)
+    assert len(entries) == 5 and 500 - 5 * (probe + 15) <= clock[0] <= 500 + 15 + probe
+    lines = absorb.lines(output.folder / "curve.jsonl")
+    for first in range(0, len(lines) - 4, 5):
+        assert len({round(line["seconds"], 6) for line in lines[first : first + 5]}) == 1
+    if probe < 10:  # else the first guess was too far off to plan by
+        assert len(lines) % 5 == 0 and len(lines) >= 15
+        assert all(planned[-1][0] == pytest.approx(planned[-1][1]) for planned in plans.values())
 
 
 def test_the_clock_starts_with_the_process():

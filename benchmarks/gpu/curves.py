@@ -111,7 +111,8 @@ class Entry:
         method.train()
         if narrow:
             chosen = {**chosen, "linear": {**chosen["linear"], **QUICK_LINEAR}}
-        return Probes(*parts, chosen, chosen["seed"])
+        train, labels, test, test_labels = parts
+        return Probes(train, labels, test, test_labels, chosen, chosen["seed"])
 
     def score(self, plan: Plan) -> dict[str, float]:
         """Accuracy of a linear probe and of kNN on the test split, both on the device."""
