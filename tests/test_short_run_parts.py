@@ -35,6 +35,10 @@ def test_bad_input_is_one_line(tmp_path, monkeypatch, capsys):
     given = ("--data", tmp_path / "data", "--device", "cpu")
     assert "exists already" in refused(short_run.main, *given, "--out", tmp_path, **ask)
     assert "no wheels" in refused(short_run.main, *given, "--out", tmp_path / "x", "--wheels", tmp_path, **ask)
+    if not torch.cuda.is_available():
+        assert "no GPU is visible" in refused(
+            short_run.main, *given[:2], "--device", "cuda", "--out", tmp_path / "y", **ask
+        )
     assert "nothing of a short run" in refused(absorb.main, tmp_path / "data", **ask)
     (tmp_path / "curve.jsonl").write_text('{"a": 1}\n{"b\n{"c": 2}\n')
     assert "line 2 is not valid JSON" in refused(absorb.main, tmp_path, **ask)
@@ -119,6 +123,13 @@ def test_slices_are_equal_and_end_where_the_last_part_begins(output, monkeypatch
     if probe < 10:  # else the first guess was too far off to plan by
         assert len(lines) % 5 == 0 and len(lines) >= 15
         assert all(planned[-1][0] == pytest.approx(planned[-1][1]) for planned in plans.values())
+
+
+def test_images_that_cannot_be_prepared_are_a_reason(output):
+    output.scratch.mkdir()
+    target, child = short_run.prepare(output)  # an empty folder
+    with pytest.raises(UserError, match="no folder train/<class>/ with pictures"):
+        short_run.wait_for(target, child, output)
 
 
 def test_the_clock_starts_with_the_process():

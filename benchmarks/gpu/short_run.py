@@ -21,7 +21,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -32,6 +32,7 @@ from structgan.files import read_json, replacing, write_json
 
 T = TypeVar("T")
 PATH = click.Path(path_type=Path)
+SAID = "prepare.log"
 
 
 def age() -> float:
@@ -194,7 +195,8 @@ def prepare(out: Output) -> tuple[Path, subprocess.Popen[bytes]]:
     write_json(out.scratch / "data.json", {**block, "path": str(options.data.resolve())})
     arguments = ("prepare", "--settings", out.scratch / "data.json", "--out", target, "--raw", out.scratch)
     command = [sys.executable, "-m", "structgan", *map(str, arguments)]
-    return target, subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    with (out.scratch / SAID).open("wb") as said:  # a pipe that nobody reads yet could fill up and stop the child
+        return target, subprocess.Popen(command, stdout=said, stderr=said)
 
 
 def wait_for(target: Path, child: subprocess.Popen[bytes], out: Output) -> Path:
@@ -204,22 +206,29 @@ def wait_for(target: Path, child: subprocess.Popen[bytes], out: Output) -> Path:
         UserError: the child failed, with its reason, or the time is over.
     """
     try:
-        _, said = child.communicate(timeout=max(1.0, out.left() - out.options.last))
+        child.wait(timeout=max(1.0, out.left() - out.options.last))
     except subprocess.TimeoutExpired as error:
         child.kill()
         raise UserError("the images were not prepared in time") from error
     if child.returncode:
-        raise UserError((said.decode(errors="replace").strip().splitlines() or ["no word"])[-1])
+        said = (out.scratch / SAID).read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        raise UserError(said[-1] if said else f"the child ended with exit code {child.returncode}")
     return target
 
 
 def go(out: Output) -> None:
     """All parts in their order."""
     target, child = prepare(out)  # before torch is imported, which takes seconds
+    from structgan.arguments import resolve_device
+
+    try:
+        out.options = options = replace(out.options, device=resolve_device(out.options.device))
+    except UserError:
+        child.kill()
+        raise
     from benchmarks.gpu import curves, measure
     from structgan import environment, precision, sources
 
-    options = out.options
     if options.device == "cpu":
         environment.keep_memory()
     precision.full_products()
@@ -271,10 +280,6 @@ def cli(out: Path, wheels: Path | None, resume: bool, **asked: Any) -> None:
     if wheels and not found:
         raise UserError(f"{wheels}: no wheels (*.whl) in it")
     sys.path.extend(str(path.resolve()) for path in found)  # Python imports from them as they are
-    if asked["device"] != "cpu":
-        from structgan.arguments import resolve_device
-
-        asked["device"] = resolve_device(asked["device"])
     with tempfile.TemporaryDirectory(prefix="short_run") as scratch:
         go(Output(out, Path(scratch), Options(**asked), resume))
 
