@@ -164,4 +164,8 @@ def test_a_line_that_is_cut_off_and_missing_files_are_passed_over(whole, tmp_pat
     (tmp_path / "curve.jsonl").write_bytes(content[: len(content) // 2])
     done = absorbed(tmp_path, tmp_path)
     assert done.exit_code == 0 and "0 step times" in done.output
+    (tmp_path / "late").mkdir()
+    for name in ("env.json", "results.tar"):
+        (tmp_path / "late" / name).write_bytes((whole[0] / name).read_bytes())
+    assert "0 slices of 5 runs" in absorbed(tmp_path / "late", tmp_path / "late").output
     assert "unknown; one seed, " in (tmp_path / "results/tables/cifar10-gpu/summary.md").read_text()

@@ -54,6 +54,7 @@ class Found:
         curve: its whole lines.
         steps, env: the JSON files, empty where they are missing.
         results: files in results.tar by name.
+        precision: of training.
 
     Raises:
         UserError: there is no such folder, or nothing in it, or a JSON file is damaged.
@@ -69,6 +70,7 @@ class Found:
         self.results = members(folder / "results.tar")
         known = [self.env.get("seconds", 0.0), *(line.get("process_seconds", 0.0) for line in self.curve)]
         minutes = f"{max(known) / 60:.1f} minutes" if max(known) else "minutes unknown"
+        self.precision = self.env.get("precision", {}).get("step")
         hardware = self.env.get("hardware", {})
         self.common = {
             "device": hardware.get("gpu") or hardware.get("cpu") or "unknown",
@@ -123,13 +125,18 @@ def summary(found: Found) -> list[Row]:
             rows[key] = {"method": key[0], "augmentation": key[1], **kept, "probe": "curve"}
         elif key in rows and "failed" in line:
             rows[key]["probe"] = "curve, then failed"
+    for name, content in found.results.items():
+        if name.endswith("/result.json"):  # of a run that was measured at the end and never before
+            record = json.loads(content)
+            kept = {key: record[key] for key in ("method", "augmentation", "images", "seconds")}
+            rows.setdefault((record["method"], record["augmentation"]), kept | {"precision": found.precision})
     for row in rows.values():
         name = f"{row['method']}-{row['augmentation']}/result.json"
         final = json.loads(found.results[name])["final"] if name in found.results else {}
         for column, (measure, number) in FINAL.items():
             if measure in final:
                 row[column] = final[measure]["metrics"][number]
-        row["probe"] = "official" if "linear" in final else row["probe"]
+        row["probe"] = "official" if "linear" in final else row.get("probe")
     order = ("method", "augmentation", "images", "training seconds", *FINAL, "probe", "precision")
     return [
         {name: row.get("seconds" if name == "training seconds" else name) for name in order} | found.common
