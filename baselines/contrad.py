@@ -16,7 +16,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from lightly.loss import NTXentLoss
 from torch import Tensor, nn
 
 from structgan import optim, parallel
@@ -49,7 +48,6 @@ class ContraD(Method):
         self.average_discriminator = frozen_copy(self.discriminator)
         self.generator = frozen_copy(self.gan_generator)
         self.encoder = self.average_discriminator.backbone
-        self.nt_xent = NTXentLoss(temperature=settings["temperature"])
         optimiser = settings["optimiser"]
         learners = [*self.discriminator.parameters(), *self.heads.parameters()]
         self.optimiser_d = optim.build(learners, optimiser["discriminator"])
@@ -84,7 +82,7 @@ class ContraD(Method):
         *real, of_fake = map(parallel.gather, generated.chunk(3))
         judged = logits.chunk(3)
         return {
-            "d_instance": exact(self.nt_xent)(one, two),
+            "d_instance": contrastive.nt_xent(one, two, self.settings["temperature"]),
             "d_generated": contrastive.one_class(of_fake, torch.cat(real), self.settings["temperature"]),
             "d_adversarial": adversarial.discriminator_loss(judged[0], judged[2], self.settings["loss"]),
         }

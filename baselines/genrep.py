@@ -3,7 +3,7 @@
 No real image is used but through the generator of the upstream run: an anchor is G(w), w ~ N(0, I), and its positive
 the image of a neighbour in latent space, G(w + std n), n ~ N(0, I), the paper's Gaussian walk. Both are rounded to 8
 bits, as images that were sampled to disk first would be, and then augmented under the run's regime. Loss and
-projection head are lightly's, as in SimCLR's baseline.
+projection head are those of SimCLR's baseline.
 
 Left open by the release for such a generator, chosen here: images are drawn anew at each step and not from a fixed set,
 and latents are not truncated, since the generators of this suite are trained and measured without truncation.
@@ -15,15 +15,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from lightly.loss import NTXentLoss
-from lightly.models.modules import SimCLRProjectionHead
 from torch import Tensor
 
 from structgan import optim, parallel
 from structgan.errors import UserError
+from structgan.losses import contrastive
 from structgan.method import Method
 from structgan.models.discriminator import Backbone
 from structgan.models.generator import Generator
+from structgan.models.projection import simclr_head
 from structgan.precision import exact
 
 
@@ -35,8 +35,7 @@ class GenRep(Method):
     def __init__(self, settings: Mapping[str, Any], image_size: int, num_classes: int, steps: int) -> None:
         super().__init__(settings, image_size, num_classes, steps)
         self.encoder = Backbone(image_size, **settings["encoder"])
-        self.head = SimCLRProjectionHead(self.encoder.features, settings["head_hidden"], settings["head_output"])
-        self.criterion = NTXentLoss(temperature=settings["temperature"])
+        self.head = simclr_head(self.encoder.features, settings["head_hidden"], settings["head_output"])
         self.optimiser = optim.build([*self.encoder.parameters(), *self.head.parameters()], settings["optimiser"])
 
     def attach(self, upstream: Method) -> None:
@@ -52,7 +51,8 @@ class GenRep(Method):
         optim.schedule(self.optimiser, self.settings["optimiser"], self.step_index, self.steps)
         pair = [self.transform(images).to(real) for images in self.positives(len(real))]
         projections = exact(self.head)(self.encoder(torch.cat(pair)))
-        loss = exact(self.criterion)(*map(parallel.gather, projections.chunk(2)))
+        first, second = map(parallel.gather, projections.chunk(2))
+        loss = contrastive.nt_xent(first, second, self.settings["temperature"])
         optim.minimise(self.optimiser, loss)
         return {"nt_xent": loss.detach()}
 

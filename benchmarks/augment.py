@@ -17,8 +17,8 @@ from sklearn.datasets import load_digits
 from torch import Tensor
 from torchvision.transforms import v2
 
-from benchmarks import timing
-from structgan import augment, config
+from benchmarks import settings, timing
+from structgan import augment
 
 SIZE = 32
 
@@ -66,7 +66,7 @@ def main() -> None:
     figures: dict[str, Any] = {"batch": options.batch, "ratio_per_core": {}, "images_per_s": {}, "rounds": {}}
     rows = []
     for regime in ("flip", "crop", "simclr"):
-        transform = augment.build(config.load([])["augmentations"][regime], SIZE)
+        transform = augment.build(settings.read()["augmentations"][regime], SIZE)
         drawn = torch.Generator().manual_seed(0)
         sides: dict[str, Callable[[], object]] = {"suite": lambda t=transform, g=drawn: t(on_device, g)}  # type: ignore[misc]
         for name, single in usual(regime).items():

@@ -11,9 +11,9 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks import step, timing
+from benchmarks import settings, step, timing
 from benchmarks.drawn import APART, DIMENSIONS, draw
-from structgan import config, precision
+from structgan import precision
 from structgan.metrics.battery import Probes
 
 BASE = {"batch": 32, "width": 32, "image_size": 32, "bank": 10240}
@@ -31,17 +31,17 @@ def steps(axis: str, options: argparse.Namespace) -> dict[str, Callable[[], obje
             setattr(options, key, value)
         method = step.build(step.settings(options), options)
         images = step.scans(options.batch, options.image_size, options.device)
-        sides[str(point)] = step.stepping(method, images, options.precision)
+        sides[str(point)] = step.stepping(method, [images], options.precision)
     return sides
 
 
 def probes(name: str) -> dict[str, Callable[[], object]]:
     """A probe for each number of classes, standardisation and scores with it."""
-    settings = config.load([])["evaluation"]
+    asked = settings.read()["evaluation"]
 
     def side(classes: int) -> Callable[[], object]:
         (train, labels), (test, test_labels) = draw(classes, SAMPLES)
-        return lambda: getattr(Probes(train, labels, test, test_labels, settings, settings["seed"]), name)()
+        return lambda: getattr(Probes(train, labels, test, test_labels, asked, asked["seed"]), name)()
 
     return {str(classes): side(classes) for classes in sorted(APART)}
 

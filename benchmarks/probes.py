@@ -24,9 +24,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks import timing
+from benchmarks import settings, timing
 from benchmarks.drawn import draw
-from structgan import config
 from structgan.metrics import cluster, features, linear
 from structgan.metrics.battery import Probes
 
@@ -40,7 +39,7 @@ class Case:
     def __init__(self, probe: str, options: argparse.Namespace) -> None:
         self.probe, self.classes = probe, options.classes[0]
         (self.train, self.labels), (self.test, self.test_labels) = draw(self.classes, (options.train, options.test))
-        self.settings = config.load([])["evaluation"]
+        self.settings = settings.read()["evaluation"]
         self.parts = self.classes if options.full else 2
         self.share = self.classes / self.parts if probe == "svm" else 1.0  # ours solves all problems at once
 

@@ -7,6 +7,7 @@ lie and runs both views at once, in float32 and in bfloat16. Each round is ``--s
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import os
 from collections.abc import Callable, Iterator
@@ -20,9 +21,19 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from baselines.simclr import SimCLR
+from benchmarks import settings as paper
 from benchmarks import timing
 from benchmarks.augment import SIZE, pictures
 from structgan import augment, config, precision
+
+
+def with_tf32() -> contextlib.AbstractContextManager[None]:
+    """PyTorch's default on a GPU, which the suite turns off; ``flags`` would turn off cuDNN unless told otherwise."""
+    now = torch.backends.cudnn
+    context: contextlib.AbstractContextManager[None] = now.flags(
+        enabled=now.enabled, benchmark=now.benchmark, deterministic=now.deterministic, allow_tf32=True
+    )
+    return context
 
 
 class Pictures(Dataset[Any]):
@@ -59,7 +70,7 @@ class Usual:
 
     def step(self) -> None:
         first, second = (view.to(self.device) for view in next(self.batches))
-        with torch.backends.cudnn.flags(allow_tf32=True):  # PyTorch's default on a GPU, which the suite turns off
+        with with_tf32():
             loss = self.criterion(self.net(first), self.net(second))
             self.optimiser.zero_grad()
             loss.backward()
@@ -73,7 +84,7 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=64, help="channels of the encoder's first stage (default 64)")
     options = parser.parse_args()
     timing.begin(options)
-    values = config.load([])
+    values = paper.read()
     settings = config.merge(values["methods"]["simclr"]["settings"], {"encoder": {"width": options.width}})
     images = pictures(8 * options.batch)
     transform = augment.build(values["augmentations"]["simclr"], SIZE)

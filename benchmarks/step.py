@@ -2,7 +2,10 @@
 
 ``python -m benchmarks.step --json FILE``. The paper's networks, batch 64 on a CPU and 512 on a GPU; ``--width`` and
 others show how cost grows. Sides: the textbook form in float32 (``benchmarks/textbook.py``), the suite's in float32 and
-its bfloat16. All start from the same weights and batch; the first step's losses and gradients are compared.
+its bfloat16. All start from the same weights; the first step's losses and gradients are compared on one batch.
+
+The textbook takes at most 128 images, since it keeps 70 GiB or more of 512; ratios are of times per image. A side that
+fails is recorded in the JSON, which is written again after each part.
 """
 
 from __future__ import annotations
@@ -16,10 +19,12 @@ import torch.nn.functional as F
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
+from benchmarks import settings as paper
 from benchmarks import timing
 from benchmarks.textbook import TextbookStep
 from structgan import config, precision
 from structgan.losses import adversarial, cluster
+from structgan.method import Method
 from structgan.methods.structural import Structural
 
 PEAK_TFLOPS = 790.0
@@ -30,7 +35,7 @@ SHORT = {"float32": "float32", "bfloat16": "fast"}
 
 def settings(options: argparse.Namespace) -> dict[str, Any]:
     """The paper's settings of the method, with the sizes that were asked for."""
-    known = config.load([])["methods"]["structural"]["settings"]
+    known = paper.read()["methods"]["structural"]["settings"]
     changes: dict[str, Any] = {}
     if options.width:
         changes["discriminator"] = {"width": options.width}
@@ -170,12 +175,12 @@ class Terms:
         return found
 
 
-def stepping(method: Structural, images: Tensor, name: str) -> Callable[[], object]:
+def stepping(method: Method, views: list[Tensor], name: str) -> Callable[[], object]:
     """One step of a method in a precision."""
 
     def work() -> None:
-        with precision.autocast(name, images.device.type):
-            method.step([images], None)
+        with precision.autocast(name, views[0].device.type):
+            method.step(views, None)
 
     return work
 
@@ -183,55 +188,82 @@ def stepping(method: Structural, images: Tensor, name: str) -> Callable[[], obje
 def main() -> None:
     parser = timing.parser(__doc__, rounds=5)
     parser.add_argument("--batch", type=int, help="real images a step (default 64 on a CPU, 512 on a GPU)")
+    parser.add_argument(
+        "--textbook-batch", type=int, help="the textbook's, whose step keeps far more (default: at most 128)"
+    )
     parser.add_argument("--image-size", type=int, default=32, help="pixels (default 32)")
     parser.add_argument("--width", type=int, help="channels of the first stage (default: the paper's 64)")
     parser.add_argument("--bank", type=int, help="entries of the memory bank (default: the paper's 10,240)")
     options = parser.parse_args()
     timing.begin(options)
     batch = options.batch or (512 if options.device.startswith("cuda") else 64)
+    few = min(batch, options.textbook_batch or 128)
     values, images = settings(options), scans(batch, options.image_size, options.device)
-    figures: dict[str, Any] = {"batch": batch, "image_size": options.image_size}
+    figures: dict[str, Any] = {"batch": batch, "textbook_batch": few, "image_size": options.image_size}
     figures |= {"width": values["discriminator"]["width"], "bank": values["cluster"]["bank"]}
+    try:
+        build(values, options)
+    except ValueError as error:
+        parser.error(str(error))
+    sizes = {"textbook": few, **dict.fromkeys(SHORT, batch)}
+    sides: dict[str, Callable[[], object]] = {}
+    methods: dict[str, Structural] = {}
     for name, short in SHORT.items():
-        found = agreement(build(values, options), TextbookStep(build(values, options)), images, name)
-        figures |= {f"grad_cosine_{short}": found["cosine"], f"loss_difference_{short}": found["loss_difference"]}
-    reference = TextbookStep(build(values, options))
-    methods = {name: build(values, options) for name in SHORT}
-    sides = {"textbook": lambda: reference.step(images)} | {
-        name: stepping(method, images, name) for name, method in methods.items()
-    }
-    times = timing.in_turn(sides, options.rounds, device=options.device)
-    figures["steps"] = {name: time.figures() | {"images_per_s": batch / time.median} for name, time in times.items()}
+        with timing.attempt(options, figures, f"agreement of {name}"):
+            found = agreement(build(values, options), TextbookStep(build(values, options)), images[:few], name)
+            figures |= {f"grad_cosine_{short}": found["cosine"], f"loss_difference_{short}": found["loss_difference"]}
+    with timing.attempt(options, figures, "textbook"):
+        reference = TextbookStep(build(values, options))
+        sides["textbook"] = lambda: reference.step(images[:few])
     for name in SHORT:
-        step = figures["steps"][name]
-        step |= timing.work_of(sides[name], options.device)
-        step["tflops_per_s"] = step["flops"] / step["seconds"] / 1e12
-        if options.device.startswith("cuda"):
-            step["share_of_peak"] = step["tflops_per_s"] / PEAK_TFLOPS
-    figures |= {f"ratio_{short}": timing.ratio(times["textbook"], times[name]) for name, short in SHORT.items()}
-    figures["terms"] = {name: Terms(net, images).measured(name, options.rounds) for name, net in methods.items()}
+        with timing.attempt(options, figures, name):
+            methods[name] = build(values, options)
+            sides[name] = stepping(methods[name], [images], name)
+
+    def note(times: dict[str, timing.Timing]) -> None:
+        figures["steps"] = {
+            name: time.figures() | {"batch": sizes[name], "images_per_s": sizes[name] / time.median}
+            for name, time in times.items()
+        }
+        for name in SHORT:
+            if {"textbook", name} <= times.keys():  # an image's time beside an image's time
+                per_step = timing.ratio(times["textbook"], times[name])
+                figures[f"ratio_{SHORT[name]}"] = per_step * batch / few
+        timing.write(options, figures)
+
+    timing.in_turn(sides, options.rounds, device=options.device, failed=figures.setdefault("failed", {}), after=note)
+    for name in [name for name in SHORT if name in figures.get("steps", {})]:
+        with timing.attempt(options, figures, f"work of {name}"):
+            step = figures["steps"][name]
+            step |= timing.work_of(sides[name], options.device)
+            step["tflops_per_s"] = step["flops"] / step["seconds"] / 1e12
+            if options.device.startswith("cuda"):
+                step["share_of_peak"] = step["tflops_per_s"] / PEAK_TFLOPS
+        with timing.attempt(options, figures, f"terms of {name}"):
+            measured = Terms(methods[name], images).measured(name, options.rounds)
+            figures.setdefault("terms", {})[name] = measured
     show(figures)
     timing.conclude(options, figures)
 
 
 def show(figures: dict[str, Any]) -> None:
     """The figures in two tables."""
-    rows = []
-    for name, step in figures["steps"].items():
+    rows, steps = [], figures.get("steps", {})
+    for name, step in steps.items():
         low, high = step["quartiles"]
-        row = [name, f"{step['seconds']:.3f}", f"{low:.3f} to {high:.3f}", f"{step['images_per_s']:.1f}", "-", "-"]
-        if name in SHORT:
-            row[4:] = f"{figures[f'ratio_{SHORT[name]}']:.2f}", f"{figures[f'grad_cosine_{SHORT[name]}']:.5f}"
-        rows.append(row)
-    print(f"\nOne step, batch {figures['batch']}, {figures['image_size']} pixels, width {figures['width']}:")
-    timing.table(["side", "s", "quartiles", "images/s", "textbook / this", "gradient's cosine"], rows)
-    for name in SHORT:
-        step = figures["steps"][name]
-        words = f"{step['flops'] / 1e12:.2f} TFLOP a step, {step['tflops_per_s']:.2f} TFLOP/s"
-        if "share_of_peak" in step:
-            words += f", {100 * step['share_of_peak']:.0f} % of {PEAK_TFLOPS:.0f}; peak {step['peak_mb']:.0f} MiB"
-        print(f"{name}: {words}")
-    for name, terms in figures["terms"].items():
+        row = [name, str(step["batch"]), f"{step['seconds']:.3f}", f"{low:.3f} to {high:.3f}"]
+        row += [f"{step['images_per_s']:.1f}"]
+        found = [figures.get(f"{key}_{SHORT.get(name)}") for key in ("ratio", "grad_cosine")]
+        rows.append(row + ["-" if value is None else f"{value:.5g}" for value in found])
+    print(f"\nOne step, {figures['image_size']} pixels, width {figures['width']}:")
+    timing.table(["side", "batch", "s", "quartiles", "images/s", "textbook / this", "gradient's cosine"], rows)
+    for name, step in steps.items():
+        if "tflops_per_s" in step:
+            words = f"{step['flops'] / 1e12:.2f} TFLOP a step, {step['tflops_per_s']:.2f} TFLOP/s"
+            if "share_of_peak" in step:
+                words += f", {100 * step['share_of_peak']:.0f} % of {PEAK_TFLOPS:.0f}; peak {step['peak_mb']:.0f} MiB"
+            print(f"{name}: {words}")
+    for name, terms in figures.get("terms", {}).items():
         print(f"\nTerms in {name}, backward included:")
         rows = [[key, f"{term['ms']:.1f}", f"{term['kept_mb']:.1f}"] for key, term in terms.items()]
         timing.table(["term", "ms", "kept MiB"], rows)

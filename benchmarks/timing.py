@@ -8,11 +8,11 @@ median of the rounds' own ratios.
 from __future__ import annotations
 
 import argparse
-import json
+import contextlib
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from structgan import environment, precision
+from structgan.files import write_json
 
 
 @dataclass(frozen=True)
@@ -47,27 +48,60 @@ class Timing:
 
 
 def in_turn(
-    sides: Mapping[str, Callable[[], object]], rounds: int, warmup: int = 1, device: str = "cpu"
+    sides: Mapping[str, Callable[[], object]],
+    rounds: int,
+    warmup: int = 1,
+    device: str = "cpu",
+    failed: dict[str, str] | None = None,
+    after: Callable[[dict[str, Timing]], None] = lambda times: None,
 ) -> dict[str, Timing]:
     """Run every side once a round, ``warmup`` untimed rounds first.
 
     Args:
         sides: name to the work, which computes on ``device``; a GPU is waited for before and after.
         rounds: timed rounds, at least 1.
+        failed: gets the reason of each side that raises an error, which then takes part no more; without it the error
+            is raised.
+        after: is given the times so far after each timed round.
     """
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     order = list(sides)
     for index in range(warmup + rounds):
-        for name in order:
-            wait(device)
-            begin = time.perf_counter()
-            sides[name]()
-            wait(device)
+        for name in list(order):
+            try:
+                wait(device)
+                begin = time.perf_counter()
+                sides[name]()
+                wait(device)
+            except Exception as error:
+                if failed is None:
+                    raise
+                failed[name] = describe(error)
+                order.remove(name)
+                continue
             if index >= warmup:
                 seconds[name].append(time.perf_counter() - begin)
                 print(f"  {name}: {seconds[name][-1]:.4g} s", file=sys.stderr, flush=True)
         order.reverse()
-    return {name: Timing(values) for name, values in seconds.items()}
+        if index >= warmup:
+            after({name: Timing(seconds[name]) for name in sides if name in order})
+    return {name: Timing(seconds[name]) for name in sides if name in order}
+
+
+def describe(error: BaseException) -> str:
+    """An error in one line."""
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:300]}"
+
+
+@contextlib.contextmanager
+def attempt(options: argparse.Namespace, figures: dict[str, Any], what: str) -> Iterator[None]:
+    """A part of a benchmark whose error is recorded in ``figures["failed"]``; the JSON is written after it."""
+    try:
+        yield
+    except Exception as error:
+        figures.setdefault("failed", {})[what] = describe(error)
+        print(f"{what} failed: {describe(error)}", file=sys.stderr, flush=True)
+    write(options, figures)
 
 
 def wait(device: str) -> None:
@@ -126,10 +160,14 @@ def table(head: list[str], rows: list[list[str]]) -> None:
         print("  ".join(cells).rstrip())
 
 
-def conclude(options: argparse.Namespace, figures: Mapping[str, Any]) -> None:
+def write(options: argparse.Namespace, figures: Mapping[str, Any]) -> None:
     """Write the figures with the machine, versions and threads that they hold for, where a file was asked for."""
     if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        about = environment.describe(options.device)
-        options.json.write_text(json.dumps({**figures, "environment": about}, indent=2) + "\n")
+        write_json(options.json, {**figures, "environment": environment.describe(options.device)})
+
+
+def conclude(options: argparse.Namespace, figures: Mapping[str, Any]) -> None:
+    """Write the figures for the last time, and say so."""
+    write(options, figures)
+    if options.json:
         print(f"{options.json} written")

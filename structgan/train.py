@@ -2,7 +2,8 @@
 
 The whole data set lies on the device as uint8; a batch is an index, an augmentation of the whole batch at once and one
 call of the method's ``step``. All randomness comes from generators that the state holds, and the losses since the last
-record lie in it too, so that a resumed run goes on exactly, whichever step it stopped at.
+record lie in it too, so that a resumed run goes on exactly, whichever step it stopped at. On a CPU its bytes are those
+of a run without a stop; CUDA's sums are not repeatable to the last bit, stop or no stop.
 """
 
 from __future__ import annotations

@@ -16,26 +16,13 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.settings import shrink
 from structgan import cells, config, datasets, sources, train
 
 pytest.register_assert_rewrite("agreement", "refusal")
 pytest_plugins = ["fault_runs"]
 
 ROOT = Path(__file__).resolve().parent.parent
-SMALL = {"width": 8, "channels_per_group": 4, "blocks": [1, 1], "bank": 48, "hidden": 32, "embedding": 16}
-SMALL |= {"clusters": 4, "pool": 100, "recluster_every": 2, "starts": 1}
-SMALL |= {"queue_size": 48, "queue_from_step": 3, "prototypes": 12, "frozen_steps": 2}
-SMALL |= {"timesteps": 20, "sampling_steps": 4}
-NARROW = {"channels", "latent", "condition", "head_hidden", "head_output", "predictor_hidden"}
-
-
-def shrink(value, key=""):
-    """The same settings with every known size at a test's size, whichever method they belong to."""
-    if isinstance(value, dict):
-        return {name: shrink(item, name) for name, item in value.items()}
-    if key in SMALL:
-        return 1 if key == "blocks" and isinstance(value, int) else copy.deepcopy(SMALL[key])
-    return min(value, 16) if key in NARROW else value
 
 
 @pytest.fixture(scope="session")

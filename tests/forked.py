@@ -14,7 +14,9 @@ import time
 from pathlib import Path
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["structgan.cli", "structgan.train", "lightly.loss", "lightly.models.modules"])
+CONTEXT.set_forkserver_preload(
+    ["structgan.cli", "structgan.train", "lightly.loss", "lightly.models.modules", "torch._dynamo"]
+)
 LIMIT_S = 120
 
 

@@ -116,8 +116,8 @@ def test_the_papers_grid_transfers_between_cifar_10_and_cifar_100(base):
     made = plan.make(base, [])[0]
     assert made["transfer"] == {"cifar10": ["cifar100"], "cifar100": ["cifar10"]}
     assert set(made["targets"]) <= set(made["datasets"]) and "dense" not in made["evaluation"]
-    for name in ("campaign", "small", "jpeg"):
-        files_ = [f"workflow/config/cifar10-{part}.yaml" for part in (["small", name] if name == "jpeg" else [name])]
+    for names in (["cifar10"], ["cifar10-small"], ["cifar10-small", "cifar10-jpeg"]):
+        files_ = [f"workflow/config/{name}.yaml" for name in names]
         assert "transfer" not in plan.make(config.load(files_), files_)[0]["evaluation"]
 
 

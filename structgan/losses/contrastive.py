@@ -1,4 +1,4 @@
-"""A contrastive loss with labels, where one batch is a class of its own among samples that each are theirs."""
+"""Contrastive losses: NT-Xent of two views, and SupCon with the anchors of one class, whose negatives are the rest."""
 
 from __future__ import annotations
 
@@ -7,6 +7,23 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from structgan.precision import exact
+
+
+@exact
+def nt_xent(first: Tensor, second: Tensor, temperature: float) -> Tensor:
+    """Two views of an image attract each other and are repelled by all others (Chen et al. 2020, arXiv 2002.05709).
+
+    With s the cosine over ``temperature`` and j(i) the other view of sample i, the mean over all 2N samples of
+    -log(exp s_ij(i) / sum_{a != i} exp s_ia). A sample's cosine with itself is masked and not cut out: an index by a
+    Boolean mask would have to wait for the GPU at each step.
+
+    Shape: both (N, C), row i of each a view of image i; a scalar at least 0.
+    """
+    samples = F.normalize(torch.cat([first, second]), dim=1)
+    own = torch.eye(len(samples), dtype=torch.bool, device=samples.device)
+    cosines = (samples @ samples.T / temperature).masked_fill(own, -torch.inf)  # (2N, 2N)
+    other_view = torch.arange(len(samples), device=samples.device).roll(len(first))
+    return F.cross_entropy(cosines, other_view)
 
 
 @exact

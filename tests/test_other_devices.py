@@ -1,0 +1,50 @@
+"""Every method on devices that this machine lacks: nothing mixes devices, waits for a GPU, or leaves its precision."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from pretend_device import BATCH, pretending
+from torch._subclasses.fake_tensor import DynamicOutputShapeException
+
+from structgan import sources
+
+WAITS = {"vicreg"}
+"""lightly's loss picks the off-diagonal by a Boolean mask: a GPU is waited for at each step, and no fake can follow."""
+
+
+@pytest.mark.parametrize("name", sources.methods())
+def test_forward_and_losses_on_a_pretended_gpu_under_autocast(name):
+    with pretending(name, "cuda") as (method, views, labels), torch.autocast("cuda", dtype=torch.bfloat16):
+        assert all(value.is_cuda for value in [*views, *method.state_dict().values()])
+        if name in WAITS:
+            with pytest.raises(DynamicOutputShapeException):
+                method.step(views, labels)
+        else:
+            losses = method.step(views, labels)
+            norms = {key for key in losses if key.startswith("gradient_norm")}  # of no gradient, as none was computed
+            assert {(losses[key].device.type, losses[key].dtype) for key in losses.keys() - norms} <= {
+                ("cuda", torch.float32)
+            }
+        features = method.eval().encode(views[0])
+        assert features.is_cuda and features.dtype == torch.float32 and len(features) == BATCH
+        if hasattr(method, "sample"):
+            images = method.sample(4, method.rng)
+            assert images.is_cuda and images.shape == (4, 3, 16, 16)
+
+
+@pytest.mark.parametrize("name", sources.methods())
+def test_a_whole_step_without_content_through_the_branches_of_no_cpu(name):
+    """Backward and updates included; only autocast is left out."""
+    with pretending(name, "meta") as (method, views, labels):
+        if name in WAITS:
+            with pytest.raises(NotImplementedError, match="nonzero"):
+                method.step(views, labels)
+            return
+        losses = method.step(views, labels)
+        assert {value.device.type for value in losses.values()} <= {"meta"}
+        for optimiser in method.optimisers().values():
+            (parameters,) = (group["params"] for group in optimiser.param_groups)
+            assert any(parameter.grad is not None for parameter in parameters)
+            assert all(parameter.grad is None or parameter.grad.is_meta for parameter in parameters)
+            assert optimiser.state and all(key.is_meta for key in optimiser.state)
