@@ -58,6 +58,9 @@ def test_a_part_that_fails_is_recorded_and_the_next_one_runs(output):
         raise ValueError("no such kernel\nfor this device")
 
     assert output.attempt("first", broken) is None and output.attempt("second", lambda x: x + 1, 1) == 2
+    output.steps["ceilings"] = {"rates": [1.0, float("nan")]}
+    output.save()
+    assert files.read_json(output.folder / "steps.json")["ceilings"] == {"rates": [1.0, None]}
     env = files.read_json(output.folder / "env.json")
     assert env["failed"] == {"first": "ValueError: no such kernel"} and env["done"] == ["second"]
     assert "for this device" in (output.folder / "log.txt").read_text()

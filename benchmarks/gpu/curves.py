@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import tempfile
 import time
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import timing
+from benchmarks.gpu.short_run import clean
 from structgan import precision, sources, train
 from structgan.files import write_json
 from structgan.identity import protocol
@@ -195,13 +195,6 @@ def race(out: Output, plan: Plan, data: Path) -> list[Entry]:
             scores = " ".join(f"{key} {100 * line[key]:.1f}" for key in ("linear", "knn") if key in line)
             out.say(f"{entry.title}: step {entry.run.step}, {entry.seconds:.1f} s, {scores or line.get('failed')}")
     return entries
-
-
-def clean(value: Any) -> Any:
-    """A value as JSON can hold it: numbers that are not finite become None."""
-    if isinstance(value, dict):
-        return {key: clean(item) for key, item in value.items()}
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def bring_encoder(out: Output, entry: Entry) -> None:

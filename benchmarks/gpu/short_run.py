@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import faulthandler
 import io
+import math
 import os
 import subprocess
 import sys
@@ -120,8 +121,8 @@ class Output:
 
     def save(self) -> None:
         """Write env.json and steps.json."""
-        write_json(self.folder / "env.json", self.env)
-        write_json(self.folder / "steps.json", self.steps)
+        write_json(self.folder / "env.json", clean(self.env))
+        write_json(self.folder / "steps.json", clean(self.steps))
 
     def keep(self, name: str, content: bytes) -> None:
         """Add a file to results.tar, which is written anew: it is whole at every moment."""
@@ -177,6 +178,15 @@ class Output:
             self.save()
             arguments = [argument for argument in sys.argv[1:] if argument != "--resume"]
             os.execv(sys.executable, [sys.executable, "-m", "benchmarks.gpu.short_run", *arguments, "--resume"])
+
+
+def clean(value: Any) -> Any:
+    """A value as JSON can hold it: numbers that are not finite become None."""
+    if isinstance(value, dict):
+        return {key: clean(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [clean(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def members(path: Path) -> dict[str, bytes]:
