@@ -48,3 +48,13 @@ def test_a_whole_step_without_content_through_the_branches_of_no_cpu(name):
             assert any(parameter.grad is not None for parameter in parameters)
             assert all(parameter.grad is None or parameter.grad.is_meta for parameter in parameters)
             assert optimiser.state and all(key.is_meta for key in optimiser.state)
+
+
+def test_the_generators_maps_stay_bfloat16_on_a_gpu():
+    """CUDA's autocast upsamples in float32: from the first block on, the widest maps would have twice their size."""
+    with pretending("structural", "cuda") as (method, _, _), torch.autocast("cuda", dtype=torch.bfloat16):
+        found = []
+        for block in method.gan_generator.blocks:
+            block.register_forward_hook(lambda module, given, output: found.append(output.dtype))
+        images, _ = method.generate(BATCH, None)
+    assert found == [torch.bfloat16] * len(method.gan_generator.blocks) and images.dtype == torch.float32
