@@ -28,7 +28,7 @@ from structgan.method import Method
 from structgan.methods.structural import Structural
 
 PEAK_TFLOPS = 790.0
-"""Dense bfloat16 rate of an H100 or H200 that shares are told of."""
+"""Dense bfloat16 rate of an H100 or H200 that shares are relative to."""
 SHORT = {"float32": "float32", "bfloat16": "fast"}
 """Precision to the name of its figures."""
 

@@ -189,3 +189,12 @@ def test_results_are_a_plain_tar(output):
     with tarfile.open(output.folder / "results.tar") as archive:
         assert archive.getnames() == ["a/one.json", "b.txt"]
     assert short_run.members(output.folder / "results.tar") == {"a/one.json": b"1", "b.txt": b"two"}
+
+
+def test_of_runs_that_began_anew_the_longest_training_counts():
+    def line(method, start, index):
+        return {"method": method, "augmentation": "none", "start": start, "slice": index}
+
+    first = [line("simclr", 1, 1), line("structural", 1, 1), line("structural", 1, 2)]
+    second = [line("simclr", 2, 1), line("simclr", 2, 2), line("structural", 2, 1)]
+    assert absorb.longest(first + second) == [first[1], first[2], second[0], second[1]]

@@ -63,7 +63,7 @@ class Found:
     def __init__(self, folder: Path) -> None:
         if not any((folder / name).exists() for name in SMALL):
             raise UserError(f"{folder}: nothing of a short run in it (needed: one of {', '.join(SMALL)})")
-        self.curve = lines(folder / "curve.jsonl")
+        self.curve = longest(lines(folder / "curve.jsonl"))
         self.steps, self.env = (
             read_json(path) if (path := folder / name).exists() else {} for name in ("steps.json", "env.json")
         )
@@ -93,6 +93,16 @@ def lines(path: Path) -> list[Row]:
             if number < len(texts):
                 raise UserError(f"{path}: line {number} is not valid JSON ({error})") from error
     return found
+
+
+def longest(written: list[Row]) -> list[Row]:
+    """The lines of each run's longest training: after a fault of the GPU the process and its runs start again."""
+    trainings: dict[tuple[str, str], dict[int, list[Row]]] = {}
+    for line in written:
+        starts = trainings.setdefault((line["method"], line["augmentation"]), {})
+        starts.setdefault(line.get("start", 1), []).append(line)
+    kept = [max(starts.values(), key=len) for starts in trainings.values()]
+    return [line for line in written if any(line in one for one in kept)]
 
 
 def curve(found: Found) -> list[Row]:

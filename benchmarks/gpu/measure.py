@@ -36,7 +36,6 @@ QUICK = {
     "extractor": {"width": 4, "epochs": 1},
     "knn": {"k": 3},
     "kmeans": {"n_init": 1},
-    "kmeans_release": {"n_init": 1},
     "few_labels": {"fractions": [0.5]},
 }
 
@@ -98,7 +97,7 @@ def timed(work: Callable[[], object], options: Options, seconds: float) -> timin
 
 
 def ceilings(out: Output) -> None:
-    """The rates that shares are told of: a copy's bytes, read and written, and a bfloat16 matrix product."""
+    """The rates that shares are relative to: a copy's bytes, read and written, and a bfloat16 matrix product."""
     device = out.options.device
     big = device != "cpu"
 

@@ -162,7 +162,7 @@ class Output:
         return found
 
     def recover(self, what: str) -> None:
-        """Free what a part left on the GPU; start again where the GPU answers no more, as after a failed assertion."""
+        """Free what a part left on the GPU; start again where that no longer answers, as after a failed assertion."""
         if self.options.device == "cpu":
             return
         import torch
@@ -171,10 +171,10 @@ class Output:
             torch.cuda.synchronize()
             torch.cuda.empty_cache()
         except RuntimeError:
-            self.env["failed"].setdefault(what, "the GPU answers no more")
+            self.env["failed"].setdefault(what, "the GPU no longer answers")
             if self.env["starts"] > 5 or self.left() < 30:
                 raise
-            self.say(f"{what}: the GPU answers no more; starting again behind it")
+            self.say(f"{what}: the GPU no longer answers; starting again behind it")
             self.save()
             arguments = [argument for argument in sys.argv[1:] if argument != "--resume"]
             os.execv(sys.executable, [sys.executable, "-m", "benchmarks.gpu.short_run", *arguments, "--resume"])

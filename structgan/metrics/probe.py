@@ -81,19 +81,19 @@ def evaluate(
 
 
 def online(folder: Path) -> tuple[dict[str, float], dict[str, Any] | None]:
-    """The last scores of the classifier that was trained beside a run's encoder, and their protocol.
+    """The last scores of the classifier that was trained beside a run's encoder, and the protocol that was asked for.
 
-    Both are empty where the run had none; the scores alone are where it made no step.
+    The scores are empty where the run made no step or its images have no labels; the protocol stays, as it is the same
+    for every run of a suite. It is None where no online probe was asked for.
     """
-    settings = read_json(folder / "config.json")["settings"]["training"].get("online_probe")
+    settings = read_json(folder / "config.json")["settings"]["training"]["online_probe"]
     if settings is None:
         return {}, None
     records = read_json(folder / "history.json")["records"]
-    last: dict[str, float] = next(
-        (record["losses"] for record in reversed(records) if "online_top1" in record["losses"]), {}
-    )
+    scored = [record["losses"] for record in records if "online_top1" in record["losses"]]
+    last: dict[str, float] = scored[-1] if scored else {}
     scores = {key.removeprefix("online_"): value for key, value in last.items() if key.startswith("online_top1")}
-    classifier = "linear head on detached features, trained beside the encoder on its augmented batches"
+    classifier = "linear head on detached features of the augmented training images, trained beside the encoder"
     return scores, {"classifier": classifier, "split": "train→test", **settings}
 
 
@@ -152,9 +152,9 @@ def run(run_dir: str | Path, data_file: str | Path, protocol_file: str | Path, d
             parts = [method.readouts(images) for images in batches]
     readouts = {name: torch.cat([part[name].float() for part in parts]) for name in parts[0]}
     result = evaluate(train, dataset.train.labels, test, dataset.test.labels, settings, seed, readouts)
-    scores, trained_under = online(folder)
+    scores, asked_for = online(folder)
     result["metrics"] |= {"online_probe": scores} if scores else {}
-    result["protocol"] |= {"online_probe": trained_under} if trained_under else {}
+    result["protocol"] |= {"online_probe": asked_for} if asked_for else {}
     positions = feature_map(test, dataset.test.labels, dataset.classes, settings["map"], seed)
     record = {
         "identity": method.identity,

@@ -36,14 +36,14 @@ FIELDS = (
     sheets.Field("feature_dim", "Features", "number"),
 )
 CAPTION = (
-    "Cost of training, from each run's env.json. Seconds per 1,000 images: wall time of training over images drawn "
-    "from the training set, mean over the runs; std: sample standard deviation (ddof = 1). Relative: that mean over "
-    "the main method's on the same machine, under the same regime where it has it. Seconds a run: mean of the whole "
-    "training. Peak memory: largest of the runs, resident in the training process, and allocated by PyTorch on the "
-    "GPU. Parameters: of all networks that learn, heads and generator among them; features: length of the encoder's "
-    "output, which two encoders of one network share. Runs of two machines never share a block: a machine is its "
-    "processor, cores, GPU, threads, processes and version of PyTorch; whatever else it did at the time is in its "
-    "seconds."
+    "Cost of training, from each run's env.json. Seconds per 1,000 images: wall time of training, the online probe "
+    "and its scores included where there is one, over images drawn from the training set, mean over the runs; std: "
+    "sample standard deviation (ddof = 1). Relative: that mean over the main method's on the same machine, under "
+    "the same regime where it has it. Seconds a run: mean of the whole training. Peak memory: largest of the runs, "
+    "resident in the training process, and allocated by PyTorch on the GPU. Parameters: of all networks that learn, "
+    "heads and generator among them; features: length of the encoder's output, which two encoders of one network "
+    "share. Runs of two machines never share a block: a machine is its processor, cores, GPU, threads, processes "
+    "and version of PyTorch; whatever else it did at the time is in its seconds."
 )
 
 

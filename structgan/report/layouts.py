@@ -67,8 +67,9 @@ def release(suite: Suite) -> Table:
     rows = _rows(suite, suite.ordered, RELEASE)
     caption = (
         "As the authors' release measures, which is not how the other tables do: k-means is fitted and scored on the "
-        "test split, and the linear probe is trained beside the encoder on augmented batches. h: features; e: "
-        f"embeddings of a projection; —: the method has none, or no online probe. {MEAN} {TIES}"
+        "test split, and the linear probe is trained beside the encoder on augmented images. h: features; e: "
+        "embeddings of a projection. —: not kept; the structural GAN's run alone keeps e and the discriminator in "
+        f"training, and an online probe needs labels and at least one step. {MEAN} {TIES}"
     )
     notes = (*notes_of(suite, rows), *protocol_notes(suite, "probe", ("kmeans_release", "online_probe")))
     references = references_of(suite, RELEASE)

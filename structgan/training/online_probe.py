@@ -1,7 +1,8 @@
 """A linear classifier trained beside a method, as the authors of the structural GAN watch their training.
 
-It reads features of the augmented batches that the method is about to be updated on, detached: labels reach the
-classifier and nothing else, and a run's weights are the same with and without it. Where the encoder is a moving
+It reads detached features of the augmented training images of each step, before the method's update: labels reach the
+classifier and nothing else, and a run's weights are the same with and without it. (GenRep's update has generated images
+instead.) Features have the precision of training, and their time counts as training time. Where the encoder is a moving
 average, the classifier learns on the network in training and an average of its own weights is scored with the average.
 Scores are top-1 on the whole test split. Nothing is selected by them.
 """
@@ -20,6 +21,7 @@ from structgan import optim, precision
 from structgan.datasets import Dataset
 from structgan.method import Method
 from structgan.models.memory import follow
+from structgan.models.spectral import settled
 from structgan.training import processes
 
 CHUNK = 500
@@ -52,8 +54,8 @@ class OnlineProbe:
     def features(self, network: nn.Module, images: Tensor) -> Tensor:
         """h of a network in evaluation mode, so that no batch norm moves. Shape: (N, 3, H, W) to (N, D), float32."""
         mode = network.training
-        with precision.autocast(self.precision, self.device):
-            found: Tensor = network.eval()(images)
+        with settled(network.eval()), precision.autocast(self.precision, self.device):
+            found: Tensor = network(images)
         network.train(mode)
         return found.float()
 
