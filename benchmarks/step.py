@@ -194,6 +194,9 @@ def main() -> None:
     parser.add_argument("--image-size", type=int, default=32, help="pixels (default 32)")
     parser.add_argument("--width", type=int, help="channels of the first stage (default: the paper's 64)")
     parser.add_argument("--bank", type=int, help="entries of the memory bank (default: the paper's 10,240)")
+    parser.add_argument(
+        "--precision", nargs="+", choices=list(SHORT), default=list(SHORT), help="the suite's sides (default: both)"
+    )
     options = parser.parse_args()
     timing.begin(options)
     batch = options.batch or (512 if options.device.startswith("cuda") else 64)
@@ -205,17 +208,18 @@ def main() -> None:
         build(values, options)
     except ValueError as error:
         parser.error(str(error))
-    sizes = {"textbook": few, **dict.fromkeys(SHORT, batch)}
+    sizes = {"textbook": few, **dict.fromkeys(options.precision, batch)}
     sides: dict[str, Callable[[], object]] = {}
     methods: dict[str, Structural] = {}
-    for name, short in SHORT.items():
+    for name in options.precision:
+        short = SHORT[name]
         with timing.attempt(options, figures, f"agreement of {name}"):
             found = agreement(build(values, options), TextbookStep(build(values, options)), images[:few], name)
             figures |= {f"grad_cosine_{short}": found["cosine"], f"loss_difference_{short}": found["loss_difference"]}
     with timing.attempt(options, figures, "textbook"):
         reference = TextbookStep(build(values, options))
         sides["textbook"] = lambda: reference.step(images[:few])
-    for name in SHORT:
+    for name in options.precision:
         with timing.attempt(options, figures, name):
             methods[name] = build(values, options)
             sides[name] = stepping(methods[name], [images], name)
@@ -225,14 +229,14 @@ def main() -> None:
             name: time.figures() | {"batch": sizes[name], "images_per_s": sizes[name] / time.median}
             for name, time in times.items()
         }
-        for name in SHORT:
+        for name in options.precision:
             if {"textbook", name} <= times.keys():  # an image's time beside an image's time
                 per_step = timing.ratio(times["textbook"], times[name])
                 figures[f"ratio_{SHORT[name]}"] = per_step * batch / few
         timing.write(options, figures)
 
     timing.in_turn(sides, options.rounds, device=options.device, failed=figures.setdefault("failed", {}), after=note)
-    for name in [name for name in SHORT if name in figures.get("steps", {})]:
+    for name in [name for name in options.precision if name in figures.get("steps", {})]:
         with timing.attempt(options, figures, f"work of {name}"):
             step = figures["steps"][name]
             step |= timing.work_of(sides[name], options.device)

@@ -85,7 +85,7 @@ class Preemption:
         os.close(self._writer)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        self.received = signal.Signals(number)
+        self.received = self.received or signal.Signals(number)  # a cluster's warning, and not the SIGTERM that follows
         if not self._deferring:
             raise Stopped(f"{self.reason} before the first step")
 

@@ -17,7 +17,12 @@ WAYS = {
     "cancelled": ("scancel", "JOB"),
     "terminated": ("scancel", "--signal=TERM", "JOB"),
     "requeued": ("scontrol", "requeue", "JOB"),
-    "out of time": ("scontrol", "update", "JobId=JOB", "TimeLimit=1"),
+    "out of time": (
+        "scontrol",
+        "update",
+        "JobId=JOB",
+        "TimeLimit=2",
+    ),  # within the 120 s of the warning, whatever a slow machine has used
 }
 
 
