@@ -179,7 +179,7 @@ def group_size(batch: int, per_process: int | None) -> int:
     """Images whose statistics are taken together, of a batch of all processes: ``per_process``, or all of them.
 
     A recipe for several GPUs may take statistics of each GPU's images alone. ``per_process`` keeps that recipe
-    whatever the number of processes here: consecutive images of the batch make a group. Fewer images are one group.
+    for any number of processes here: consecutive images of the batch make a group. Fewer images are one group.
 
     Raises:
         UserError: the batch cannot be cut into groups of that size.

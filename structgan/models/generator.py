@@ -5,7 +5,7 @@ map and conditions every batch norm. Each resolution has the same number of bloc
 number of doublings follows the resolution: 16 px has two, 32 three, 64 four; 96 starts from a 6x6 map.
 
 One difference from the release: convolutions inside blocks have no bias. There the biases do nothing, because a batch
-norm follows each of them and subtracts whatever is constant in a channel.
+norm follows each of them and subtracts anything constant in a channel.
 """
 
 from __future__ import annotations

@@ -63,7 +63,7 @@ def representation(suite: Suite) -> Table:
 
 
 def release(suite: Suite) -> Table:
-    """The numbers that the authors' release prints, under its protocol: for the paper's rows to stand beside."""
+    """The numbers that the authors' release prints, under its protocol, to compare the paper's with."""
     rows = _rows(suite, suite.ordered, RELEASE)
     caption = (
         "As the authors' release measures, which is not how the other tables do: k-means is fitted and scored on the "
