@@ -266,7 +266,7 @@ def go(out: Output) -> None:
 @click.option(
     "--wheels", type=PATH, help="Folder of pure-Python wheels that this machine lacks (lightly, torch-fidelity)."
 )
-@click.option("--device", default="auto", type=click.Choice(["auto", "cpu", "cuda"]), help="Where to compute.")
+@click.option("--device", default="cuda", type=click.Choice(["cuda", "cpu"]), help="cpu is for rehearsals.")
 @click.option("--deadline", default=570.0, type=click.FloatRange(5), help="Seconds from the start of the process.")
 @click.option("--check-until", default=45.0, help="No method's check begins later, in seconds from the start.")
 @click.option("--speed-until", default=100.0, help="No step time is measured later.")
