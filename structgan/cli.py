@@ -50,7 +50,7 @@ def prepare(settings: Path, raw: Path, out: Path) -> None:
 @DEVICE
 def extractor(data: Path, protocol: Path, out: Path, device: str) -> None:
     """Train the embedded feature extractor of the generation metrics on a data set's labels."""
-    from structgan.metrics import extractor as extractors
+    from structgan.evaluation import extractor as extractors
 
     extractors.train(data, protocol, out, resolve_device(device))
 
@@ -88,7 +88,7 @@ def train(run: Path, data: Path, device: str, fresh: bool, minutes: float | None
 @DEVICE
 def probe(run: Path, data: Path, protocol: Path, device: str) -> None:
     """Read a run's frozen features: linear probe, SVM, k-means, kNN, few labels, 2-D map."""
-    from structgan.metrics import probe as probes
+    from structgan.evaluation import probe as probes
 
     probes.run(run, data, protocol, resolve_device(device))
 
@@ -101,7 +101,7 @@ def probe(run: Path, data: Path, protocol: Path, device: str) -> None:
 @DEVICE
 def fidelity(run: Path, data: Path, protocol: Path, extractor: Path | None, device: str) -> None:
     """Measure a run's generated images: FID, IS, KID, precision and recall; write a grid of samples."""
-    from structgan.metrics import fidelity as fidelities
+    from structgan.evaluation import fidelity as fidelities
 
     fidelities.run(run, data, protocol, extractor, resolve_device(device))
 
@@ -114,7 +114,7 @@ def fidelity(run: Path, data: Path, protocol: Path, extractor: Path | None, devi
 @DEVICE
 def dense(run: Path, data: Path, protocol: Path, raw: Path, device: str) -> None:
     """Fit linear heads to a run's frozen maps: segmentation and detection."""
-    from structgan.metrics import dense as maps
+    from structgan.evaluation import dense as maps
 
     maps.run(run, data, protocol, raw, resolve_device(device))
 
@@ -127,7 +127,7 @@ def dense(run: Path, data: Path, protocol: Path, raw: Path, device: str) -> None
 @DEVICE
 def transfer(run: Path, data: Path, targets: tuple[Path, ...], protocol: Path, device: str) -> None:
     """Probe a run's frozen encoder on other data sets than its own."""
-    from structgan.metrics import transfer as transfers
+    from structgan.evaluation import transfer as transfers
 
     transfers.run(run, data, targets, protocol, resolve_device(device))
 

@@ -147,8 +147,8 @@ def run_digest(method: str) -> str:
 
 
 def evaluation_digest(kind: str) -> str:
-    """The digest of what evaluates: ``structgan/metrics/<kind>.py`` and all that it imports."""
-    return digest(ROOT / "structgan" / "metrics" / f"{kind}.py")
+    """The digest of what evaluates: ``structgan/evaluation/<kind>.py`` and all that it imports."""
+    return digest(ROOT / "structgan" / "evaluation" / f"{kind}.py")
 
 
 def builder_digest(builder: str) -> str:

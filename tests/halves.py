@@ -10,7 +10,7 @@ import torch
 from structgan import config, datasets, files, method
 from structgan.datasets import Parts, Split, store
 from structgan.identity import protocol
-from structgan.metrics import extractor
+from structgan.evaluation import extractor
 
 CLASSES = ("low", "high", "left", "right")
 EVALUATION = config.load([])["evaluation"]

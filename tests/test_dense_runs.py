@@ -13,7 +13,7 @@ from suite_tree import Tree
 from structgan import config, files, method
 from structgan.errors import UserError
 from structgan.identity import seal
-from structgan.metrics import dense
+from structgan.evaluation import dense
 from structgan.report import beyond, tables
 
 EVALUATION = {"protocol": "settings of dense", "sources": "code of dense"}

@@ -75,7 +75,7 @@ def test_what_no_run_uses_changes_no_digest(digests):
     read, edit = digests
     before = read()
     edit("structgan/cli.py", lambda text: text + "\nX = 1\n")
-    edit("structgan/metrics/linear.py", lambda text: text + "\nX = 1\n")
+    edit("structgan/evaluation/linear.py", lambda text: text + "\nX = 1\n")
     edit("structgan/report/page.py", lambda text: text + "\nX = 1\n")
     assert changed(before, read()) == {"evaluate probe", "evaluate dense", "evaluate transfer"}
 
@@ -98,13 +98,13 @@ def test_an_edited_metric_changes_its_own_evaluation_and_no_training(digests):
     """The kNN is of probes and transfer, the grid of samples of the fidelity, the extractor of both that use it."""
     read, edit = digests
     before = read()
-    edit("structgan/metrics/neighbours.py", lambda text: text + "\nX = 1\n")
+    edit("structgan/evaluation/neighbours.py", lambda text: text + "\nX = 1\n")
     assert changed(before, knn := read()) == {"evaluate probe", "evaluate transfer"}
-    edit("structgan/metrics/samples.py", lambda text: text.replace("GRID = 8", "GRID = 9"))
+    edit("structgan/evaluation/samples.py", lambda text: text.replace("GRID = 8", "GRID = 9"))
     assert changed(knn, samples := read()) == {"evaluate fidelity"}
-    edit("structgan/metrics/extractor.py", lambda text: text + "\nX = 1\n")
+    edit("structgan/evaluation/extractor.py", lambda text: text + "\nX = 1\n")
     assert changed(samples, extractor := read()) == {"evaluate fidelity", "evaluate extractor"}
-    edit("structgan/metrics/neighbours.py", lambda text: text + "\n# a comment\n")
+    edit("structgan/evaluation/neighbours.py", lambda text: text + "\n# a comment\n")
     assert read() == extractor
 
 

@@ -12,7 +12,7 @@ from halves import SETTINGS, SMALL, train_extractor
 from structgan import datasets, files
 from structgan.errors import UserError
 from structgan.identity import protocol
-from structgan.metrics import backend, extractor, features, fidelity, inception
+from structgan.evaluation import backend, extractor, features, fidelity, inception
 from structgan.models.classifier import Classifier
 
 # the embedded extractor

@@ -15,7 +15,7 @@ from structgan import datasets, files, method
 from structgan.datasets import Parts, store
 from structgan.errors import UserError
 from structgan.identity import protocol
-from structgan.metrics import backend, extractor, features, fidelity, probe, samples
+from structgan.evaluation import backend, extractor, features, fidelity, probe, samples
 
 # samples
 

@@ -40,11 +40,11 @@ def edit(root: Path, name: str, text: str = "\nEDITED = 1\n") -> str:
 
 def test_an_edited_metric_measures_again_and_trains_nothing(tree: Path) -> None:
     assert work(tree) == {}
-    before = edit(tree, "structgan/metrics/neighbours.py")
+    before = edit(tree, "structgan/evaluation/neighbours.py")
     assert work(tree) == {"probe": RUNS, **REPORT}
-    (tree / "structgan/metrics/neighbours.py").write_text(before + "\n# a comment\n")
+    (tree / "structgan/evaluation/neighbours.py").write_text(before + "\n# a comment\n")
     assert work(tree, "--", "runs") == {}
-    edit(tree, "structgan/metrics/samples.py")
+    edit(tree, "structgan/evaluation/samples.py")
     assert work(tree, "--", "runs") == {"fidelity": 2}
 
 

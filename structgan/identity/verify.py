@@ -15,10 +15,10 @@ from typing import Any
 
 from structgan import datasets, sources
 from structgan.errors import UserError
+from structgan.evaluation import extractor
 from structgan.files import read_json, sha256
 from structgan.identity import protocol, seal, standing, times
 from structgan.identity.times import Finding, Rung
-from structgan.metrics import extractor
 from structgan.progress import Progress
 
 KEYS = ("suite", "evaluation", "datasets", "methods", "cells")

@@ -11,7 +11,7 @@ from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassJaccardIndex
 
 from structgan.datasets.annotated import IGNORED, Annotated
-from structgan.metrics import places
+from structgan.evaluation import places
 
 
 class Scores:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from structgan.metrics.cluster import Clustering, assign, means, plus_plus, totals
+from structgan.evaluation.cluster import Clustering, assign, means, plus_plus, totals
 
 
 def kmeans(features: Tensor, k: int, starts: int, seed: int, max_iter: int, tol: float) -> Clustering:

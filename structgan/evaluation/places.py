@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from structgan.errors import UserError
-from structgan.metrics import features, linear
+from structgan.evaluation import features, linear
 
 Maps = Callable[[Tensor], list[Tensor]]
 """Images (n, 3, H, W), float32 in [-1, 1], to maps (n, D_i, H_i, W_i)."""

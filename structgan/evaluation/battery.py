@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from structgan.errors import UserError
-from structgan.metrics import cluster, features, few_labels, kmeans_release, linear, neighbours
+from structgan.evaluation import cluster, features, few_labels, kmeans_release, linear, neighbours
 
 SOLVER = "L-BFGS on exact gradients, preconditioned by the Cholesky factor of the approximate Hessian"
 Scored = tuple[dict[str, Any], dict[str, Any]]

@@ -11,11 +11,24 @@ from typing import Any
 from structgan.datasets import Dataset
 from structgan.datasets.pictures import scale
 from structgan.errors import UserError
+from structgan.evaluation import features
+from structgan.evaluation.battery import Probes
+from structgan.evaluation.described import dataset_record
 from structgan.identity import protocol, seal
-from structgan.metrics import features
-from structgan.metrics.battery import Probes
-from structgan.metrics.described import dataset_record
 from structgan.progress import Progress
+
+SETTINGS = ("seed", "transfer", "linear", "knn")
+ALSO = ("targets",)
+COLUMNS = [
+    {
+        "name": "*_linear",
+        "path": "*.linear.top1",
+        "label": "to *: linear probe, top-1",
+        "unit": "%",
+        "better": "higher",
+    },
+    {"name": "*_knn", "path": "*.knn.top1", "label": "to *: kNN, top-1", "unit": "%", "better": "higher"},
+]
 
 PROBES = ("linear", "knn")
 RESIZED = "bicubic with antialias, before anything else"

@@ -11,10 +11,18 @@ import torchmetrics
 
 from structgan.datasets import scenes, voc
 from structgan.datasets.annotated import Annotated
+from structgan.evaluation import detection, features, places, segmentation
+from structgan.evaluation.described import dataset_record
 from structgan.identity import protocol, seal
-from structgan.metrics import detection, features, places, segmentation
-from structgan.metrics.described import dataset_record
 from structgan.progress import Progress
+
+SETTINGS = ("seed", "dense")
+ALSO = ("raw",)
+COLUMNS = [
+    {"name": "*_miou", "path": "*.miou", "label": "*: segmentation, mIoU", "unit": "%", "better": "higher"},
+    {"name": "*_map", "path": "*.map", "label": "*: detection, mAP", "unit": "%", "better": "higher"},
+    {"name": "*_map50", "path": "*.map50", "label": "*: detection, mAP at IoU 0.5", "unit": "%", "better": "higher"},
+]
 
 Pair = tuple[Annotated, Annotated]
 IMAGES: dict[str, tuple[tuple[str, ...], Callable[[Mapping[str, Any], Path], Pair]]] = {

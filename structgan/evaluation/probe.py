@@ -13,12 +13,84 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from structgan.errors import UserError, unknown
+from structgan.evaluation import features
+from structgan.evaluation.battery import Probes
+from structgan.evaluation.described import dataset_record
 from structgan.files import read_json, write_json
 from structgan.identity import protocol, seal
-from structgan.metrics import features
-from structgan.metrics.battery import Probes
-from structgan.metrics.described import dataset_record
 from structgan.progress import Progress
+
+SETTINGS = ("seed", "linear", "svm", "kmeans", "kmeans_release", "knn", "few_labels", "map")
+FILES = ("map.json",)
+COLUMNS = [
+    {
+        "name": "linear",
+        "path": "linear.top1",
+        "label": "Linear probe, top-1",
+        "unit": "%",
+        "better": "higher",
+        "short": "Linear",
+    },
+    {"name": "svm", "path": "svm.top1", "label": "Linear SVM, top-1", "unit": "%", "better": "higher", "short": "SVM"},
+    {
+        "name": "kmeans",
+        "path": "kmeans.accuracy",
+        "label": "k-means, accuracy",
+        "unit": "%",
+        "better": "higher",
+        "short": "k-means",
+    },
+    {"name": "knn", "path": "knn.top1", "label": "kNN, top-1", "unit": "%", "better": "higher", "short": "kNN"},
+    {
+        "name": "linear_*pct",
+        "path": "linear_*pct.top1",
+        "label": "Linear probe, * % of the labels, top-1",
+        "unit": "%",
+        "better": "higher",
+    },
+    {
+        "name": "kmeans_release",
+        "path": "kmeans_release.h",
+        "label": "k-means of h, accuracy",
+        "unit": "%",
+        "better": "higher",
+    },
+    {
+        "name": "kmeans_release_live",
+        "path": "kmeans_release.h_live",
+        "label": "k-means of h, D in training, accuracy",
+        "unit": "%",
+        "better": "higher",
+    },
+    {
+        "name": "kmeans_release_e",
+        "path": "kmeans_release.e",
+        "label": "k-means of e, accuracy",
+        "unit": "%",
+        "better": "higher",
+    },
+    {
+        "name": "kmeans_release_e_live",
+        "path": "kmeans_release.e_live",
+        "label": "k-means of e, D in training, accuracy",
+        "unit": "%",
+        "better": "higher",
+    },
+    {
+        "name": "online_probe",
+        "path": "online_probe.top1",
+        "label": "Online probe, top-1",
+        "unit": "%",
+        "better": "higher",
+    },
+    {
+        "name": "online_probe_ema",
+        "path": "online_probe.top1_ema",
+        "label": "Online probe of the average, top-1",
+        "unit": "%",
+        "better": "higher",
+    },
+]
 
 BATCH = 500
 """Images in one pass; memory only."""

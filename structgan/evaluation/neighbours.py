@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from structgan.metrics.features import normalise
+from structgan.evaluation.features import normalise
 
 
 def predict(train: Tensor, labels: Tensor, queries: Tensor, k: int, temperature: float) -> Tensor:

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch_fidelity import metric_fid, metric_isc, metric_kid, metric_prc, utils
 from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 
-from structgan.metrics import extractor
+from structgan.evaluation import extractor
 
 # torch-fidelity 0.4.0 loads weights with weights_only=False; with this, torch loads nothing but tensors, whoever asks
 os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"

@@ -17,7 +17,7 @@ from torchvision.ops import batched_nms
 
 from structgan.datasets.annotated import IGNORED, Annotated
 from structgan.errors import UserError
-from structgan.metrics import features, places
+from structgan.evaluation import features, places
 
 BACKEND: Literal["pycocotools"] = "pycocotools"
 Found = dict[str, Tensor]

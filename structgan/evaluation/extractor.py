@@ -17,8 +17,8 @@ from torch import Tensor
 
 from structgan import files
 from structgan.errors import UserError, unknown
+from structgan.evaluation.features import accuracy, module_hash
 from structgan.identity import protocol
-from structgan.metrics.features import accuracy, module_hash
 from structgan.models.classifier import Classifier
 from structgan.progress import Progress
 

@@ -12,9 +12,21 @@ from torch import Tensor
 
 from structgan import files
 from structgan.errors import UserError, unknown
+from structgan.evaluation import backend, extractor, inception, samples
+from structgan.evaluation.described import dataset_record
 from structgan.identity import protocol, seal
-from structgan.metrics import backend, extractor, inception, samples
-from structgan.metrics.described import dataset_record
+
+SETTINGS = ("fidelity",)
+FILES = ("samples.png",)
+NEEDS = "sample"
+ALSO = ("extractor",)
+COLUMNS = [
+    {"name": "fid", "path": "fid", "label": "FID", "better": "lower", "digits": 2},
+    {"name": "is", "path": "is", "label": "Inception Score", "better": "higher", "digits": 2, "short": "IS"},
+    {"name": "kid", "path": "kid", "label": "KID", "unit": "‰", "better": "lower", "digits": 2},
+    {"name": "precision", "path": "precision", "label": "Precision", "better": "higher", "digits": 3},
+    {"name": "recall", "path": "recall", "label": "Recall", "better": "higher", "digits": 3},
+]
 
 KEYS = (
     "extractor", "weights", "n_generated", "n_reference", "batch_size", "reference", "kid_subset_size", "kid_subsets",
