@@ -15,18 +15,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from structgan.errors import UserError
-from structgan.files import read_json
-from structgan.overview import queue
-from structgan.overview.judge import STATES, Cell, judge
+from structgan import plan as planning
+from structgan.states import STATES, State, cluster_jobs, read_state
 
 ROW = ("dataset", "method", "augmentation", "variant")
 SCREEN = 40
 WIDTH = 100
-QUIET = frozenset({"done", "queued", "trained", "stale", "missing"})
+QUIET = frozenset({"done", "queued", "trained", "missing"})
 """States that may be folded: nobody has to act on a single one of their runs."""
 NAMES = {True: "GPU-hours", False: "CPU-hours"}
-Rows = dict[tuple[str, ...], list[tuple[dict[str, Any], Cell]]]
+Rows = dict[tuple[str, ...], list[tuple[dict[str, Any], State]]]
 Line = tuple[tuple[str, ...], str]
 
 
@@ -36,21 +34,21 @@ class Overview:
 
     Attributes:
         plan: plan.json.
-        cells: what the plan says of each run, and its state.
+        runs: what the plan says of each run, and its state.
         spent: hours of training on record, by ``GPU-hours`` (hours times GPUs) and ``CPU-hours`` (of processes).
         projected: hours that the rest will take at measured steps/s, likewise.
         unknown: runs to train, by method, of which no speed was measured.
     """
 
     plan: dict[str, Any]
-    cells: list[tuple[dict[str, Any], Cell]]
+    runs: list[tuple[dict[str, Any], State]]
     spent: dict[str, float]
     projected: dict[str, float]
     unknown: dict[str, int]
 
     def counts(self) -> dict[str, int]:
         """Number of runs in each state, states without any left out."""
-        found = Counter(cell.name for _, cell in self.cells)
+        found = Counter(run.name for _, run in self.runs)
         return {name: found[name] for name in STATES if found[name]}
 
     def as_json(self) -> dict[str, Any]:
@@ -58,59 +56,45 @@ class Overview:
         return {
             "suite": self.plan["suite"],
             "host": socket.gethostname(),
-            "runs": len(self.cells),
+            "total": len(self.runs),
             "counts": self.counts(),
             "spent_hours": self.spent,
             "projected_hours": self.projected,
             "not_projected": self.unknown,
-            "cells": [{**entry, **asdict(cell), "left_s": left(cell)} for entry, cell in self.cells],
+            "runs": [{**entry, **asdict(run), "left_s": left(run)} for entry, run in self.runs],
         }
 
 
-def suites() -> list[Path]:
-    """The plan of every suite under results/runs.
-
-    Raises:
-        UserError: there is none.
-    """
-    found = sorted(Path("results/runs").glob("*/plan.json"))
-    if not found:
-        raise UserError("results/runs: no suite is planned here (run snakemake or structgan configure first)")
-    return found
-
-
 def gather(plan_file: Path) -> Overview:
-    """Judge every run of a plan.
+    """The state of every run of a plan.
 
     Raises:
         UserError: the plan is missing, damaged, or of another version.
     """
-    plan = read_json(plan_file)
-    if not isinstance(plan, dict) or not {"suite", "methods", "evaluation", "cells"} <= plan.keys():
-        raise UserError(f"{plan_file}: not a plan of this version; plan again (structgan configure)")
-    base, waiting, now = plan_file.absolute().parents[3], queue.jobs(), time.time()
-    cells = [(entry, judge(entry, plan, base / entry["run"], waiting, now)) for entry in plan["cells"]]
+    plan = planning.read(plan_file)
+    tree, waiting, now = plan_file.absolute().parents[3], cluster_jobs(), time.time()
+    runs = [(entry, read_state(entry, tree / entry["run"], waiting, now)) for entry in plan["runs"]]
     spent: dict[str, float] = defaultdict(float)
-    for _, cell in cells:
-        spent[NAMES[bool(cell.gpus)]] += cell.seconds / 3600 * (cell.gpus or 1)
-    projected, unknown = project(cells)
-    return Overview(plan, cells, {key: value for key, value in spent.items() if value}, projected, unknown)
+    for _, run in runs:
+        spent[NAMES[bool(run.gpus)]] += run.seconds / 3600 * (run.gpus or 1)
+    projected, unknown = project(runs)
+    return Overview(plan, runs, {key: value for key, value in spent.items() if value}, projected, unknown)
 
 
-def project(cells: list[tuple[dict[str, Any], Cell]]) -> tuple[dict[str, float], dict[str, int]]:
+def project(runs: list[tuple[dict[str, Any], State]]) -> tuple[dict[str, float], dict[str, int]]:
     """Hours of what is left to train, and the runs by method that nothing is known of.
 
     The speed of a run is its own, else the median of the most similar ones: same row, variant, data set, method.
     """
     measured: dict[tuple[Any, ...], list[tuple[float, int]]] = {}
-    for entry, cell in cells:
-        if cell.rate:
+    for entry, run in runs:
+        if run.rate:
             for key in alike(entry):
-                measured.setdefault(key, []).append((cell.rate, cell.gpus or 0))
+                measured.setdefault(key, []).append((run.rate, run.gpus or 0))
     hours: dict[str, float] = defaultdict(float)
     unknown: Counter[str] = Counter()
-    for entry, cell in cells:
-        steps = cell.steps - cell.step
+    for entry, run in runs:
+        steps = run.steps - run.step
         if not steps:
             continue
         known = next((measured[key] for key in alike(entry) if key in measured), None)
@@ -118,8 +102,8 @@ def project(cells: list[tuple[dict[str, Any], Cell]]) -> tuple[dict[str, float],
             unknown[entry["method"]] += 1
             continue
         rates, gpus = zip(*known, strict=True)
-        used = cell.gpus if cell.rate and cell.gpus is not None else max(gpus)
-        hours[NAMES[bool(used)]] += steps / (cell.rate or statistics.median(rates)) / 3600 * (used or 1)
+        used = run.gpus if run.rate and run.gpus is not None else max(gpus)
+        hours[NAMES[bool(used)]] += steps / (run.rate or statistics.median(rates)) / 3600 * (used or 1)
     return dict(hours), dict(unknown)
 
 
@@ -132,18 +116,18 @@ def alike(entry: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
     yield (method,)
 
 
-def left(cell: Cell) -> float | None:
+def left(run: State) -> float | None:
     """Seconds until a run is trained at its own speed; None where it does not run or the speed is unknown."""
-    return (cell.steps - cell.step) / cell.rate if cell.name == "running" and cell.rate else None
+    return (run.steps - run.step) / run.rate if run.name == "running" and run.rate else None
 
 
 def lines(overview: Overview, every: bool = False) -> list[str]:
     """The screen as lines of at most ``WIDTH`` columns; ``every`` shows each row of the grid."""
     counts = ", ".join(f"{number} {name}" for name, number in overview.counts().items())
-    shown = [*textwrap.wrap(f"{overview.plan['suite']}: {len(overview.cells)} runs: {counts}", WIDTH), ""]
+    shown = [*textwrap.wrap(f"{overview.plan['suite']}: {len(overview.runs)} runs: {counts}", WIDTH), ""]
     rows: Rows = {}
-    for entry, cell in overview.cells:
-        rows.setdefault(tuple(str(entry[key]) for key in ROW), []).append((entry, cell))
+    for entry, run in overview.runs:
+        rows.setdefault(tuple(str(entry[key]) for key in ROW), []).append((entry, run))
     loud, quiet = fold(rows, len(ROW))
     for depth in () if every else (2, 1, 0):
         if len(loud) + len(quiet) > SCREEN:
@@ -165,39 +149,39 @@ def fold(rows: Rows, depth: int) -> tuple[list[Line], list[Line]]:
     Of the others, all with equal first ``depth`` names share one line.
     """
     table: Rows = {}
-    for names, cells in rows.items():
-        quiet = all(cell.name in QUIET for _, cell in cells)
+    for names, runs in rows.items():
+        quiet = all(run.name in QUIET for _, run in runs)
         key = (*names[:depth], *("*" for _ in names[depth:])) if quiet else names
-        table.setdefault(key, []).extend(cells)
+        table.setdefault(key, []).extend(runs)
     found: dict[str, list[Line]] = {"failed": [], "running": [], "quiet": []}
-    for key, cells in table.items():
-        states = {cell.name for _, cell in cells}
+    for key, runs in table.items():
+        states = {run.name for _, run in runs}
         kind = "quiet" if states <= QUIET else "running" if states <= {*QUIET, "running"} else "failed"
-        found[kind].append((key, words_of(cells)))
+        found[kind].append((key, words_of(runs)))
     return [*found["failed"], *found["running"]], found["quiet"]
 
 
-def words_of(cells: list[tuple[dict[str, Any], Cell]]) -> str:
+def words_of(runs: list[tuple[dict[str, Any], State]]) -> str:
     """How the runs of a row stand: counts, and each run that runs, failed or was interrupted, by its seed."""
-    counts = Counter(cell.name for _, cell in cells)
-    words = [f"{counts['done']}/{len(cells)} done"]
+    counts = Counter(run.name for _, run in runs)
+    words = [f"{counts['done']}/{len(runs)} done"]
     words += [f"{counts[name]} {name}" for name in STATES[1:] if counts[name] and name in QUIET]
-    reasons = dict.fromkeys(cell.reason for _, cell in cells if cell.name in QUIET and cell.reason)
+    reasons = dict.fromkeys(run.reason for _, run in runs if run.name in QUIET and run.reason)
     words += [f"({', '.join(reasons)})"] if reasons else []
-    for entry, cell in cells:
-        if cell.name not in QUIET:
-            words.append(f"seed {entry['seed']} {cell.name}{about(cell)}")
+    for entry, run in runs:
+        if run.name not in QUIET:
+            words.append(f"seed {entry['seed']} {run.name}{about(run)}")
     return "; ".join(words).replace("; (", " (")
 
 
-def about(cell: Cell) -> str:
+def about(run: State) -> str:
     """Progress, speed and time left of what runs; the reason of what failed or was interrupted."""
-    words = [f"{100 * cell.step / cell.steps:.0f}%"] if cell.steps and cell.name != "failed" else []
-    if cell.name == "running" and cell.rate:
-        words.append(f"{cell.rate:.3g} steps/s")
-        words.append(f"{duration(left(cell) or 0.0)} left")
+    words = [f"{100 * run.step / run.steps:.0f}%"] if run.steps and run.name != "failed" else []
+    if run.name == "running" and run.rate:
+        words.append(f"{run.rate:.3g} steps/s")
+        words.append(f"{duration(left(run) or 0.0)} left")
     text = f" {', '.join(words)}" if words else ""
-    return f"{text}: {cell.reason}" if cell.reason else text
+    return f"{text}: {run.reason}" if run.reason else text
 
 
 def duration(seconds: float) -> str:
