@@ -167,7 +167,8 @@ class Grid:
         names = {"datasets": dataset, "methods": method, "augmentations": augmentation}
         for section, name in names.items():
             if name not in self.config[section]:
-                raise unknown(section.removesuffix("s"), name, self.config[section], self.where("grid"))
+                kind = "data set" if section == "datasets" else section.removesuffix("s")
+                raise unknown(kind, name, self.config[section], self.where("grid"))
         if variant not in self.variants[method]:
             known = {**self.variants[method], **self.axes[method]}
             raise unknown("variant", variant, known, f"{self.where('grid')}: methods.{method}.variants")

@@ -17,7 +17,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.settings import shrink
-from structgan import cells, config, datasets, sources, train
+from structgan import config, datasets, sources, train
+from structgan.grid import Grid
 
 pytest.register_assert_rewrite("agreement", "refusal")
 pytest_plugins = ["fault_runs"]
@@ -106,9 +107,10 @@ def write_run(demo, digits, upstream_run):
         block["settings"] = config.merge(block["settings"], settings or {})
         block["training"] = {**block.get("training", {}), **training}
         names = {"dataset": "digits", "method": method, "augmentation": augmentation, "variant": variant, "seed": seed}
-        described = config.run_config(changed, names)
-        for above in cells.lineage(changed, names)[:1]:
-            described["upstream"]["run"] = str(upstream_run(config.run_config(changed, above), data))
+        run = Grid(changed).run(**names)
+        described = copy.deepcopy(run.content)
+        if run.upstream:
+            described["upstream"]["run"] = str(upstream_run(run.upstream.content, data))
             content = {key: value for key, value in described.items() if key != "identity"}
             described["identity"] = sources.fingerprint(content)
         path.mkdir(parents=True, exist_ok=True)

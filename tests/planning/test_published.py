@@ -7,8 +7,9 @@ import copy
 import pytest
 import yaml
 
-from structgan import config, plan, published
+from structgan import config, plan
 from structgan.errors import UserError
+from structgan.grid import Grid
 
 ROW = {
     "dataset": "cifar10", "method": "SimCLR", "metric": "linear", "value": 0.9, "protocol": "words",
@@ -24,22 +25,26 @@ FID = {
 }  # fmt: skip
 
 
+CIFAR = [{"datasets": ["cifar10"], "methods": ["random"], "augmentations": ["none"], "seeds": [0]}]
+
+
 @pytest.fixture
 def read(base, tmp_path):
     """Reads rows that are written to a file as the suite's references."""
 
     def rows(*entries, key="references"):
         (tmp_path / "mine.yaml").write_text(yaml.safe_dump({"rows": list(entries)}, allow_unicode=True))
-        return published.rows({**base, key: str(tmp_path / "mine.yaml")}, key, ["cifar10"])
+        return plan.Plan({**base, "grid": CIFAR, key: str(tmp_path / "mine.yaml")}).content[key]
 
     return rows
 
 
 def test_rows_are_those_of_the_suites_data_sets(read, base):
     assert read(ROW, FID, PAPER, {**ROW, "dataset": "cifar100"}) == [ROW, FID, PAPER]
-    assert published.rows({**base, "references": None}, "references", ["cifar10"]) == []
-    beside = {**base, "datasets": {**base["datasets"], "mine": {"reference": "cifar100"}}}
-    assert {row["dataset"] for row in published.rows(beside, "references", ["mine"])} == {"cifar100"}
+    assert plan.Plan({**base, "references": None}).content["references"] == []
+    mine = {**base["datasets"]["digits"], "reference": "cifar100"}
+    beside = {**base, "datasets": {**base["datasets"], "mine": mine}, "grid": [{**CIFAR[0], "datasets": ["mine"]}]}
+    assert {row["dataset"] for row in plan.Plan(beside).content["references"]} == {"cifar100"}
 
 
 def changed(row, **changes):
@@ -76,7 +81,7 @@ def changed(row, **changes):
         (changed(FID, tolerance__unit="points"), ['tolerance.unit = "points"', "percent, absolute"]),
         (changed(FID, requires__n_generated=...), ["rows.0.requires", "'n_generated' is a required property"]),
         (changed(ROW, ours__method="simcrl"), ["rows.0.ours", "unknown method 'simcrl'", "did you mean 'simclr'"]),
-        (changed(ROW, ours__augmentation="corp"), ["rows.0.ours", "unknown augmentation regime 'corp'", "'crop'"]),
+        (changed(ROW, ours__augmentation="corp"), ["rows.0.ours", "unknown augmentation 'corp'", "'crop'"]),
         (changed(ROW, ours__variant="full"), ["rows.0.ours", "unknown variant 'full'", "base"]),
         (changed(PAPER, value=0.9), ["rows.0.entered_by = null", "must be of type string", "who entered the value"]),
         (changed(PAPER, value=0.9, entered_by="me"), ["rows.0.table = null", "must be of type string"]),
@@ -107,7 +112,7 @@ def test_the_papers_numbers_are_null_or_say_who_entered_them(base):
     rows = config.read(config.BASE.with_name("paper.yaml"))["rows"]
     assert rows and all(row["value"] is None or (row["entered_by"] and row["table"]) for row in rows)
     assert {row["dataset"] for row in rows} == {"cifar10", "cifar100", "imagenet10"}
-    made, _ = plan.make(base, [str(config.BASE)])
+    made = plan.Plan(base, [str(config.BASE)]).content
     assert made["paper"] == rows and made["main"] == "structural"
     keys = [(row["dataset"], row["method"], row["metric"], str(row.get("ours"))) for row in rows]
     assert len(keys) == len(set(keys))
@@ -115,18 +120,17 @@ def test_the_papers_numbers_are_null_or_say_who_entered_them(base):
 
 def test_the_main_method_must_exist(base):
     with pytest.raises(UserError, match=r"main: unknown method 'structral', did you mean 'structural'"):
-        plan.make({**base, "main": "structral"}, [str(config.BASE)])
+        plan.Plan({**base, "main": "structral"}, [str(config.BASE)])
 
 
 def test_what_a_reference_requires_is_recorded_by_the_runs_that_it_corresponds_to(base):
     """A setting of another name would turn every verdict into "not recorded by our runs"."""
-    seen = 0
-    for key in published.FILES:
-        for row in published.rows(base, key, base["datasets"]):
-            settings = row.get("requires", {}).get("settings", {})
+    seen, grid = 0, Grid(base)
+    for key in plan.PUBLISHED:
+        for row in config.read(config.BASE.with_name(f"{key}.yaml"))["rows"]:
             if "ours" in row and row["dataset"] in base["datasets"]:
-                found = config.resolve(base, {"dataset": row["dataset"], **row["ours"]})
-                for dotted in settings:
+                found = grid.run(row["dataset"], **row["ours"], seed=0).settings
+                for dotted in row.get("requires", {}).get("settings", {}):
                     value = found
                     for part in dotted.split("."):
                         value = value[part]

@@ -10,8 +10,14 @@ import re
 import yaml
 
 from structgan import config, datasets, sources
+from structgan.grid import Grid
 
 CELL = {"dataset": "digits", "method": "structural", "augmentation": "none", "variant": "full", "seed": 0}
+
+
+def resolved(settings, **changes):
+    """The settings of one run."""
+    return json.loads(json.dumps(Grid(settings).run(**(CELL | changes)).settings))
 
 
 def test_merge_goes_key_by_key_and_changes_neither_side():
@@ -45,21 +51,20 @@ def test_resolve_order_is_common_dataset_method_augmentation_variant(base):
     ]
     for rank, block in enumerate(blocks):
         block["training"] = dict.fromkeys(keys[rank:], 100 * (rank + 1))
-    resolved = config.resolve(changed, CELL)["training"]
-    assert [resolved[key] for key in keys] == [100, 200, 300, 400]
-    assert config.resolve(base, CELL)["training"] == base["training"]
+    assert [resolved(changed)["training"][key] for key in keys] == [100, 200, 300, 400]
+    assert resolved(base)["training"] == base["training"]
 
 
 def test_variant_changes_only_what_it_names(base):
-    full, changed = (config.resolve(base, {**CELL, "variant": variant})["method"] for variant in ("full", "no_cluster"))
+    full, changed = (resolved(base, variant=variant)["method"] for variant in ("full", "no_cluster"))
     assert full["cluster"].pop("weight") == 3.0 and changed["cluster"].pop("weight") == 0.0
     assert full == changed
 
 
 def test_titles_are_no_part_of_the_settings(base):
-    resolved = config.resolve(base, {**CELL, "augmentation": "simclr"})
-    assert set(resolved) == {"dataset", "training", "method", "augmentation"}
-    assert "title" not in json.dumps(resolved)
+    found = resolved(base, augmentation="simclr")
+    assert set(found) == {"dataset", "training", "method", "augmentation"}
+    assert "title" not in json.dumps(found)
 
 
 def test_paper_values_are_those_of_method(base):
@@ -113,22 +118,21 @@ def test_fingerprint_is_of_the_content_and_not_of_its_order():
 
 
 def test_identity_follows_each_setting_and_no_title(base):
-    def identity(change, cell=CELL):
-        return config.run_config(config.merge(base, change), cell)["identity"]
+    def identity(change, **changes):
+        return Grid(config.merge(base, change)).run(**(CELL | changes)).identity
 
     first = identity({})
     assert re.fullmatch("[0-9a-f]{64}", first) and identity({}) == first
-    assert identity({"title": "another", "note": "x", "resources": {"train": {"threads": 1}}}) == first
-    assert identity({"methods": {"structural": {"title": "X"}}}) == first
+    assert identity({"title": "another", "note": "x", "suite": "other", "device": "cpu"}) == first
+    assert identity({"methods": {"structural": {"title": "X"}}, "datasets": {"digits": {"note": "reworded"}}}) == first
     assert identity({"methods": {"simclr": {"settings": {"temperature": 0.5}}}}) == first
     changes = [
         {"training": {"steps": 5}},
         {"methods": {"structural": {"settings": {"cluster": {"k": 2}}}}},
         {"augmentations": {"none": {"flip": 0.1}}},
         {"datasets": {"digits": {"image_size": 32}}},
-        {"suite": "other"},
     ]
-    found = [identity(change) for change in changes] + [identity({}, {**CELL, "seed": 1})]
+    found = [identity(change) for change in changes] + [identity({}, seed=1)]
     assert len({first, *found}) == len(changes) + 2
 
 
