@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from structgan.identity import protocol
 
 from structgan import config, datasets, files, method
 from structgan.datasets import Parts, Split, store
-from structgan.identity import protocol
 from structgan.evaluation import extractor
 
 CLASSES = ("low", "high", "left", "right")

@@ -121,6 +121,8 @@ def test_upstream_runs_are_planned_once_ahead_of_those_that_depend_on_them(alone
         assert run.content.get("upstream") == entry.get("upstream")
         if run.method == "genrep":
             above = entry["upstream"]["run"]
-            assert f"/plain_gan/none/base/seed={run.seed}/" in above and folders.index(above) < folders.index(entry["run"])
+            assert f"/plain_gan/none/base/seed={run.seed}/" in above and folders.index(above) < folders.index(
+                entry["run"]
+            )
     named = {**GRID, "methods": ["plain_gan"], "augmentations": ["none"]}
     assert plan.Plan({**alone, "grid": [GRID, named]}).content["runs"] == entries

@@ -12,11 +12,10 @@ from structgan import sources
 
 ROOT = sources.ROOT
 DIGESTS = """if True:
-    from structgan import sources
-    from structgan.identity import protocol
+    from structgan import evaluation, sources
     import json
     found = {name: sources.run_digest(name) for name in sources.methods()}
-    found |= {f"evaluate {kind}": sources.evaluation_digest(kind) for kind in protocol.KINDS}
+    found |= {f"evaluate {kind}": sources.evaluation_digest(kind) for kind in (*evaluation.found(), "extractor")}
     found |= {f"prepare {name}": sources.builder_digest(name) for name in ("digits", "cifar10", "cifar100", "none")}
     print(json.dumps(found))
     """
@@ -105,6 +104,7 @@ def test_an_edited_metric_changes_its_own_evaluation_and_no_training(digests):
     edit("structgan/evaluation/extractor.py", lambda text: text + "\nX = 1\n")
     assert changed(samples, extractor := read()) == {"evaluate fidelity", "evaluate extractor"}
     edit("structgan/evaluation/neighbours.py", lambda text: text + "\n# a comment\n")
+    edit("structgan/evaluation/probe.py", lambda text: text.replace("Linear probe, top-1", "Another label"))
     assert read() == extractor
 
 
@@ -118,7 +118,7 @@ def test_an_edited_builder_changes_its_own_data_sets(digests):
     assert changed(digits, read()) == {"prepare cifar10", "prepare cifar100"}
 
 
-def test_the_text_of_a_tree_hangs_on_no_version_of_python():
+def test_the_text_of_a_tree_is_the_same_in_every_version_of_python():
     """Fields that later versions added, quotes that ``ast.unparse`` of 3.12 writes otherwise, and what must count."""
     tree = ast.parse("def f(a):\n    return f\"{a['b']!r:>{a['w']}}\"")
     text = sources.logic(tree)
