@@ -40,7 +40,7 @@ def write(folder: Path) -> Path:
     for kind in protocol.KINDS:
         files.write_json(folder / f"{kind}-protocol.json", protocol.make(evaluation, kind))
     train_extractor(folder, folder / "extractor.safetensors")
-    for name in ("plain_gan", "random"):
+    for name in ("plain_gan", "random", "structural"):
         made_run(folder / name, name, datasets.load(folder / "data.safetensors").content_hash)
     return folder
 
@@ -52,13 +52,14 @@ def train_extractor(folder: Path, out: Path) -> dict[str, Any]:
 
 def made_run(folder: Path, name: str, images: str) -> None:
     """A run folder with fresh weights of a demo method."""
-    cell = {"dataset": "digits", "method": name, "augmentation": "none", "variant": "base", "seed": 0}
+    cell = {"dataset": "digits", "method": name, "augmentation": "none", "seed": 0}
+    cell["variant"] = "full" if name == "structural" else "base"
     described = config.run_config(config.load([Path(__file__).parents[1] / "workflow/config/demo.yaml"]), cell)
     files.write_json(folder / "config.json", described)
     torch.manual_seed(0)
     built = method.build(described, len(CLASSES))
     metadata = {"identity": described["identity"], "content_hash": images, "num_classes": str(len(CLASSES))}
-    files.write_json(folder / "history.json", {"records": []})
-    files.save_tensors(folder / "encoder.safetensors", built.encoder.state_dict(), metadata)
-    if hasattr(built, "generator"):
-        files.save_tensors(folder / "generator.safetensors", built.generator.state_dict(), metadata)
+    scored = {"online_top1": 0.625, "online_top1_ema": 0.5}
+    files.write_json(folder / "history.json", {"records": [{"step": 20, "images": 320, "losses": scored}]})
+    for path in method.published_files(folder, name):
+        files.save_tensors(path, built.get_submodule(path.stem).state_dict(), metadata)
