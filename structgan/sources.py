@@ -21,8 +21,8 @@ ROOT = Path(__file__).resolve().parent.parent
 METHOD_FOLDERS = (ROOT / "structgan" / "methods", ROOT / "baselines")
 TRAINING = (ROOT / "structgan" / "train.py",)
 PLUMBING = (
-    "__init__ cells environment errors files progress sources identity/__init__ identity/protocol identity/seal"
-    " training/__init__ training/heartbeat training/lock training/preempt"
+    "__init__ cells environment errors evaluation/__init__ files progress provenance sources identity/__init__"
+    " identity/protocol identity/seal training/__init__ training/heartbeat training/lock training/preempt"
 )
 NEUTRAL = frozenset(ROOT / "structgan" / f"{name}.py" for name in PLUMBING.split())
 """Modules that cannot change a weight: how files are written, what is printed, who may train, the version number."""

@@ -89,13 +89,12 @@ def declared(name: str) -> Evaluation | None:
     path = FOLDER / f"{name}.py"
     given: dict[str, Any] = {}
     for node in sources.tree(path).body:
-        targets = (
-            node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
-        )
-        for target in targets:
+        if not isinstance(node, ast.Assign | ast.AnnAssign) or node.value is None:
+            continue
+        for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
             if isinstance(target, ast.Name) and target.id in ("COLUMNS", "SETTINGS", "FILES", "NEEDS", "ALSO"):
                 try:
-                    given[target.id.lower()] = ast.literal_eval(node.value)  # type: ignore[union-attr, arg-type]
+                    given[target.id.lower()] = ast.literal_eval(node.value)
                 except ValueError as error:
                     raise UserError(
                         f"{path}: {target.id} must be a literal: planning reads it without running"
@@ -104,7 +103,9 @@ def declared(name: str) -> Evaluation | None:
         return None
     try:
         columns = tuple(Column(**column) for column in given.pop("columns"))
-        tuples = {key: tuple(value) if isinstance(value, list | tuple) else value for key, value in given.items()}
+        tuples: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list | tuple) else value for key, value in given.items()
+        }
         return Evaluation(name, columns, **{"settings": (name,), **tuples})
     except TypeError as error:
         allowed = ", ".join(field.name for field in fields(Column))
