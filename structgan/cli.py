@@ -86,53 +86,16 @@ def train(run: Path, data: Path, device: str, minutes: float | None) -> None:
 
 @cli.command()
 @RUN
-@DATA
 @PROTOCOL
-@DEVICE
-def probe(run: Path, data: Path, protocol: Path, device: str) -> None:
-    """Read a run's frozen features: linear probe, SVM, k-means, kNN, few labels, 2-D map."""
-    from structgan.evaluation import probe as probes
-
-    probes.run(run, data, protocol, resolve_device(device))
-
-
-@cli.command()
-@RUN
-@DATA
-@PROTOCOL
-@click.option("--extractor", type=PATH, default=None, help="Embedded extractor, where the protocol asks for it.")
-@DEVICE
-def fidelity(run: Path, data: Path, protocol: Path, extractor: Path | None, device: str) -> None:
-    """Measure a run's generated images: FID, IS, KID, precision and recall; write a grid of samples."""
-    from structgan.evaluation import fidelity as fidelities
-
-    fidelities.run(run, data, protocol, extractor, resolve_device(device))
-
-
-@cli.command()
-@RUN
-@DATA
-@PROTOCOL
+@click.option("--data", type=PATH, help="Prepared data set.  [default: where the run's config.json says]")
 @RAW
 @DEVICE
-def dense(run: Path, data: Path, protocol: Path, raw: Path, device: str) -> None:
-    """Fit linear heads to a run's frozen maps: segmentation and detection."""
-    from structgan.evaluation import dense as maps
+def evaluate(run: Path, protocol: Path, data: Path | None, raw: Path, device: str) -> None:
+    """Measure a finished run under a protocol: probes, fidelity of samples, dense tasks, transfer."""
+    device = resolve_device(device)
+    from structgan import evaluate as evaluation
 
-    maps.run(run, data, protocol, raw, resolve_device(device))
-
-
-@cli.command()
-@RUN
-@DATA
-@click.option("--target", "targets", multiple=True, required=True, type=PATH, help="Prepared data set to transfer to.")
-@PROTOCOL
-@DEVICE
-def transfer(run: Path, data: Path, targets: tuple[Path, ...], protocol: Path, device: str) -> None:
-    """Probe a run's frozen encoder on other data sets than its own."""
-    from structgan.evaluation import transfer as transfers
-
-    transfers.run(run, data, targets, protocol, resolve_device(device))
+    click.echo(evaluation.run(run, protocol, data, device, raw))
 
 
 @cli.command()

@@ -139,23 +139,11 @@ def tree(tmp_path):
 
 
 @pytest.fixture(scope="session")
-def place(tmp_path_factory):
-    """A folder with a data set, a trained extractor and runs as their training leaves them, one of them a GAN."""
-    import halves  # here, for it brings torch-fidelity
+def halves(tmp_path_factory):
+    """A tree with a data set, a trained extractor and finished runs; tests copy what they change."""
+    from bright_half_dataset import Tree  # here, for it brings torch-fidelity
 
-    return halves.write(tmp_path_factory.mktemp("fidelity"))
-
-
-@pytest.fixture(scope="session")
-def data(place):
-    """The data set in ``place``."""
-    return datasets.load(place / "data.safetensors")
-
-
-@pytest.fixture(scope="session")
-def weights(place):
-    """The trained extractor in ``place``."""
-    return place / "extractor.safetensors"
+    return Tree.write(tmp_path_factory.mktemp("halves"))
 
 
 @pytest.fixture(scope="session")

@@ -88,6 +88,12 @@ class Dataset:
         """Labels of ``training_images``; None where these have none."""
         return self.train.labels if self.unlabelled is None else None
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Number of images of each split."""
+        splits = {"train": self.train.images, "test": self.test.images, "unlabelled": self.unlabelled}
+        return {name: len(images) for name, images in splits.items() if images is not None}
+
     def labelled(self) -> Self:
         """The same without its unlabelled part, for a method that learns from labels."""
         return replace(self, unlabelled=None)

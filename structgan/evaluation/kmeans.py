@@ -1,4 +1,4 @@
-"""K-means with all its starts in parallel, Hungarian matching of clusters with classes, mutual information."""
+"""K-means with all its starts at once; and with unit centers, as in the release of Zhang & Maire 2023."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 CHUNK_ENTRIES = 1 << 25  # entries of the largest temporary matrix: 128 MB in float32
-MOST = 0.5  # above this share of samples in doubt, all starts are computed at once: no rows to gather
+MOST = 0.5  # above this share of uncertain samples, all starts are computed at once, without gathering rows
 
 
 @dataclass(frozen=True)
@@ -17,25 +17,25 @@ class Clustering:
     """The best of several starts.
 
     Attributes:
-        centres: Shape: (K, D), float32.
-        inertia: sum of squared distances of the samples to their centres.
+        centers: Shape: (K, D), float32.
+        inertia: sum of squared distances of the samples to their centers.
         iterations: Lloyd iterations of the best start.
         converged: whether the best start met its tolerance before ``max_iter``.
     """
 
-    centres: Tensor
+    centers: Tensor
     inertia: float
     iterations: int
     converged: bool
 
 
-def assign(features: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
-    """Nearest centre of each sample, for several sets of centres at once.
+def assign(features: Tensor, centers: Tensor) -> tuple[Tensor, Tensor]:
+    """Nearest center of each sample, for several sets of centers at once.
 
-    Shape: features (N, D), centres (S, K, D) → index (N, S) int64, squared distance (N, S).
+    Shape: features (N, D), centers (S, K, D) → index (N, S) int64, squared distance (N, S).
     """
-    starts, k, d = centres.shape
-    flat = centres.reshape(starts * k, d)
+    starts, k, d = centers.shape
+    flat = centers.reshape(starts * k, d)
     half = 0.5 * flat.square().sum(dim=1)
     rows = max(1, CHUNK_ENTRIES // len(flat))
     parts = []
@@ -53,24 +53,24 @@ def plus_plus(features: Tensor, k: int, starts: int, generator: torch.Generator)
     """
     n = len(features)
     picks = torch.randint(n, (starts,), generator=generator).to(features.device)
-    centres = [features[picks]]
+    centers = [features[picks]]
     nearest = torch.full((n, starts), math.inf, device=features.device)
     for _ in range(1, k):
-        nearest = torch.minimum(nearest, assign(features, centres[-1][:, None])[1])
+        nearest = torch.minimum(nearest, assign(features, centers[-1][:, None])[1])
         cumulative = nearest.double().cumsum(dim=0)
         draw = torch.rand(starts, generator=generator, dtype=torch.float64).to(features.device) * cumulative[-1]
         picks = torch.searchsorted(cumulative.T.contiguous(), draw[:, None]).squeeze(1).clamp_max_(n - 1)
-        centres.append(features[picks])
-    return torch.stack(centres, dim=1)
+        centers.append(features[picks])
+    return torch.stack(centers, dim=1)
 
 
-def nearest_two(features: Tensor, squares: Tensor, centres: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Nearest centre of each sample, its distance, and the distance of the second nearest, for several sets at once.
+def nearest_two(features: Tensor, squares: Tensor, centers: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Nearest center of each sample, its distance, and the distance of the second nearest, for several sets at once.
 
-    Shape: features (N, D), squares (N,), their squared lengths, centres (S, K, D) → (N, S) each: int64, float, float.
+    Shape: features (N, D), squares (N,), their squared lengths, centers (S, K, D) → (N, S) each: int64, float, float.
     """
-    starts, k, d = centres.shape
-    flat = centres.reshape(starts * k, d)
+    starts, k, d = centers.shape
+    flat = centers.reshape(starts * k, d)
     half = 0.5 * flat.square().sum(dim=1)
     rows = max(1, CHUNK_ENTRIES // len(flat))
     parts = []
@@ -95,16 +95,16 @@ def totals(features: Tensor, index: Tensor, k: int) -> Tensor:
     return sums.view(starts, k, -1)
 
 
-def means(features: Tensor, sums: Tensor, index: Tensor, centres: Tensor) -> Tensor:
-    """Means of one start's clusters; an empty cluster moves to the sample that lies farthest from its centre.
+def means(features: Tensor, sums: Tensor, index: Tensor, centers: Tensor) -> Tensor:
+    """Means of one start's clusters; an empty cluster moves to the sample that lies farthest from its center.
 
-    Shape: features (N, D), sums (K, D), index (N,), centres (K, D), where the samples were assigned → (K, D).
+    Shape: features (N, D), sums (K, D), index (N,), centers (K, D), where the samples were assigned → (K, D).
     """
-    counts = torch.bincount(index, minlength=len(centres))
+    counts = torch.bincount(index, minlength=len(centers))
     moved = (sums / counts.clamp_min(1)[:, None]).to(features.dtype)
     holes = (counts == 0).nonzero().flatten()
     if len(holes):
-        distance = assign(features, centres[None])[1][:, 0]
+        distance = assign(features, centers[None])[1][:, 0]
         moved[holes] = features[distance.topk(len(holes)).indices]
     return moved
 
@@ -112,26 +112,26 @@ def means(features: Tensor, sums: Tensor, index: Tensor, centres: Tensor) -> Ten
 class Search:
     """Lloyd's iterations from several starts, which skip the samples that cannot have changed their cluster.
 
-    A sample's distance to its own centre grows by at most that centre's step, and its distance to any other one shrinks
-    by at most the largest step of the others (Hamerly 2010): while the bounds stay apart, no distance is computed. Sums
-    of clusters follow the samples that move. The result is that of Lloyd's plain iterations.
+    A sample's distance to its own center grows by at most that center's step. Its distance to any other center shrinks
+    by at most the largest step of the others (Hamerly 2010). While these bounds stay apart, no distance is computed.
+    The sums of clusters are updated by the samples that move. The result is that of Lloyd's plain iterations.
     """
 
-    def __init__(self, features: Tensor, centres: Tensor) -> None:
-        self.features, self.centres = features, centres.clone()
+    def __init__(self, features: Tensor, centers: Tensor) -> None:
+        self.features, self.centers = features, centers.clone()
         self.squares = features.square().sum(dim=1)
         self.margin = 1e-4 * float(self.squares.max().sqrt())  # well above float32's rounding of a distance
-        self.index, self.near, self.far = nearest_two(features, self.squares, centres)
-        self.sums = totals(features, self.index, centres.shape[1])
+        self.index, self.near, self.far = nearest_two(features, self.squares, centers)
+        self.sums = totals(features, self.index, centers.shape[1])
 
     def step(self, starts: Tensor) -> Tensor:
-        """Move the centres of some starts to the means. Shape: (A,) → (A,): sum of squares of the steps."""
+        """Move the centers of some starts to the means. Shape: (A,) → (A,): sum of squares of the steps."""
         travelled = []
         for start in starts.tolist():
-            index, centres = self.index[:, start], self.centres[start]
-            moved = means(self.features, self.sums[start], index, centres)
-            length = (moved - centres).norm(dim=1)
-            self.centres[start] = moved
+            index, centers = self.index[:, start], self.centers[start]
+            moved = means(self.features, self.sums[start], index, centers)
+            length = (moved - centers).norm(dim=1)
+            self.centers[start] = moved
             self.near[:, start] += length[index]
             largest = length.topk(min(2, len(length)))
             others = torch.where(index == largest.indices[0], largest.values[-1], largest.values[0])
@@ -140,38 +140,38 @@ class Search:
         return torch.stack(travelled)
 
     def reassign(self, starts: Tensor) -> None:
-        """Find the nearest centres again, where they may be others."""
-        doubtful = self.near[:, starts] + self.margin >= self.far[:, starts]
-        if float(doubtful.float().mean()) > MOST:
-            found = nearest_two(self.features, self.squares, self.centres[starts])
+        """Find the nearest centers again, where they may have changed."""
+        uncertain = self.near[:, starts] + self.margin >= self.far[:, starts]
+        if float(uncertain.float().mean()) > MOST:
+            found = nearest_two(self.features, self.squares, self.centers[starts])
             for column, start in enumerate(starts.tolist()):
-                self.settle(start, slice(None), *(part[:, column] for part in found))
+                self.update(start, slice(None), *(part[:, column] for part in found))
             return
         for column, start in enumerate(starts.tolist()):
-            rows = doubtful[:, column].nonzero().flatten()
-            found = nearest_two(self.features[rows], self.squares[rows], self.centres[start][None])
-            self.settle(start, rows, *(part[:, 0] for part in found))
+            rows = uncertain[:, column].nonzero().flatten()
+            found = nearest_two(self.features[rows], self.squares[rows], self.centers[start][None])
+            self.update(start, rows, *(part[:, 0] for part in found))
 
-    def settle(self, start: int, rows: Tensor | slice, index: Tensor, near: Tensor, far: Tensor) -> None:
-        """Take over what was found for some samples of one start. Shape: (n,) each."""
+    def update(self, start: int, rows: Tensor | slice, index: Tensor, near: Tensor, far: Tensor) -> None:
+        """Store new assignments of some samples of one start. Shape: (n,) each."""
         before = self.index[rows, start]
         changed = (index != before).nonzero().flatten()
         which = changed if isinstance(rows, slice) else rows[changed]
-        samples, k = self.features[which], self.centres.shape[1]
+        samples, k = self.features[which], self.centers.shape[1]
         self.sums[start] += totals(samples, index[changed, None], k)[0] - totals(samples, before[changed, None], k)[0]
         self.index[rows, start], self.near[rows, start], self.far[rows, start] = index, near, far
 
 
-def lloyd(features: Tensor, centres: Tensor, max_iter: int, tol: float) -> Clustering:
+def lloyd(features: Tensor, centers: Tensor, max_iter: int, tol: float) -> Clustering:
     """Lloyd's iterations from each of the given starts; the one with the least inertia is returned.
 
-    A start is finished when its centres move by at most ``tol`` times the features' mean variance (sum of squares, as
-    in sklearn). Shape: features (N, D), centres (S, K, D).
+    A start is finished when its centers move by at most ``tol`` times the features' mean variance (sum of squares, as
+    in sklearn). Shape: features (N, D), centers (S, K, D).
     """
     limit = tol * float(features.var(dim=0, correction=0).mean())
-    search = Search(features, centres)
-    active = torch.arange(len(centres), device=features.device)
-    finished = torch.full((len(centres),), max_iter + 1, device=features.device)
+    search = Search(features, centers)
+    active = torch.arange(len(centers), device=features.device)
+    finished = torch.full((len(centers),), max_iter + 1, device=features.device)
     for iteration in range(1, max_iter + 1):
         done = search.step(active) <= limit
         finished[active[done]] = iteration
@@ -179,10 +179,10 @@ def lloyd(features: Tensor, centres: Tensor, max_iter: int, tol: float) -> Clust
         if not len(active):
             break
         search.reassign(active)
-    inertia = assign(features, search.centres)[1].double().sum(dim=0)
+    inertia = assign(features, search.centers)[1].double().sum(dim=0)
     best = int(inertia.argmin())
     return Clustering(
-        centres=search.centres[best],
+        centers=search.centers[best],
         inertia=float(inertia[best]),
         iterations=min(int(finished[best]), max_iter),
         converged=bool(finished[best] <= max_iter),
@@ -201,28 +201,27 @@ def kmeans(features: Tensor, k: int, starts: int, seed: int, max_iter: int, tol:
     return lloyd(features, plus_plus(features, k, starts, generator), max_iter, tol)
 
 
-def contingency(clusters: Tensor, labels: Tensor, k: int) -> Tensor:
-    """How often each cluster meets each class. Shape: (N,), (N,) → (K, K), int64."""
-    return torch.bincount(clusters * k + labels, minlength=k * k).view(k, k)
+def kmeans_unit(features: Tensor, k: int, starts: int, seed: int, max_iter: int, tol: float) -> Clustering:
+    """K-means with centers that are scaled to unit length after each mean, as the release of Zhang & Maire 2023 has it.
 
+    A start ends when its centers together move by at most ``tol``. The best start has the least mean distance, which is
+    ``inertia`` here. Seeds are plain k-means++, and an empty cluster moves to the sample farthest from its center; the
+    release draws greedily by distance and splits a large cluster. Shape: features (N, D), float32.
 
-def match(table: Tensor) -> Tensor:
-    """The one-to-one map from clusters to classes with most hits (Hungarian method).
-
-    Shape: (K, K) contingency table → (K,): the class of each cluster.
+    Raises:
+        ValueError: fewer samples than clusters.
     """
-    from scipy.optimize import linear_sum_assignment
-
-    return torch.from_numpy(linear_sum_assignment(table.cpu().numpy(), maximize=True)[1]).to(table.device)
-
-
-def mutual_information(table: Tensor) -> float:
-    """Normalised mutual information, I(A;B) / ½(H(A) + H(B)), in [0, 1]; 1 where both have one group only."""
-
-    def entropy(p: Tensor) -> Tensor:
-        return -torch.xlogy(p, p).sum()
-
-    joint = table.double() / table.sum()
-    rows, columns = entropy(joint.sum(dim=1)), entropy(joint.sum(dim=0))
-    mean = float(rows + columns) / 2
-    return max(0.0, float(rows + columns - entropy(joint)) / mean) if mean > 0 else 1.0
+    if len(features) < k:
+        raise ValueError(f"{len(features)} samples cannot make {k} clusters")
+    found: list[Clustering] = []
+    for centers in plus_plus(features, k, starts, torch.Generator().manual_seed(seed)):
+        converged, iteration = False, 0
+        while not converged and iteration < max_iter:
+            index, iteration = assign(features, centers[None])[0], iteration + 1
+            moved = means(features, totals(features, index, k)[0], index[:, 0], centers)
+            moved = torch.nn.functional.normalize(moved, dim=1)
+            converged = bool((moved - centers).norm() <= tol)
+            centers = moved
+        distance = float(assign(features, centers[None])[1].sqrt().mean())
+        found.append(Clustering(centers, distance, iteration, converged))
+    return min(found, key=lambda one: one.inertia)

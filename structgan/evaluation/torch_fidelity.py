@@ -138,7 +138,7 @@ def measure(
 
     Args:
         generated: Shape: (N, 3, H, W), uint8. reference: Shape: (M, 3, H, W), uint8.
-        settings: as ``fidelity.check`` returns them.
+        settings: the block "fidelity" of the protocol.
         weights: file of the extractor, embedded or Inception as ``settings["extractor"]`` says.
     """
     name = EMBEDDED if settings["extractor"] == "embedded" else "inception-v3-compat"
