@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 
 import yaml
 
-from structgan import cells, sources, sweep
+from structgan import builders, cells, sources, sweep
 from structgan.errors import UserError, limits, unknown
 
 SCHEMAS = sources.ROOT / "workflow" / "schemas"
@@ -85,6 +85,8 @@ def check(config: Mapping[str, Any], files: Iterable[str]) -> None:
     names = list(files)
     finite(config, (), names)
     validate(config, SCHEMAS / "config.schema.yaml", (), names)
+    for name, block in config["datasets"].items():
+        check_dataset(name, block, names)
     known = sources.methods()
     for method in config["methods"]:
         if method not in known:
@@ -105,6 +107,15 @@ def check(config: Mapping[str, Any], files: Iterable[str]) -> None:
                 validate(changed, own, ("methods", method, "variants", variant, "settings"), names)
         for axis in block.get("sweep", {}):
             check_axis(config, method, axis, own, names)
+
+
+def check_dataset(name: str, block: Mapping[str, Any], files: list[str]) -> None:
+    """Refuse an unknown builder of a data set, and a setting that its builder does not know or allow."""
+
+    def where(key: str) -> str:
+        return f"{origin(('datasets', name, *([key] if key in block else [])), files)}: datasets.{name}"
+
+    builders.resolve(block, where)
 
 
 def check_axis(config: Mapping[str, Any], method: str, name: str, own: Path, files: list[str]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from structgan.datasets import Dataset
-from structgan.datasets.pictures import scale
+from structgan.datasets.images import scale
 from structgan.errors import UserError
 from structgan.identity import protocol, seal
 from structgan.metrics import features

@@ -10,12 +10,10 @@ import pytest
 from raw_data import TINY, md5, pack, tree_members, unpack
 
 from structgan import datasets
-from structgan.datasets import scenes, voc
+from structgan.datasets import imagenet10, imagenette, scenes, voc
 
 GOLDENS = json.loads((Path(__file__).parents[1] / "goldens/datasets.json").read_text())
 JPEG = Path(__file__).parents[2] / "data/raw/cifar10-jpeg.tar.xz"
-IMAGENET10 = "n02056570 n02085936 n02128757 n02690373 n02692877 n03095699 n04254680 n04285008 n04467665 n07747607"
-IMAGENETTE = "n01440764 n02102040 n02979186 n03000684 n03028079 n03394916 n03417042 n03425413 n03445777 n03888257"
 SCENES = {
     "image_size": 32, "digit_size": 12, "objects": [1, 3], "ink": 0.5, "train_size": 40, "test_size": 30,
     "train_scans": [500, 1797], "test_scans": [0, 500], "seed": 0,
@@ -30,8 +28,8 @@ BUILT = {
     "cifar10": lambda raw: {"builder": "cifar10", "md5": md5(published.cifar(raw, "cifar10")[0])},
     "cifar100": lambda raw: {"builder": "cifar100", "md5": md5(published.cifar(raw, "cifar100")[0])},
     "stl10": lambda raw: {"builder": "stl10", "md5": md5(published.stl(raw)[0])},
-    "imagenet10": lambda raw: imagenet(raw / "imagenet", "imagenet10", IMAGENET10),
-    "imagenette": lambda raw: imagenet(raw / "imagenette2-160", "imagenette", IMAGENETTE),
+    "imagenet10": lambda raw: imagenet(raw / "imagenet", "imagenet10", imagenet10.CLASSES),
+    "imagenette": lambda raw: imagenet(raw / "imagenette2-160", "imagenette", imagenette.CLASSES),
     "cifar10, JPEG": lambda raw: {"builder": "folder", "path": str(JPEG), "image_size": 32},
 }
 LOCAL = [pytest.mark.skipif(not JPEG.exists(), reason="needs data/raw/cifar10-jpeg.tar.xz")]
@@ -42,7 +40,7 @@ def folder(path):
 
 
 def imagenet(root, builder, wnids):
-    unpack(root, published.imagenet(wnids.split(), kind="PNG"))
+    unpack(root, published.imagenet(wnids, kind="PNG"))
     return {"builder": builder, "image_size": 16}
 
 

@@ -1,4 +1,4 @@
-"""The digits on coloured backgrounds: which scans, where, in which colours, and from which seed."""
+"""Digits on color gradients: determined by the seed, from disjoint scans, with enough contrast."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_digits_use_disjoint_scans_evenly_and_the_right_ones(monkeypatch, prepar
     assert built.test.labels.tolist() == bunch.target[used[1]].tolist()
 
 
-def test_a_digit_stands_out_everywhere_and_colour_tells_nothing_of_the_class():
+def test_a_digit_stands_out_wherever_it_is():
     rng = np.random.default_rng(0)
     solid = digits.compose(np.ones((200, 8, 8)), 16, rng).astype(float) / 255
     blank = digits.compose(np.zeros((200, 8, 8)), 16, np.random.default_rng(0)).astype(float) / 255
