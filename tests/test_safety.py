@@ -11,7 +11,7 @@ from halves import SETTINGS
 from refusal import refused
 
 from structgan import config, files
-from structgan.metrics import backend, inception
+from structgan.evaluation import backend, inception
 
 
 class Bomb:

@@ -24,7 +24,8 @@ def prepare(settings: Mapping[str, Any], out: Path, raw: Path) -> dict[str, Any]
 
     Args:
         settings: ``builder``, that builder's settings, and optionally ``name`` (default: the stem of ``out``), ``note``
-            (shown beside numbers from it), and ``sources`` (the digest of the builder that it was planned for).
+            (shown beside numbers from it), and from a plan ``sources`` (the digest of the builder) and ``identity`` (of
+            the settings).
         out: the ``.safetensors`` file to write.
         raw: the folder of downloaded files. Missing files are downloaded into it.
 
@@ -38,7 +39,7 @@ def prepare(settings: Mapping[str, Any], out: Path, raw: Path) -> dict[str, Any]
     begin = time.perf_counter()
     out = Path(out)
     name = str(settings.get("name", out.stem))
-    own = {key: value for key, value in settings.items() if key not in ("name", "sources")}
+    own = {key: value for key, value in settings.items() if key not in ("name", "sources", "identity")}
     resolved = {"name": name, **builders.resolve(own, lambda key: f"data set '{name}'")}
     if settings.get("sources") not in (None, sources.builder_digest(resolved["builder"])):
         raise UserError(f"data set '{name}': its builder changed after planning; plan again")
@@ -47,5 +48,5 @@ def prepare(settings: Mapping[str, Any], out: Path, raw: Path) -> dict[str, Any]
         parts: Parts = module.build(resolved, Path(raw))
     except OSError as error:
         raise UserError(f"data set '{name}': {error}") from error
-    summary = save(out, parts, resolved, sources.fingerprint(settings))
+    summary = save(out, parts, resolved, settings.get("identity", ""))
     return {**summary, "seconds": round(time.perf_counter() - begin, 3)}

@@ -70,7 +70,10 @@ class Parts:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A prepared data set. Images are (N, 3, image_size, image_size) uint8 in [0, 255]."""
+    """A prepared data set. Images are (N, 3, image_size, image_size) uint8 in [0, 255].
+
+    ``identity`` is that of the settings it was prepared from, if they had one.
+    """
 
     name: str
     classes: tuple[str, ...]
@@ -81,6 +84,7 @@ class Dataset:
     test: Split
     unlabelled: Tensor | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+    identity: str = ""
 
     @property
     def training_images(self) -> Tensor:
@@ -91,6 +95,12 @@ class Dataset:
     def training_labels(self) -> Tensor | None:
         """The labels of ``training_images``, if they have any."""
         return self.train.labels if self.unlabelled is None else None
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Number of images of each split."""
+        splits = {"train": self.train.images, "test": self.test.images, "unlabelled": self.unlabelled}
+        return {name: len(images) for name, images in splits.items() if images is not None}
 
     def labelled(self) -> Self:
         """The data set without its unlabelled part, for methods that learn from labels."""
@@ -175,6 +185,6 @@ def load(path: str | Path, device: torch.device | str = "cpu", verify: bool = Fa
         raise UserError(f"{path}: damaged, {error} is missing or wrong; {AGAIN}") from error
     except UserError as error:
         raise UserError(f"{error}; {AGAIN}") from error
-    return Dataset(metadata["name"], classes, size, digest, parts.note, train, test, parts.unlabelled, settings).to(
-        device
-    )
+    name, note, identity = metadata["name"], parts.note, metadata.get("identity", "")
+    dataset = Dataset(name, classes, size, digest, note, train, test, parts.unlabelled, settings, identity)
+    return dataset.to(device)

@@ -12,7 +12,7 @@ from refusal import refused
 
 from structgan.datasets import voc
 from structgan.datasets.annotated import IGNORED
-from structgan.metrics import dense
+from structgan.evaluation import dense
 
 SETTINGS = {"year": "2012", "image_size": 32}
 UNKNOWN = VOC_OBJECT.format(name="ct", box=(1, 1, 2, 2), hard=0)
