@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import lzma
 import os
 import stat
@@ -24,7 +25,7 @@ Entry: TypeAlias = tuple[str, Callable[[], bytes] | None]
 
 
 def members(path: Path, wanted: Wanted = lambda name, is_folder: True) -> Iterator[tuple[PurePosixPath, bytes | None]]:
-    """Yield name and content of each file, and name and None of each folder.
+    """Yield the name and content of each file, and the name and None of each folder.
 
     Args:
         path: a tar file (plain, gz, bz2 or xz), a zip file or a folder.
@@ -61,13 +62,11 @@ def contents(path: Path, *patterns: str) -> list[bytes]:
     """
     chosen = members(path, lambda name, is_folder: not is_folder and any(map(name.match, patterns)))
     found = {name.name: content for name, content in chosen if content is not None}
-    joined = []
-    for pattern in patterns:
-        names = sorted(name for name in found if PurePosixPath(name).match(pattern))
+    matches = [sorted(fnmatch.filter(found, pattern)) for pattern in patterns]
+    for pattern, names in zip(patterns, matches, strict=True):
         if not names:
             raise UserError(f"{path}: no file {pattern} in it")
-        joined.append(b"".join([found.pop(name) for name in names]))
-    return joined
+    return [b"".join([found.pop(name) for name in names]) for names in matches]
 
 
 def records(path: Path, name: str, content: bytes, length: int) -> NDArray[np.uint8]:

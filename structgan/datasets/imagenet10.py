@@ -16,17 +16,10 @@ from structgan.errors import UserError
 
 DEFAULTS = {"image_size": 64, "folder": "imagenet"}
 CLASSES = {
-    "n02056570": "king penguin",
-    "n02085936": "Maltese dog",
-    "n02128757": "snow leopard",
-    "n02690373": "airliner",
-    "n02692877": "airship",
-    "n03095699": "container ship",
-    "n04254680": "soccer ball",
-    "n04285008": "sports car",
-    "n04467665": "trailer truck",
-    "n07747607": "orange",
-}
+    "n02056570": "king penguin", "n02085936": "Maltese dog", "n02128757": "snow leopard", "n02690373": "airliner",
+    "n02692877": "airship", "n03095699": "container ship", "n04254680": "soccer ball", "n04285008": "sports car",
+    "n04467665": "trailer truck", "n07747607": "orange",
+}  # fmt: skip
 
 
 def build(settings: Settings, raw: Path) -> Parts:

@@ -20,17 +20,15 @@ IMAGENET_MODES = (*MODES, "CMYK")
 
 
 def decode(data: bytes, where: str, size: int, resize: bool, modes: Collection[str] = MODES) -> NDArray[np.uint8]:
-    """Decode an image to RGB. Transparency is dropped, as in torchvision's loader; an animation gives its first frame.
+    """Decode an image to RGB (3, size, size). Transparency and all frames but the first are dropped, as in torchvision.
+
+    An image of another size is resized (its central square, bicubic with antialiasing) if ``resize``, else refused.
 
     Args:
         data: the encoded image, in any format that Pillow reads.
         where: its name, for error messages.
-        size: height and width in pixels.
-        resize: whether an image of another size is resized (its central square, bicubic with antialiasing) or refused.
+        size, resize: the wanted height and width in pixels.
         modes: Pillow's modes that are accepted.
-
-    Returns:
-        (3, size, size) uint8.
 
     Raises:
         UserError: the image is damaged or has another size or mode.
@@ -46,8 +44,7 @@ def decode(data: bytes, where: str, size: int, resize: bool, modes: Collection[s
     except UserError:
         raise
     except Exception as error:  # Pillow's decoders raise nearly anything on damaged bytes
-        known = not isinstance(error, UnidentifiedImageError)
-        reason = (str(error) or type(error).__name__) if known else "no format that Pillow knows"
+        reason = "unknown format" if isinstance(error, UnidentifiedImageError) else repr(error)
         raise UserError(f"{where}: unreadable or truncated image ({reason})") from error
     if rgb.size != (size, size):
         side = min(rgb.size)

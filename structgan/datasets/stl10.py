@@ -27,11 +27,7 @@ OTHERS = ("train_y.bin", "test_y.bin", "class_names.txt")
 
 
 def build(settings: Settings, raw: Path) -> Parts:
-    """Read the archive, downloaded if it is not in ``raw``.
-
-    Raises:
-        UserError: see ``fetch``, ``contents`` and ``records``.
-    """
+    """Read the archive, downloaded if it is not in ``raw``."""
     archive = fetch(settings["url"], settings["md5"], raw)
     *files, train_y, test_y, names = contents(archive, *IMAGES, *OTHERS)
     images = []
