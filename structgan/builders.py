@@ -13,6 +13,7 @@ A builder is a file ``structgan/datasets/NAME.py`` with
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -58,17 +59,17 @@ def resolve(settings: Mapping[str, Any], where: Callable[[str], str]) -> dict[st
     return resolved
 
 
+@functools.cache
 def _literals(path: Path) -> dict[str, Any]:
     """The values of ``DEFAULTS`` and ``LIMITS`` in a file."""
-    found = {}
+    found: dict[str, Any] = {}
     for node in sources.tree(path).body:
         if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
             target = ast.unparse(node.targets[0] if isinstance(node, ast.Assign) else node.target)
-            if target in ("DEFAULTS", "LIMITS"):
-                try:
-                    found[target] = ast.literal_eval(node.value)
-                except ValueError as error:
-                    raise UserError(f"{path}: {target} must be a literal: {error}") from error
+            try:
+                found |= {target: ast.literal_eval(node.value)} if target in ("DEFAULTS", "LIMITS") else {}
+            except ValueError as error:
+                raise UserError(f"{path}: {target} must be a literal: {error}") from error
     return found
 
 

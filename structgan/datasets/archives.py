@@ -33,7 +33,7 @@ def members(path: Path, wanted: Wanted = lambda name, is_folder: True) -> Iterat
 
     Raises:
         UserError: ``path`` does not exist or is damaged; a name is absolute, contains '..' or comes twice; an archive
-            contains a link, a device or an encrypted file; a folder contains a broken link.
+            contains a link, a device or an encrypted file; a folder contains a broken link or a device.
     """
     if not path.exists():
         raise UserError(f"{path}: no such file or folder")
@@ -110,6 +110,6 @@ def _folder(path: Path, wanted: Wanted) -> Iterator[Entry]:
         yield from ((str(place / name), None) for name in folders)
         for name in sorted(files):
             file = Path(root, name)
-            if not file.exists() and wanted(place / name, True):
-                raise UserError(f"{file}: a broken link")
+            if not file.is_file() and wanted(place / name, True):
+                raise UserError(f"{file}: a broken link or a device")
             yield str(place / name), file.read_bytes

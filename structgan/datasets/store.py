@@ -64,7 +64,7 @@ class Parts:
             labels, known = split.labels, len(self.classes)
             fits = labels.dtype == torch.int64 and labels.shape == (len(split),) and len(split) > 0
             if not fits or int(labels.min()) < 0 or int(labels.max()) >= known:
-                return f"{name}/labels do not fit {len(split)} images of {known} classes"
+                return f"{name}/labels are not int64 ({len(split)},) in [0, {known})"
         return None
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import http.server
+import threading
+
 import numpy as np
 import published_archives as published
 import pytest
@@ -96,9 +100,19 @@ def test_imagenette_reads_its_archive_or_its_folder(prepare, tmp_path):
         prepare(builder="imagenette", image_size=16)
 
 
-def test_a_download_is_kept_only_if_its_md5_is_right(prepare, tmp_path):
+@pytest.fixture
+def server(tmp_path):
+    """The address of a real HTTP server of the files in tmp_path/www."""
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=tmp_path / "www")
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as httpd:
+        threading.Thread(target=httpd.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{httpd.server_port}"
+        httpd.shutdown()
+
+
+def test_a_download_is_kept_only_if_its_md5_is_right(prepare, tmp_path, server):
     archive, _ = published.cifar(tmp_path / "www", "cifar10")
-    url, raw, whole = archive.as_uri(), tmp_path / "raw", archive.read_bytes()
+    url, raw, whole = f"{server}/{archive.name}", tmp_path / "raw", archive.read_bytes()
     right = md5(archive)
     archive.write_bytes(whole[:-700])
     with refused(url):
