@@ -15,13 +15,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from structgan.evaluation.battery import Probes
+
 from benchmarks import timing
 from benchmarks.textbook import TextbookStep
 from structgan import config, datasets, sources, train
+from structgan.evaluation import features
 from structgan.files import write_json
 from structgan.methods.structural import Structural
-from structgan.evaluation import features
-from structgan.evaluation.battery import Probes
 
 SIDES = {"textbook": "float32", "float32": "float32", "bfloat16": "bfloat16"}
 """Name of a side to the precision of its training."""

@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from structgan.evaluation.battery import Probes, Scored
+from structgan.identity import protocol
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import timing
 from benchmarks.gpu.short_run import clean
 from structgan import precision, sources, train
-from structgan.files import write_json
-from structgan.identity import protocol
 from structgan.evaluation import extractor, features, samples
-from structgan.evaluation.battery import Probes, Scored
+from structgan.files import write_json
 
 if TYPE_CHECKING:
     from benchmarks.gpu.measure import Plan
