@@ -6,10 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
-from structgan.identity import seal
 from workflow_tree import TINY, copy_tree, planned, snakemake
 
-from structgan import files
+from structgan import files, provenance
 
 SUITE = """
 suite: downstream
