@@ -1,14 +1,10 @@
-"""A new baseline's two files, made of the example in ``baselines/README.md``: what the page shows is what is written.
-
-Imports no torch.
-"""
+"""``structgan new baseline`` writes a method's two files from the example in ``baselines/README.md``; no torch."""
 
 from __future__ import annotations
 
 import ast
 import keyword
 import re
-from collections.abc import Mapping
 
 from structgan import config, sources
 from structgan.errors import UserError
@@ -16,26 +12,25 @@ from structgan.files import write_new
 
 GUIDE = sources.ROOT / "baselines" / "README.md"
 EXAMPLE = "mine"
-"""The example's name; its class is the same word, capitalised."""
 
 
 def example() -> dict[str, str]:
-    """The guide's first block of each language: ``python``, ``yaml`` and ``sh``.
+    """The first block of each language in the guide: ``python``, ``yaml`` and ``sh``.
 
     Raises:
-        UserError: the guide is missing, or has no such block.
+        UserError: the guide is missing or has no such block.
     """
     try:
         text = GUIDE.read_text(encoding="utf-8")
     except OSError as error:
-        raise UserError(f"{GUIDE}: cannot be read, and holds the example to start from: {error.strerror}") from error
-    found: dict[str, str] = {}
+        raise UserError(f"{GUIDE}: the example for new baselines cannot be read: {error.strerror}") from error
+    blocks: dict[str, str] = {}
     for language, block in re.findall(r"^```(\w+)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
-        found.setdefault(language, block)
+        blocks.setdefault(language, block)
     for language in ("python", "yaml", "sh"):
-        if language not in found:
-            raise UserError(f"{GUIDE}: has no block ```{language}, which is part of the example to start from")
-    return found
+        if language not in blocks:
+            raise UserError(f"{GUIDE}: the example for new baselines has no block ```{language}")
+    return blocks
 
 
 def class_name(name: str) -> str:
@@ -44,66 +39,55 @@ def class_name(name: str) -> str:
 
 
 def rename(text: str, name: str) -> str:
-    """The example's text for a method of another name."""
+    """A block of the example for a method of another name."""
     text = re.sub(rf"\b{EXAMPLE}\b", name, text)
     return re.sub(rf"\b{class_name(EXAMPLE)}\b", class_name(name), text)
 
 
-def suites() -> dict[str, str]:
-    """The suites that the configuration files of ``workflow/config`` name, each with who uses it."""
-    found: dict[str, str] = {}
-    for path in sorted(config.BASE.parent.glob("*.yaml")):
-        suite = config.read(path).get("suite")
-        if isinstance(suite, str):
-            found.setdefault(suite, f"{config.short(str(path))}, as its suite")
-    return found
-
-
-def refusal(name: str, code: str) -> str | None:
+def problem(name: str, code: str) -> str | None:
     """Why a baseline cannot have this name, or None.
 
     Args:
-        name: what was asked for.
-        code: the example's Python, whose imports the class must not hide.
+        name: of the new baseline.
+        code: the example, whose imports the new class must not hide.
     """
-    taken = {method.lower(): path for method, path in sources.methods().items()}
-    imported = {
-        alias.asname or alias.name
-        for node in ast.walk(ast.parse(code))
-        if isinstance(node, ast.Import | ast.ImportFrom)
-        for alias in node.names
-    }
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
-        return "must be of small letters, digits and _, and begin with a letter, such as my_method"
+        return "must start with a lower-case letter and contain only lower-case letters, digits and _"
     if keyword.iskeyword(name) or keyword.issoftkeyword(name):
-        return "is a word of Python's own"
+        return "is a Python keyword"
+    taken = {method.lower(): path for method, path in sources.methods().items()}
     if name in taken:
-        return f"is already taken by {config.short(str(taken[name]))}"
-    if class_name(name) in imported:
+        return f"is already used by {config.short(str(taken[name]))}"
+    imports = [node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Import | ast.ImportFrom)]
+    if class_name(name) in {alias.asname or alias.name for node in imports for alias in node.names}:
         return f"would hide {class_name(name)}, which the example imports"
-    if (sources.ROOT / "structgan" / name).is_dir() or (sources.ROOT / "structgan" / f"{name}.py").exists():
-        return f"is reserved: a part of the suite is called structgan.{name}"
-    if name in (named := {"base": "every method, as its variant", **suites()}):
-        return f"is reserved: it is used by {named[name]}"
+    package = sources.ROOT / "structgan"
+    if (package / name).is_dir() or (package / f"{name}.py").exists():
+        return f"is reserved, because there is a module structgan.{name}"
+    if name == "base":
+        return "is reserved for the settings of a method without a variant"
+    for path in sorted(config.BASE.parent.glob("*.yaml")):
+        if config.read(path).get("suite") == name:
+            return f"is already used by {config.short(str(path))}, as its suite"
     return None
 
 
 def baseline(name: str) -> str:
-    """Write ``baselines/NAME.py`` and ``workflow/config/NAME.yaml``, both or none; return what to say of them.
+    """Write ``baselines/NAME.py`` and ``workflow/config/NAME.yaml``, or neither; return what to do next.
 
     Raises:
-        UserError: the name is no good, or one of the files exists; nothing is written.
+        UserError: the name cannot be used, or one of the files exists.
     """
     blocks = example()
-    if reason := refusal(name, blocks["python"]):
+    if reason := problem(name, blocks["python"]):
         raise UserError(f"new baseline '{name}': the name {reason}")
-    files: Mapping[str, str] = {f"workflow/config/{name}.yaml": "yaml", f"baselines/{name}.py": "python"}
-    write_new({sources.ROOT / path: rename(blocks[language], name) for path, language in files.items()})
+    files = {f"workflow/config/{name}.yaml": blocks["yaml"], f"baselines/{name}.py": blocks["python"]}
+    write_new({sources.ROOT / path: rename(text, name) for path, text in files.items()})
     steps = [line for line in rename(blocks["sh"], name).splitlines() if not line.startswith("structgan new")]
     return "\n".join(
         [
-            f"baselines/{name}.py: a working method, class {class_name(name)}, to be made yours",
-            f"workflow/config/{name}.yaml: its settings, and a grid of its own beside other methods",
+            f"baselines/{name}.py: a small working method, class {class_name(name)}; edit it",
+            f"workflow/config/{name}.yaml: its settings, and a grid that compares it with other methods",
             f"Next, in {sources.ROOT}:",
             *(f"  {line}" for line in steps),
         ]

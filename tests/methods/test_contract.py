@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from structgan import config, files, sources, testing
 from structgan import method as methods
 from structgan.errors import UserError
