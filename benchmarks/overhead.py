@@ -21,8 +21,8 @@ from structgan import config, datasets
 from structgan.sources import ROOT
 
 IMPORTS = {
-    "probe": "import structgan.metrics.probe, structgan.datasets, structgan.method, structgan.environment",
-    "fidelity": "import structgan.metrics.fidelity, structgan.datasets, structgan.method, structgan.environment",
+    "probe": "import structgan.evaluation.probe, structgan.datasets, structgan.method, structgan.environment",
+    "fidelity": "import structgan.evaluation.fidelity, structgan.datasets, structgan.method, structgan.environment",
 }
 
 

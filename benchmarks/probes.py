@@ -26,8 +26,8 @@ from torch import Tensor
 
 from benchmarks import settings, timing
 from benchmarks.drawn import draw
-from structgan.metrics import cluster, features, linear
-from structgan.metrics.battery import Probes
+from structgan.evaluation import cluster, features, linear
+from structgan.evaluation.battery import Probes
 
 LIMITS = {"linear": {10: 15, 100: 60}, "svm": {10: 15, 100: 60}, "kmeans": {10: 15, 100: 60}, "knn": {10: 10, 100: 10}}
 """Seconds that each probe may take on two cores."""

@@ -20,8 +20,8 @@ from benchmarks.textbook import TextbookStep
 from structgan import config, datasets, sources, train
 from structgan.files import write_json
 from structgan.methods.structural import Structural
-from structgan.metrics import features
-from structgan.metrics.battery import Probes
+from structgan.evaluation import features
+from structgan.evaluation.battery import Probes
 
 SIDES = {"textbook": "float32", "float32": "float32", "bfloat16": "bfloat16"}
 """Name of a side to the precision of its training."""

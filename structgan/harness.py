@@ -18,9 +18,10 @@ import torch
 from torch import Tensor, nn
 
 from structgan import config as configuration
-from structgan import datasets, plan, sources, train
+from structgan import datasets, sources, train
 from structgan.errors import UserError
 from structgan.files import write_json
+from structgan.grid import Grid
 from structgan.method import Method
 from structgan.training import health
 
@@ -92,10 +93,10 @@ class Harness:
         grid["augmentations"] = [augmentation or self.augmentations[-1]]
         changed = configuration.merge(self.config, {"methods": {self.name: {"training": training}}})
         with self.attempt("__init__"):
-            _, runs = plan.make({**changed, "grid": [grid]}, self.files)
-            folders = [Path(tag) / run["folder"] for run in runs]
+            runs, _ = Grid({**changed, "grid": [grid]}, self.files).runs()
+            folders = [Path(tag) / run.path for run in runs]
             for folder, run in zip(folders, runs, strict=True):
-                write_json(folder / "config.json", run["config"])
+                write_json(folder / "config.json", run.content)
             with torch.enable_grad():  # some checks run without gradients
                 for folder in folders[:-1]:
                     train.run(folder, data or self.data)

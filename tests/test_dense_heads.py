@@ -9,7 +9,7 @@ from refusal import refused
 
 from structgan.datasets import scenes
 from structgan.datasets.annotated import IGNORED
-from structgan.metrics import dense, detection, places
+from structgan.evaluation import dense, detection, places
 
 SETTINGS = {
     "segmentation": {"places": 4000, "C": 10.0, "max_iter": 500, "tol": 1e-4},

@@ -8,12 +8,12 @@ import frozen_runs
 import pytest
 import torch
 from refusal import refused
+from structgan.identity import seal
 from suite_tree import Tree
 
 from structgan import config, files, method
 from structgan.errors import UserError
-from structgan.identity import seal
-from structgan.metrics import dense
+from structgan.evaluation import dense
 from structgan.report import beyond, tables
 
 EVALUATION = {"protocol": "settings of dense", "sources": "code of dense"}

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from structgan.datasets.annotated import IGNORED, Annotated
-from structgan.metrics import detection, segmentation
+from structgan.evaluation import detection, segmentation
 
 
 def split(masks, boxes, labels, owners, difficult=None):

@@ -10,7 +10,7 @@ from refusal import refused
 
 from structgan.datasets import voc
 from structgan.datasets.annotated import IGNORED
-from structgan.metrics import dense
+from structgan.evaluation import dense
 
 SETTINGS = {"year": "2012", "image_size": 32}
 OBJECT = """<object><name>{name}</name><pose>Left</pose><difficult>{hard}</difficult>

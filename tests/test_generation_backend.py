@@ -14,7 +14,7 @@ from halves import CLASSES, SETTINGS
 from torch import Tensor
 
 from structgan import datasets
-from structgan.metrics import backend, extractor
+from structgan.evaluation import backend, extractor
 
 
 def layers(weights: Path, images: Tensor) -> tuple[np.ndarray, np.ndarray]:

@@ -10,12 +10,12 @@ import pytest
 import torch
 from halves import CLASSES, SETTINGS, SMALL, pictures
 from PIL import Image
+from structgan.identity import protocol
 
 from structgan import datasets, files, method
 from structgan.datasets import Parts, store
 from structgan.errors import UserError
-from structgan.identity import protocol
-from structgan.metrics import backend, extractor, features, fidelity, probe, samples
+from structgan.evaluation import backend, extractor, features, fidelity, probe, samples
 
 # samples
 

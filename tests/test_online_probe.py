@@ -9,7 +9,7 @@ from run_folder import equal, history
 from snapshots import same
 
 from structgan import config, files, sources, train
-from structgan.metrics import probe
+from structgan.evaluation import probe
 
 PROBE = {"every": 4, "ema": 0.5, "optimiser": {"name": "adamw", "lr": 0.01, "betas": [0.5, 0.999], "weight_decay": 0.1}}
 AVERAGED = ("structural", "plain_gan", "ssgan", "contrad", "selfcond_gan", "vae", "ddpm")

@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.svm import LinearSVC
 from torch import nn
 
-from structgan.metrics import features, few_labels, linear, neighbours
+from structgan.evaluation import features, few_labels, linear, neighbours
 
 # linear classifiers
 

@@ -11,7 +11,7 @@ from blobs import blobs
 from torch import Tensor, nn
 
 from structgan.errors import UserError
-from structgan.metrics import features
+from structgan.evaluation import features
 
 
 class Encoder(nn.Module):

@@ -11,7 +11,7 @@ from blobs import blobs
 from sklearn.cluster import KMeans
 from sklearn.metrics import normalized_mutual_info_score
 
-from structgan.metrics import cluster, features, kmeans_release
+from structgan.evaluation import cluster, features, kmeans_release
 
 
 def test_separable_classes_give_accuracy_one_whatever_the_cluster_numbers() -> None:

@@ -10,7 +10,7 @@ import torch
 from blobs import blobs
 
 from structgan.errors import UserError
-from structgan.metrics import probe
+from structgan.evaluation import probe
 
 PROTOCOL = {
     "linear": {"C": 1.0, "max_iter": 2000, "tol": 1e-4},

@@ -19,7 +19,7 @@ from refusal import refused
 
 from structgan import config, files
 from structgan.datasets.members import members
-from structgan.metrics import backend, inception
+from structgan.evaluation import backend, inception
 
 
 class Bomb:

@@ -14,7 +14,7 @@ import torch
 from benchmarks.gpu import absorb, curves, short_run
 from structgan import files, method, train
 from structgan.errors import UserError
-from structgan.metrics import neighbours
+from structgan.evaluation import neighbours
 from structgan.training import checkpoint
 
 

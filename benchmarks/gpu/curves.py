@@ -19,8 +19,8 @@ from benchmarks.gpu.short_run import clean
 from structgan import precision, sources, train
 from structgan.files import write_json
 from structgan.identity import protocol
-from structgan.metrics import extractor, features, samples
-from structgan.metrics.battery import Probes, Scored
+from structgan.evaluation import extractor, features, samples
+from structgan.evaluation.battery import Probes, Scored
 
 if TYPE_CHECKING:
     from benchmarks.gpu.measure import Plan
@@ -138,7 +138,7 @@ class Entry:
 
 
 def nearest(train: Tensor, labels: Tensor, queries: Tensor, k: int, temperature: float, classes: int) -> Tensor:
-    """What ``structgan.metrics.neighbours`` predicts, found on the device. Shape: (N, D), (N,), (M, D) to (M,)."""
+    """What ``structgan.evaluation.neighbours`` predicts, found on the device. Shape: (N, D), (N,), (M, D) to (M,)."""
     pool, found = features.normalise(train), []
     for part in torch.split(features.normalise(queries), 1000):
         cosine, index = (part @ pool.T).topk(k, dim=1)
@@ -271,7 +271,7 @@ def grid(out: Output, entry: Entry) -> Scored:
 
 def distance(out: Output, plan: Plan, data: Path, entry: Entry) -> Scored:
     """FID and Inception Score with the embedded extractor, which the first call trains."""
-    from structgan.metrics import backend, fidelity  # here, for these need torch-fidelity, which may be missing
+    from structgan.evaluation import backend, fidelity  # here, for these need torch-fidelity, which may be missing
 
     weights, planned = out.scratch / "extractor.safetensors", out.scratch / "extractor.json"
     if not weights.exists():

@@ -1,0 +1,151 @@
+"""Linear heads on feature maps: which places they are fitted on, and their scores at every place.
+
+A head is a 1×1 convolution on the encoder's maps, brought to one grid and concatenated. Resampling a map and applying a
+1×1 convolution commute, so that a head reads each map at its own resolution and only its scores are resampled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from structgan.errors import UserError
+from structgan.evaluation import features, linear
+
+Maps = Callable[[Tensor], list[Tensor]]
+"""Images (n, 3, H, W), float32 in [-1, 1], to maps (n, D_i, H_i, W_i)."""
+BATCH_PIXELS = 1 << 16
+"""Pixels of the images of one forward pass: memory only, the results do not depend on it."""
+
+
+def resample(values: Tensor, size: tuple[int, int]) -> Tensor:
+    """A map on another grid: the mean over the area of each cell where it is finer, bilinear where it is coarser.
+
+    Shape: (N, D, H, W) to (N, D, *size).
+    """
+    if finer(values, size):
+        return F.interpolate(values, size, mode="area")
+    return F.interpolate(values, size, mode="bilinear", align_corners=False)
+
+
+def finer(values: Tensor, size: tuple[int, int]) -> bool:
+    """Whether a map has at least the places of a grid."""
+    return values.shape[2] >= size[0] and values.shape[3] >= size[1]
+
+
+def batches(maps: Maps, images: Tensor) -> Iterator[tuple[slice, list[Tensor]]]:
+    """The maps of uint8 images (N, 3, H, W), a few images at a time, without gradients."""
+    step = max(1, BATCH_PIXELS // (images.shape[2] * images.shape[3]))
+    for first in range(0, len(images), step):
+        part = slice(first, min(first + step, len(images)))
+        with torch.no_grad():
+            found = maps(images[part].float() / 127.5 - 1)
+        yield part, [values.float() for values in found]
+
+
+def choose(classes: Tensor, count: int, ignored: int, generator: torch.Generator) -> Tensor:
+    """Places to fit a head on: half of ``count`` on objects and half on background, as far as there are so many.
+
+    Args:
+        classes: 0 background, else an object, or ``ignored``. Shape: (N, P), P places of each of N images.
+
+    Returns:
+        Flat indices in ascending order. Shape: (n,), int64.
+    """
+    flat = classes.reshape(-1).cpu()
+    kept = []
+    for chosen in ((flat != 0) & (flat != ignored), flat == 0):
+        index = chosen.nonzero().flatten()
+        kept.append(index[torch.randperm(len(index), generator=generator)[: count // 2]])
+    return torch.cat(kept).sort().values
+
+
+def read(values: list[Tensor], size: tuple[int, int], image: Tensor, place: Tensor) -> Tensor:
+    """Features at places of a grid: what ``resample`` gives there of every map, concatenated.
+
+    Args:
+        values: maps of n images.
+        size: of the grid.
+        image, place: index of each image among the n, and of each place on the flat grid. Shape: (m,) both.
+
+    Returns:
+        Shape: (m, D), D the channels of all maps together.
+    """
+    parts = []
+    for part in values:
+        if finer(part, size):
+            parts.append(resample(part, size).flatten(2)[image, :, place])
+            continue
+        (top, bottom, down), (left, right, across) = (
+            between(index, count, wanted)
+            for index, count, wanted in zip((place // size[1], place % size[1]), part.shape[2:], size, strict=True)
+        )
+        by_place = part.permute(0, 2, 3, 1)
+        upper = torch.lerp(by_place[image, top, left], by_place[image, top, right], across[:, None])
+        lower = torch.lerp(by_place[image, bottom, left], by_place[image, bottom, right], across[:, None])
+        parts.append(torch.lerp(upper, lower, down[:, None]))
+    return torch.cat(parts, dim=1)
+
+
+def between(index: Tensor, count: int, wanted: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The two of ``count`` cells between whose centres lies each of ``wanted`` cells, and how far from the first."""
+    at = ((index + 0.5) * (count / wanted) - 0.5).clamp(0, count - 1)
+    first = at.long()
+    return first, (first + 1).clamp_max(count - 1), (at - first).float()
+
+
+@dataclass(frozen=True)
+class Head:
+    """Scores are ``x · weightᵀ + bias`` of the features x at a place. Shape: weight (K, D), bias (K,)."""
+
+    weight: Tensor
+    bias: Tensor
+
+    def scores(self, values: list[Tensor], size: tuple[int, int]) -> Tensor:
+        """Scores on a grid, as ``read`` gives the features there. Shape: maps (n, D_i, H_i, W_i) to (n, K, *size)."""
+        if not all(part.isfinite().all() for part in values):
+            raise UserError("dense: a feature map holds NaN or infinity: the encoder has diverged")
+        total = self.bias[:, None, None].expand(len(values[0]), -1, *size)
+        parts = torch.split(self.weight, [part.shape[1] for part in values], dim=1)
+        for part, weight in zip(values, parts, strict=True):
+            total = total + resample(F.conv2d(part, weight[:, :, None, None]), size)
+        return total
+
+
+def raw(weight: Tensor, bias: Tensor, shift: Tensor, scale: Tensor) -> Head:
+    """The head on features as they are, from one on standardised features, (x - shift) * scale."""
+    return Head(weight * scale, bias - (weight * scale) @ shift)
+
+
+def classifier(x: Tensor, classes: Tensor, counts: Tensor, settings: Mapping[str, Any]) -> tuple[Head, dict[str, Any]]:
+    """Multinomial logistic regression on chosen places, standardised, with the intercepts of all places.
+
+    Where classes are drawn at rates of their own, logistic regression finds the same weights, and intercepts that are
+    off by the logarithm of the rate (Prentice & Pyke 1979, "Logistic disease incidence models and case-control
+    studies"): log(all places / chosen places) of each class is added back.
+
+    Args:
+        x: Shape: (n, D). classes: of each place, 0 background. Shape: (n,), int64.
+        counts: places of each class among all. Shape: (K,). settings: C, max_iter and tol of the solver.
+
+    Returns:
+        The head and how its fit went; a class without a chosen place is never predicted.
+    """
+    shift, scale = features.scaling(features.finite(x, "features at the chosen places"))
+    model = linear.fit(
+        (x - shift) * scale, classes, len(counts), "softmax", settings["C"], settings["max_iter"], settings["tol"]
+    )
+    chosen = torch.bincount(classes, minlength=len(counts)).to(counts)
+    rate = torch.where(chosen > 0, counts / chosen.clamp_min(1), 0.0).log().float()
+    told = {
+        "converged": model.converged,
+        "iterations": model.iterations,
+        "relative_gradient": model.gradient,
+        "places": len(x),
+    }
+    return raw(model.weight, model.bias + rate.to(model.bias), shift, scale), told

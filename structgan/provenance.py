@@ -1,0 +1,247 @@
+"""Where a result lies, what made it, and whether it is whole. Imports no torch.
+
+The path of a result is its identity: it ends in the first digits of a SHA-256 over all that the result depends on, as
+in git. So a result is never overwritten by another one, and no file time means anything. What a file holds counts only
+through its seal: its own checksum, the identity recomputed from config.json, and the hashes of the files it was made
+from. Tables, figures, jobs, ``structgan status`` and ``structgan verify`` read results with these functions.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from structgan import sources
+from structgan.errors import UserError
+from structgan.files import read_json, sha256, write_json
+
+ID = 8
+"""Digits of an identity that a path shows."""
+RUNS = Path("results/runs")
+PLANS = Path("results/plans")
+PROTOCOLS = Path("results/protocols")
+DATA = Path("data/prepared")
+NAMES = ("dataset", "method", "augmentation", "variant", "seed")
+DEPTH = 7
+"""Folders from the root of a tree down to a run."""
+
+
+class Damaged(UserError):
+    """A file exists and does not hold what its seal says."""
+
+
+def run_path(config: Mapping[str, Any]) -> str:
+    """results/runs/<dataset>/<method>/<augmentation>/<variant>/seed=<seed>/<id> of a run's config.json."""
+    names = "/".join(str(config[name]) for name in NAMES[:4])
+    return f"{RUNS}/{names}/seed={config['seed']}/{config['identity'][:ID]}"
+
+
+def data_path(name: str, identity: str) -> str:
+    """data/prepared/<dataset>-<id>.safetensors of a data set whose settings have this identity."""
+    return f"{DATA}/{name}-{identity[:ID]}.safetensors"
+
+
+def extractor_path(dataset: str, data: str, planned: Mapping[str, Any]) -> str:
+    """results/runs/<dataset>/extractor-<id>.safetensors: what it is trained on and how is its identity.
+
+    Args:
+        dataset: name of the data set.
+        data: identity of its settings.
+        planned: the protocol "extractor".
+    """
+    identity = sources.fingerprint({"data": data, "protocol": planned["identity"]})
+    return f"{RUNS}/{dataset}/extractor-{identity[:ID]}.safetensors"
+
+
+def tree_of(run: Path) -> Path:
+    """The root of the tree that holds a run; the working folder for a run that lies elsewhere than planned."""
+    parts = run.absolute().parts
+    inside = parts[-DEPTH - 1 : -DEPTH + 1] == RUNS.parts
+    return Path(*parts[: -DEPTH - 1]) if inside else Path()
+
+
+def protocol(evaluation: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The content of results/protocols/<evaluation>-<id>.json: settings, digest of the sources, identity."""
+    content = {"evaluation": evaluation, "settings": settings, "sources": sources.evaluation_digest(evaluation)}
+    return {**content, "identity": sources.fingerprint(content)}
+
+
+def protocol_path(planned: Mapping[str, Any]) -> str:
+    """results/protocols/<evaluation>-<id>.json."""
+    return f"{PROTOCOLS}/{planned['evaluation']}-{planned['identity'][:ID]}.json"
+
+
+def mark(planned: Mapping[str, Any]) -> dict[str, str]:
+    """What a result says of the protocol that it was measured under: its name and its identity."""
+    return {"name": planned["evaluation"], "identity": planned["identity"]}
+
+
+def read_identified(path: Path) -> dict[str, Any]:
+    """A config.json, a protocol or a data set's settings: the identity that it holds is that of its content.
+
+    Raises:
+        UserError: it is missing.
+        Damaged: it is no JSON, or it was edited.
+    """
+    record = read_json_object(path)
+    content = {key: value for key, value in record.items() if key != "identity"}
+    if record.get("identity") != sources.fingerprint(content):
+        raise Damaged(f"{path}: edited or damaged, its content does not have the identity that it holds")
+    return record
+
+
+def read_protocol(path: Path) -> dict[str, Any]:
+    """The protocol of an evaluation that is about to run.
+
+    Raises:
+        UserError: it is missing or damaged, or it was planned for other sources than these.
+    """
+    found = read_identified(path)
+    if found["sources"] != sources.evaluation_digest(found["evaluation"]):
+        raise UserError(f"{path}: planned for other sources than these; plan again")
+    return found
+
+
+def read_config(run: Path) -> dict[str, Any]:
+    """The config.json of a run's folder.
+
+    Raises:
+        UserError: it is missing.
+        Damaged: it was edited, or the folder has the id of another run.
+    """
+    config = read_identified(run / "config.json")
+    if re.fullmatch(f"[0-9a-f]{{{ID}}}", run.name) and run.name != config["identity"][:ID]:
+        raise Damaged(f"{run}/config.json: of run {config['identity'][:ID]}, not of the run that the folder names")
+    return config
+
+
+def read_training(run: Path) -> dict[str, Any]:
+    """The env.json of a finished run: seconds, steps, versions, and the checksums of what its training wrote.
+
+    Raises:
+        UserError: the run is not finished.
+        Damaged: a file was edited, or it belongs to another run.
+    """
+    config, env = read_config(run), read_sealed(run / "env.json")
+    if env.get("identity") != config["identity"]:
+        raise Damaged(f"{run}/env.json: of another run than config.json")
+    return env
+
+
+def read_evaluation(run: Path, name: str, trained: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The numbers of one evaluation of a finished run.
+
+    Args:
+        run: its folder.
+        name: of the file, such as ``probe-1f3a9c2e.json``.
+        trained: what ``read_training`` gives, where it was read before.
+
+    Raises:
+        UserError: the run is not finished or not evaluated.
+        Damaged: a file was edited, or it was measured on other weights or under another protocol than its name says.
+    """
+    path, trained = run / name, trained or read_training(run)
+    record = read_sealed(path)
+    if record.get("identity") != trained["identity"]:
+        raise Damaged(f"{path}: measured on another run")
+    if path.stem != f"{record['evaluation']['name']}-{record['evaluation']['identity'][:ID]}":
+        raise Damaged(f"{path}: measured under another protocol than its name says")
+    for file, digest in record["checksums"]["inputs"].items():
+        if trained["checksums"]["files"].get(file, digest) != digest:
+            raise Damaged(f"{path}: measured on another {file} than env.json names")
+    return record
+
+
+def read_companion(run: Path, of: Mapping[str, Any], name: str) -> Path:
+    """A file that was written with a sealed record, such as history.json with env.json.
+
+    Args:
+        run: the folder that holds both.
+        of: the record.
+        name: of the file.
+
+    Raises:
+        UserError: it is missing, or the record names no such file.
+        Damaged: its bytes are not those that the record names.
+    """
+    path, digest = run / name, of["checksums"]["files"].get(name)
+    if digest is None or not path.exists():
+        raise UserError(f"{path}: no such file")
+    if sha256(path) != digest:
+        raise Damaged(f"{path}: edited or damaged, it does not have the checksum that was written with it")
+    return path
+
+
+def own_checksum(record: Mapping[str, Any]) -> str:
+    """SHA-256 of a record as canonical JSON, without the checksum that it already holds of itself."""
+    checksums = {key: value for key, value in record.get("checksums", {}).items() if key != "self"}
+    plain = json.loads(json.dumps({**record, "checksums": checksums}))
+    return hashlib.sha256(json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def write_sealed(
+    path: Path,
+    record: Mapping[str, Any],
+    made: Iterable[Path] = (),
+    inputs: Iterable[Path] = (),
+    **digests: str,
+) -> None:
+    """Write a record with its checksums, atomically.
+
+    Its last key is ``checksums``: ``self`` (of all other keys and of the two following), ``files`` and ``inputs``
+    (SHA-256 of a file's bytes, by name).
+
+    Args:
+        path: the JSON file.
+        record: its content.
+        made: files that were written with it.
+        inputs: files that it was made from.
+        digests: further inputs, by name, whose digest is known.
+
+    Raises:
+        UserError: the disk is full or the folder cannot be written.
+    """
+    checksums: dict[str, Any] = {
+        "files": {file.name: sha256(file) for file in made},
+        "inputs": {**{file.name: sha256(file) for file in inputs}, **digests},
+    }
+    sealed = {**record, "checksums": checksums}
+    write_json(path, {**sealed, "checksums": {"self": own_checksum(sealed), **checksums}})
+
+
+def read_sealed(path: Path) -> dict[str, Any]:
+    """A record that ``write_sealed`` wrote.
+
+    Raises:
+        UserError: it is missing.
+        Damaged: it is no JSON, holds no checksums, or was edited.
+    """
+    record = read_json_object(path)
+    checksums = record.get("checksums")
+    if not isinstance(checksums, dict) or not {"self", "files", "inputs"} <= checksums.keys():
+        raise Damaged(f"{path}: holds no checksums, so that it cannot be verified")
+    if own_checksum(record) != checksums["self"]:
+        raise Damaged(f"{path}: edited or damaged, its content does not have the checksum that it holds")
+    return record
+
+
+def read_json_object(path: Path) -> dict[str, Any]:
+    """A JSON object, whatever its seal.
+
+    Raises:
+        UserError: it is missing.
+        Damaged: it is something else.
+    """
+    if not path.exists():
+        raise UserError(f"{path}: no such file")
+    try:
+        record = read_json(path)
+    except UserError as error:
+        raise Damaged(str(error)) from error
+    if not isinstance(record, dict):
+        raise Damaged(f"{path}: not a JSON object")
+    return record
