@@ -64,6 +64,8 @@ def test_runs_on_two_processes_have_the_losses_of_one(demo, digits, harness):
 
 
 GOOD = '''"""A small method: features follow those of the batch before, and a generator follows the features."""
+import torch
+from torch import nn
 from structgan.method import Method
 
 
