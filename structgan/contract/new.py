@@ -9,32 +9,35 @@ import ast
 import keyword
 import re
 from collections.abc import Mapping
+from pathlib import Path
 
 from structgan import config, sources
+from structgan import evaluation as evaluations
 from structgan.errors import UserError
 from structgan.files import write_new
 
 GUIDE = sources.ROOT / "baselines" / "README.md"
+EVALUATIONS = sources.ROOT / "docs" / "evaluations.md"
 EXAMPLE = "mine"
 """The example's name; its class is the same word, capitalised."""
 
 
-def example() -> dict[str, str]:
-    """The guide's first block of each language: ``python``, ``yaml`` and ``sh``.
+def example(guide: Path = GUIDE) -> dict[str, str]:
+    """A guide's first block of each language: ``python``, ``yaml`` and ``sh``.
 
     Raises:
         UserError: the guide is missing, or has no such block.
     """
     try:
-        text = GUIDE.read_text(encoding="utf-8")
+        text = guide.read_text(encoding="utf-8")
     except OSError as error:
-        raise UserError(f"{GUIDE}: cannot be read, and holds the example to start from: {error.strerror}") from error
+        raise UserError(f"{guide}: cannot be read, and holds the example to start from: {error.strerror}") from error
     found: dict[str, str] = {}
     for language, block in re.findall(r"^```(\w+)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
         found.setdefault(language, block)
     for language in ("python", "yaml", "sh"):
         if language not in found:
-            raise UserError(f"{GUIDE}: has no block ```{language}, which is part of the example to start from")
+            raise UserError(f"{guide}: has no block ```{language}, which is part of the example to start from")
     return found
 
 
@@ -104,6 +107,31 @@ def baseline(name: str) -> str:
         [
             f"baselines/{name}.py: a working method, class {class_name(name)}, to be made yours",
             f"workflow/config/{name}.yaml: its settings, and a grid of its own beside other methods",
+            f"Next, in {sources.ROOT}:",
+            *(f"  {line}" for line in steps),
+        ]
+    )
+
+
+def evaluation(name: str) -> str:
+    """Write ``structgan/evaluation/NAME.py`` and ``workflow/config/NAME.yaml``, both or none; return what to say.
+
+    Raises:
+        UserError: the name is taken or not a name, or one of the files exists; nothing is written.
+    """
+    blocks, known = example(EVALUATIONS), evaluations.found()
+    settings = {key for entry in known.values() for key in entry.settings}
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name) or keyword.issoftkeyword(name):
+        raise UserError(f"new evaluation '{name}': must be of small letters, digits and _, such as my_evaluation")
+    if name in {*known, *settings} or (evaluations.FOLDER / f"{name}.py").exists():
+        raise UserError(f"new evaluation '{name}': the name is taken in structgan/evaluation")
+    paths = {f"workflow/config/{name}.yaml": "yaml", f"structgan/evaluation/{name}.py": "python"}
+    write_new({sources.ROOT / path: rename(blocks[language], name) for path, language in paths.items()})
+    steps = [line for line in rename(blocks["sh"], name).splitlines() if not line.startswith("structgan new")]
+    return "\n".join(
+        [
+            f"structgan/evaluation/{name}.py: an evaluation that works, for you to change",
+            f"workflow/config/{name}.yaml: its settings",
             f"Next, in {sources.ROOT}:",
             *(f"  {line}" for line in steps),
         ]

@@ -23,6 +23,15 @@ def baseline(name: str) -> None:
     click.echo(writer.baseline(name))
 
 
+@new.command()
+@click.argument("name")
+def evaluation(name: str) -> None:
+    """Write structgan/evaluation/NAME.py, an evaluation that works, and workflow/config/NAME.yaml."""
+    from structgan.contract import new as writer
+
+    click.echo(writer.evaluation(name))
+
+
 @click.command()
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @click.option(
