@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import frozen_runs
 import pytest
 import stand_in_slurm
+from bright_half_dataset import SETTINGS
 from test_submissions import Cluster
 from workflow_tree import TINY, copy_tree, planned, snakemake
 
@@ -17,7 +17,7 @@ BLOCK = {
         "digits_other": {"builder": "digits", "image_size": 16, "seed": 1, "train_size": 200, "test_size": 100}
     },
     "evaluation": {
-        "dense": frozen_runs.DENSE,
+        "dense": SETTINGS["dense"],
         "transfer": {"targets": {"digits": ["digits_other"]}, "resize": False},
     },
 }
