@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from structgan.datasets.annotated import IGNORED, Annotated
-from structgan.evaluation import detection, segmentation
+from structgan.evaluation import dense, detection
 
 
 def split(masks, boxes, labels, owners, difficult=None):
@@ -38,7 +38,7 @@ def test_miou_equals_a_loop_over_pixels_and_leaves_ignored_pixels_out():
     masks = torch.randint(0, 4, (5, 6, 7), generator=generator).to(torch.uint8)
     predicted = torch.where(torch.rand(5, 6, 7, generator=generator) < 0.6, masks.long(), 1)
     masks[torch.rand(5, 6, 7, generator=generator) < 0.2] = IGNORED
-    scores = segmentation.Scores(6)  # two classes occur nowhere
+    scores = dense.SegmentationScores(6)  # two classes occur nowhere
     for part in (slice(0, 2), slice(2, 5)):
         scores.add(predicted[part], masks[part])
     found = scores.result()
@@ -48,12 +48,12 @@ def test_miou_equals_a_loop_over_pixels_and_leaves_ignored_pixels_out():
 
 def test_a_perfect_mask_has_an_miou_of_one_and_the_commonest_class_what_a_loop_gives():
     masks = torch.arange(24).reshape(2, 3, 4) % 3 * (torch.arange(24).reshape(2, 3, 4) > 12)
-    scores = segmentation.Scores(3)
+    scores = dense.SegmentationScores(3)
     scores.add(masks, masks.to(torch.uint8))
     assert scores.result()["miou"] == 1.0
     both = split(masks, [], [], [])
     expected = literal_miou(torch.zeros_like(masks), masks, 3)
-    assert segmentation.majority(both, both, 3) == pytest.approx(expected, abs=1e-6)
+    assert dense.majority(both, both, 3) == pytest.approx(expected, abs=1e-6)
 
 
 def overlap(one, two):
