@@ -20,6 +20,7 @@ from benchmarks.textbook import TextbookStep
 from structgan import config, datasets, sources, train
 from structgan.evaluation import features, linear
 from structgan.files import write_json
+from structgan.grid import Grid
 from structgan.methods.structural import Structural
 
 SIDES = {"textbook": "float32", "float32": "float32", "bfloat16": "bfloat16"}
@@ -49,7 +50,7 @@ class Demo:
         cell = {"dataset": "digits", "method": "structural", "augmentation": "none", "variant": "full", "seed": seed}
         folder = self.scratch / f"{side}-{seed}"
         folder.mkdir()
-        write_json(folder / "config.json", config.run_config(self.config, cell))
+        write_json(folder / "config.json", Grid(self.config).run(**cell).content)
         found = train.Run(folder, self.data, self.device)
         found.method.train()
         return found
