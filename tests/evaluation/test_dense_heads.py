@@ -5,23 +5,19 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+from bright_half_dataset import SETTINGS
 from refusal import refused
 
 from structgan.datasets import scenes
 from structgan.datasets.annotated import IGNORED
 from structgan.evaluation import dense, dense_features, detection
 
-SETTINGS = {
-    "segmentation": {"places": 4000, "C": 10.0, "max_iter": 500, "tol": 1e-4},
-    "detection": {
-        "places": 4000, "C": 10.0, "max_iter": 500, "tol": 1e-4, "stride": 2, "middle": 0.5, "ridge": 1e-3,
-        "score": 0.05, "nms": 0.5, "detections": 100,
-    },
-}  # fmt: skip
-SCENES = {
-    "image_size": 32, "digit_size": 12, "objects": [1, 2], "ink": 0.5, "train_size": 60, "test_size": 30,
-    "train_scans": [500, 1797], "test_scans": [0, 500], "seed": 0,
-}  # fmt: skip
+SMALL = {"places": 4000, "C": 10.0, "max_iter": 500, "tol": 1e-4}
+HEADS = {
+    "segmentation": SMALL,
+    "detection": {**SETTINGS["dense"]["detection"], **SMALL, "stride": 2, "ridge": 1e-3},
+}
+SCENES = {**SETTINGS["dense"]["images"]["scenes"], "train_size": 60, "test_size": 30}
 
 
 def some_maps(generator):
@@ -104,7 +100,7 @@ def separable(images, splits):
 def test_heads_find_what_is_linear_in_the_maps_and_nothing_in_noise(monkeypatch):
     monkeypatch.setattr(dense_features, "BATCH_PIXELS", 10**9)  # a whole split in one batch
     splits = scenes.build(SCENES)
-    metrics, told = dense.evaluate(lambda batch: separable(batch, splits), splits, scenes.CLASSES, SETTINGS, 0)
+    metrics, told = dense.evaluate(lambda batch: separable(batch, splits), splits, scenes.CLASSES, HEADS, 0)
     assert metrics["miou"] == pytest.approx(1.0) and metrics["map50"] > 0.99 and metrics["map"] > 0.95
     assert metrics["segmentation_fit"]["converged"] and metrics["detection_fit"]["converged"]
     assert told["n_test"] == 30 and told["classes"] == 10 and len(told["test_sha256"]) == 64
@@ -112,7 +108,7 @@ def test_heads_find_what_is_linear_in_the_maps_and_nothing_in_noise(monkeypatch)
     def noise(batch):
         return [torch.randn(len(batch), 4, 8, 8, generator=torch.Generator().manual_seed(len(batch)))]
 
-    blind, _ = dense.evaluate(noise, splits, scenes.CLASSES, SETTINGS, 0)
+    blind, _ = dense.evaluate(noise, splits, scenes.CLASSES, HEADS, 0)
     assert blind["miou"] == pytest.approx(blind["miou_of_the_commonest_class"], abs=0.01) and blind["map50"] < 0.05
 
 
@@ -124,9 +120,9 @@ def test_the_size_of_a_batch_changes_nothing(monkeypatch):
         fine = F.conv2d(batch, weight, padding=1)
         return [fine, F.avg_pool2d(fine, 4)]
 
-    whole = dense.evaluate(maps, splits, scenes.CLASSES, SETTINGS, 0)
+    whole = dense.evaluate(maps, splits, scenes.CLASSES, HEADS, 0)
     monkeypatch.setattr(dense_features, "BATCH_PIXELS", 3 * 32 * 32)
-    parts = dense.evaluate(maps, splits, scenes.CLASSES, SETTINGS, 0)
+    parts = dense.evaluate(maps, splits, scenes.CLASSES, HEADS, 0)
     assert parts[1] == whole[1]
     assert parts[0]["miou"] == pytest.approx(whole[0]["miou"], abs=1e-3)
 
@@ -134,4 +130,4 @@ def test_the_size_of_a_batch_changes_nothing(monkeypatch):
 def test_maps_that_are_not_finite_are_an_error():
     splits = scenes.build({**SCENES, "train_size": 4, "test_size": 4})
     with refused("NaN or infinity", "diverged"):
-        dense.evaluate(lambda b: [torch.full((len(b), 2, 8, 8), torch.nan)], splits, scenes.CLASSES, SETTINGS, 0)
+        dense.evaluate(lambda b: [torch.full((len(b), 2, 8, 8), torch.nan)], splits, scenes.CLASSES, HEADS, 0)
