@@ -63,5 +63,9 @@ def test_an_evaluation_is_the_guides_file_and_block(measure, command) -> None:
     assert done.returncode == 0, done.stderr
     assert "snakemake" in done.stdout and "mine" not in done.stdout
     assert run("class_means", "workflow/config/class_means.yaml", "top1") > 0.9
+    files = ["--configfile", "workflow/config/demo.yaml", "--configfile", "workflow/config/class_means.yaml"]
+    assert command("-m", "structgan", "configure", *files, cwd=root, root=root).returncode == 0
+    plan = json.loads(next(root.glob("results/plans/demo/*.json")).read_text())
+    assert all(entry["evaluations"]["class_means"].startswith("class_means-") for entry in plan["runs"])
     again = command("-m", "structgan", "new", "evaluation", "class_means", cwd=root, root=root)
     assert again.returncode == 2 and "taken" in again.stderr
