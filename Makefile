@@ -24,7 +24,7 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 
 demo: setup
 	snakemake --profile workflow/profiles/local --configfile $(CONFIG) --quiet rules
-	@structgan show --plan results/runs/$(SUITE)/plan.json --tables results/tables/$(SUITE)
+	@structgan show --plan $(SUITE) --tables results/tables/$(SUITE)
 	@echo "Report: $(CURDIR)/results/report/$(SUITE).html"
 
 cifar10-small: setup
@@ -41,7 +41,7 @@ test: lint
 	OMP_NUM_THREADS=1 pytest -n 2 --dist loadgroup --durations 10
 
 test-dvc: setup
-	OMP_NUM_THREADS=1 pytest -m dvc --durations 5 tests/test_dvc.py
+	OMP_NUM_THREADS=1 pytest -m dvc --durations 5 tests/slow/test_dvc.py
 
 test-faults: setup
 	OMP_NUM_THREADS=1 pytest -n 2 -m faults --durations 10

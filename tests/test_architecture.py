@@ -110,11 +110,14 @@ ALLOWED = {
     | {"identity.seal", *TRAINING},
     "metrics": {"metrics", "errors", "files", "method", "datasets", "models", "environment", "progress"}
     | {"identity.protocol", "identity.seal"},
-    "contract": {"contract", "errors", "files", "sources", "config", "plan", "datasets", "method", "train"}
-    | {"training.health", "training.randomness"},
+    "new": {"errors", "files", "sources", "config"},
+    "harness": {"errors", "files", "sources", "config", "grid", "datasets", "method", "train", "training.health"},
+    "testing": {"harness", "files", "sources", "config", "datasets", "method", "train"}
+    | {"training.checkpoint", "training.randomness"},
     "report": {"report", "errors", "files", "identity.protocol", "identity.seal", "identity.standing"},
     "cli": {"", "arguments", "errors", "files", "sources", "config", "plan", "environment", "datasets", "train"}
-    | {"metrics", "report", "contract", "training.preempt", "identity.verify", "overview.collect", "overview.status"},
+    | {"metrics", "report", "new", "testing", "training.preempt", "identity.verify"}
+    | {"overview.collect", "overview.status"},
     "__main__": {"cli"},
 }
 """What each part of structgan may import of structgan; "" is the package itself, for its version."""

@@ -68,4 +68,4 @@ def test_an_evaluation_is_the_guides_file_and_block(measure, command) -> None:
     plan = json.loads(next(root.glob("results/plans/demo/*.json")).read_text())
     assert all(entry["evaluations"]["class_means"].startswith("class_means-") for entry in plan["runs"])
     again = command("-m", "structgan", "new", "evaluation", "class_means", cwd=root, root=root)
-    assert again.returncode == 2 and "taken" in again.stderr
+    assert again.returncode == 2 and "already used" in again.stderr
