@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -91,13 +93,20 @@ def test_an_interrupted_run_goes_on_exactly(make_run, digits):
     assert history(folders[0])[-1] == history(folders[1])[-1]
 
 
-def test_its_last_scores_and_its_protocol_stand_beside_the_probes(make_run, digits):
+def test_its_last_scores_and_its_protocol_are_in_the_probes_result(make_run, digits):
+    def online(folder):
+        config = files.read_json(folder / "config.json")
+        return probe.online_probe(SimpleNamespace(config=config, history=lambda: records(folder)))
+
+    def records(folder):
+        return files.read_json(folder / "history.json")["records"]
+
     folder = make_run("structural", online_probe=PROBE, steps=4)
     train.run(folder, digits)
-    scores, protocol = probe.online(folder)
-    last = files.read_json(folder / "history.json")["records"][-1]["losses"]
-    assert scores == {"top1": last["online_top1"], "top1_ema": last["online_top1_ema"]}
-    assert protocol["optimiser"] == PROBE["optimiser"] and protocol["every"] == 4
+    scores, protocol = online(folder)
+    last = records(folder)[-1]["losses"]
+    assert scores == {"online_probe": {"top1": last["online_top1"], "top1_ema": last["online_top1_ema"]}}
+    assert protocol["online_probe"]["optimiser"] == PROBE["optimiser"] and protocol["online_probe"]["every"] == 4
     without = make_run("structural", folder="without", steps=4)
     train.run(without, digits)
-    assert probe.online(without) == ({}, None)
+    assert online(without) == ({}, {})
