@@ -7,7 +7,6 @@ is ever written again.
 
 from __future__ import annotations
 
-import itertools
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -52,11 +51,13 @@ class Plan:
         sizes = {name: self._sizes(name) for name in used["dataset"]}
         for run in self.runs:
             self._check(run, sizes[run.dataset])
-        for name, protocol in itertools.product(sizes, self.protocols.values()):
+        for dataset, name in dict.fromkeys(
+            (run.dataset, name) for run in self.runs for name in self.protocols if self._asked(name, run)
+        ):
             try:
-                limits.check(protocol["settings"], sizes[name])
+                limits.check(self.protocols[name]["settings"], sizes[dataset])
             except UserError as error:
-                raise UserError(f"{self.grid.where('evaluation')}, data set '{name}': {error}") from error
+                raise UserError(f"{self.grid.where('evaluation')}, data set '{dataset}': {error}") from error
         axes = self._axes()
         main = config.get("main")
         if main is not None and main not in config["methods"]:

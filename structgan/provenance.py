@@ -58,7 +58,7 @@ def extractor_path(dataset: str, data: str, planned: Mapping[str, Any]) -> str:
 
 
 def prepared_sizes(path: Path) -> dict[str, int]:
-    """Images of "train", "test" and "unlabelled" in a prepared data set; empty where there is none, or a damaged one."""
+    """Images of "train", "test" and "unlabelled" in a prepared data set; empty where it is missing or damaged."""
     try:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")

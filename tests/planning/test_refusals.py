@@ -103,6 +103,7 @@ BAD = {
     "KID of more images than there are": (
         """
         evaluation: {fidelity: {n_generated: 500}}
+        datasets: {digits: {train_size: 600}}
         grid: [{datasets: [digits], methods: [simclr, structural], augmentations: [none], seeds: [0]}]
         """,
         ["evaluation", "kid_subset_size", "1000", "500", "mine.yaml"],
