@@ -1,43 +1,91 @@
-"""The figures of a suite on the disk."""
+"""The figures of a suite. To add one, add an entry to ``FIGURES``."""
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NamedTuple
 
-from structgan.report import axis_charts, charts, grids, protocols, records, style
-
-FIGURES = {
-    "augmentation": charts.augmentation,
-    "ablation": charts.ablation,
-    "training": grids.training,
-    "samples": grids.samples,
-    "features": grids.features,
-}
-
-# A hundred dots an inch: a sample's pixel is then a whole number of the figure's.
-DPI = {"samples": 100}
+from structgan.report import ablation_charts, ablations, charts, grids, results, style
+from structgan.report.suite import Suite
 
 
-def write(plan_file: str | Path, out_dir: str | Path, include_stale: bool = False) -> list[Path]:
-    """Write every figure as svg and png; one without data says so, so that the set of files never changes.
+class Figure(NamedTuple):
+    """A figure: the stem of its files, its title and caption on the page, what draws it, and its dots an inch."""
+
+    name: str
+    title: str
+    caption: str
+    draw: Callable[[Suite], Any]
+    dpi: int = 144
+
+
+FIGURES = (
+    Figure(
+        "augmentation", "Accuracy by augmentation",
+        "Linear probe on frozen features. Lines: mean over seeds; dots: seeds; band: ± one standard deviation. "
+        "Dashed: references.",
+        charts.augmentation,
+    ),
+    Figure(
+        "ablation", "Ablation",
+        "Every variant of a method, all else equal. Mean over seeds ± one standard deviation; small dots: seeds; "
+        "filled and dotted: the full variant.",
+        lambda suite: ablation_charts.axis(suite, ablations.variants(suite)),
+    ),
+    Figure(
+        "training", "Training",
+        "Losses and speed by optimizer step, running mean over a fifteenth of the run. Thin lines: seeds; thick: mean.",
+        grids.training,
+    ),
+    Figure(  # at 100 dots an inch a sample's pixel is a whole number of the figure's
+        "samples", "Generated images", "Uncurated samples of the first finished seed, enlarged without smoothing.",
+        grids.samples, 100,
+    ),
+    Figure(
+        "features", "Map of the features",
+        "Test features in two dimensions, colored by class, first finished seed. The number is its linear top-1.",
+        grids.features,
+    ),
+)  # fmt: skip
+
+
+def of(suite: Suite) -> tuple[Figure, ...]:
+    """Every figure of a suite: ``FIGURES``, one per axis of an ablation, and their comparison."""
+    caption = (
+        "Each value of one setting, all else equal. Mean over seeds ± one standard deviation, dots: seeds; "
+        "the default is filled and its mean is dotted."
+    )
+    found = []
+    for axis in suite.axes:
+        more = " Below: what was logged during training, mean over seeds." if axis.get("monitors") else ""
+        draw = functools.partial(ablation_charts.axis, axis=axis)
+        found.append(Figure(axis["file"], str(axis["title"]), caption + more, draw))
+    words = (
+        "Which setting matters: for each axis the linear probe at its values, the widest range first. Dotted line: the "
+        "default; band: ± its standard deviation over seeds. By chance alone, more values make a wider range."
+    )
+    last = [Figure("sensitivity", "Sensitivity", words, ablation_charts.sensitivity)] if found else []
+    return (*FIGURES, *found, *last)
+
+
+def write(plan: str | Path, out_dir: str | Path) -> list[Path]:
+    """Write every figure as svg and png. One without data says so, so that a suite's set of files never changes.
 
     Args:
-        plan_file: results/runs/<suite>/plan.json.
+        plan: the plan's file, or the suite's name.
         out_dir: results/figures/<suite>.
-        include_stale: draw runs of another identity too.
 
     Returns:
-        The files: augmentation, ablation, training, samples, features, where the suite has axes one for each and
-        sensitivity, each as svg and png, and made_from.json. The same runs and the same version of Matplotlib give the
-        same bytes.
+        The files: an svg and a png of each figure, and made_from.json. The same runs and the same version of Matplotlib
+        give the same bytes.
 
     Raises:
-        UserError: two protocols would meet in one figure, or a file is damaged.
+        UserError: two protocols would meet in a figure, or a file is damaged.
     """
-    suite = records.read(plan_file, include_stale)
-    protocols.check(suite)
-    paths: list[Path] = []
+    suite, paths = results.read(plan), list[Path]()
     with style.drawing():
-        for name, draw in (FIGURES | axis_charts.figures(suite)).items():
-            paths += style.save(draw(suite), Path(out_dir), name, DPI.get(name, 144))
-    return [*paths, records.sign(suite, Path(out_dir), paths)]
+        for figure in of(suite):
+            paths += style.save(figure.draw(suite), Path(out_dir), figure.name, figure.dpi)
+    return [*paths, suite.seal(Path(out_dir), paths)]

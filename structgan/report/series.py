@@ -1,19 +1,22 @@
-"""What version control compares from one commit to the next: a suite's headline numbers and its training curves."""
+"""The files of a suite for machines: every number, the headline numbers, and the training curves."""
 
 from __future__ import annotations
 
-import csv
-import io
-import math
-from pathlib import Path
 from typing import Any
 
-from structgan.files import read_json
-from structgan.report.records import ACCURACIES, Suite
+import pandas as pd
 
-HEADLINE = (*ACCURACIES, "fid")
+from structgan.report.statistics import summarise
+from structgan.report.suite import Suite
+
+HEADLINE = ("linear", "svm", "kmeans", "knn", "fid")
 POINTS = 50
-"""Records of a run in training.csv, evenly spread: the file lies in git."""
+"""Records of a run in training.csv, evenly spread: the file is in git."""
+
+
+def frame(suite: Suite) -> str:
+    """results.csv: what ``results.load`` returns."""
+    return str(suite.frame.to_csv(index=False, lineterminator="\n"))
 
 
 def headline(suite: Suite) -> dict[str, Any]:
@@ -24,30 +27,23 @@ def headline(suite: Suite) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for group in suite.ordered:
         for name in HEADLINE:
-            values = [value for value in suite.values(group, name) if not math.isnan(value)]
-            if values:
+            if statistic := summarise(suite.values(group, suite.metric(name)).values()):
                 place = found
                 for key in group:
                     place = place.setdefault(key, {})
-                place[name] = float(f"{math.fsum(values) / len(values):.8g}")
+                place[name] = float(f"{statistic.mean:.8g}")
     return found
 
 
 def training(suite: Suite) -> str:
     """Every finished run's losses as csv in long form: dataset, run, step, loss, value."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("dataset", "run", "step", "loss", "value"))
-    for group, rows in suite.groups.items():
-        for row in rows:
-            path = Path(suite.lists["folder"][row]) / "history.json"
-            counted = suite.lists["probe"][row] == "finished" or (suite.include_stale and row in suite.probes)
-            if not counted or not path.exists():
-                continue
-            run = "/".join((*group[1:], f"seed={suite.lists['seed'][row]}"))
-            records = read_json(path).get("records", [])
+    rows = []
+    for group, runs in suite.groups.items():
+        trained = [run for run in runs if (run["run"], "training") in suite.records]
+        for run, records in zip(trained, suite.history(group), strict=True):
             kept = records[:: -(-len(records) // POINTS)] if records else []
+            name = "/".join((*group[1:], f"seed={run['seed']}"))
             for record in [*kept, *(records[-1:] if kept and kept[-1] is not records[-1] else [])]:
-                for loss, value in record["losses"].items():
-                    writer.writerow((group.dataset, run, record["step"], loss, f"{value:.6g}"))
-    return text.getvalue()
+                rows += [(group.dataset, name, record["step"], *loss) for loss in record["losses"].items()]
+    columns = ["dataset", "run", "step", "loss", "value"]
+    return str(pd.DataFrame(rows, columns=columns).to_csv(index=False, lineterminator="\n", float_format="%.6g"))

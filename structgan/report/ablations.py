@@ -1,0 +1,179 @@
+"""The tables of an ablation: the variants of a method, and the values of each setting that is varied."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from structgan.report import means
+from structgan.report.cells import Heading, Row, Table, lead, word
+from structgan.report.means import MEAN, SEEDS, TIES, protocol_notes
+from structgan.report.metrics import Metric, number
+from structgan.report.statistics import Statistic, summarise
+from structgan.report.suite import SECTIONS, Group, Suite
+from structgan.report.writers import sentences
+
+MEMORY = Metric("memory", "", "Peak memory, MiB", better="lower", digits=0, evaluation="training")
+
+Point = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Family:
+    """The points of an axis that are planned for a method on a data set under an augmentation, in the axis's order."""
+
+    dataset: str
+    method: str
+    augmentation: str
+    points: tuple[Point, ...]
+
+    def group(self, point: Point) -> Group:
+        """The runs of a point."""
+        return Group(self.dataset, self.method, self.augmentation, point["variant"])
+
+    def title(self, suite: Suite) -> str:
+        """Where its numbers are from, in words."""
+        words = suite.words(self.group(self.points[0]))
+        return f"{words['dataset']}, {words['method']}, augmentation: {words['augmentation']}"
+
+
+def variants(suite: Suite) -> dict[str, Any]:
+    """The variants of every method as an axis, ``full`` or the first being the default."""
+    points: dict[str, dict[str, Point]] = {}
+    for group in suite.ordered:
+        label = suite.title("variant", group.variant)
+        point = {"value": group.variant, "variant": group.variant, "label": label, "default": suite.is_main(group)}
+        points.setdefault(group.method, {})[group.variant] = point
+    found = {method: list(found.values()) for method, found in points.items()}
+    return {"title": "Variants", "points": found, "columns": ("linear", "kmeans", "fid")}
+
+
+def families(suite: Suite, axis: Mapping[str, Any]) -> list[Family]:
+    """Where an axis is planned, in the plan's order; a family with the default as its only point is left out."""
+    found = []
+    for place in dict.fromkeys(group[:3] for group in suite.groups):
+        points = axis["points"].get(place[1], ())
+        points = tuple(point for point in points if Group(*place, point["variant"]) in suite.groups)
+        found += [Family(*place, points)] if any(not point["default"] for point in points) else []
+    return found
+
+
+def columns(suite: Suite, axis: Mapping[str, Any]) -> dict[str, Metric]:
+    """The metrics of an axis: accuracy, FID, cost; of each monitor the mean and the largest record."""
+    if "columns" in axis:
+        return {name: suite.metric(name) for name in axis["columns"]}
+    found = {name: suite.metric(name) for name in ("linear", "fid", "seconds")} | {"memory": MEMORY}
+    for name in (f"{monitor}_{part}" for monitor in axis.get("monitors", ()) for part in ("mean", "max")):
+        label = f"{name[: name.rindex('_')].replace('_', ' ')}, {name[name.rindex('_') + 1 :]} of training"
+        found[name] = Metric(name, "", label, better="lower", digits=2, evaluation="training")
+    return found
+
+
+def measured(suite: Suite, group: Group, metric: Metric) -> list[float]:
+    """A number of each finished run of a group, NaN where a run has none.
+
+    Memory is the GPU's where there was one, else the process's.
+    """
+    if metric is MEMORY:
+        runs = suite.of(group, "training")
+        return [number(run.get("peak_gpu_memory_mb") or run.get("peak_host_memory_mb")) for run in runs]
+    if metric.path:
+        return list(suite.values(group, metric).values())
+    name, _, part = metric.name.rpartition("_")
+    series = [[value for _, value in one] for one in logged(suite, group, name)]
+    return [max(one) if part == "max" else math.fsum(one) / len(one) for one in series]
+
+
+def logged(suite: Suite, group: Group, monitor: str) -> list[list[tuple[int, float]]]:
+    """(step, value) of each record in which a finished run logged a monitor; runs without it are left out."""
+    found = []
+    for records in suite.history(group):
+        logs = ((record["step"], record.get("losses", {})) for record in records)
+        found.append([(step, float(losses[monitor])) for step, losses in logs if monitor in losses])
+    return [series for series in found if series]
+
+
+def accuracies(suite: Suite, family: Family) -> list[tuple[Point, Statistic]]:
+    """The points of a family that have a linear probe, and it."""
+    linear = suite.metric("linear")
+    pairs = [(point, summarise(measured(suite, family.group(point), linear))) for point in family.points]
+    return [(point, found) for point, found in pairs if found]
+
+
+def tables(suite: Suite) -> Iterator[Table]:
+    """The table of variants, and one for each axis of the plan."""
+    axis = variants(suite)
+    mine = {(family.dataset, family.method) for family in families(suite, axis)}
+    own = [group for group in suite.groups if suite.method(group.method).get("kind") == "method"]
+    alone = [group for group in own if group[:2] not in mine]
+    rows = _rows(suite, axis, "full") + [_row(suite, group, columns(suite, axis), "full") for group in alone]
+    caption = ("Variants of a method, all else equal.", MEAN, TIES, "In brackets: difference to the full variant.")
+    yield Table(
+        "ablation", "Ablation", _headings(suite, axis, tuple(SECTIONS), "full"), rows, sentences(caption),
+        means.notes(suite, rows, "probe"), section="ablation", silent="" if mine else "no method has two variants",
+    )  # fmt: skip
+    for axis in suite.axes:
+        caption = (
+            f"{axis['title']}: one setting is varied, all else equal.", MEAN, TIES,
+            "In brackets: difference to the default. Seconds and memory are those of the training, on the machines "
+            "that the runs were trained on; memory is the GPU's where there was one, else the process's.",
+            *(["Mean and max of training: over the records of a run's history."] if axis.get("monitors") else []),
+        )  # fmt: skip
+        rows = _rows(suite, axis, "default")
+        headings = _headings(suite, axis, (*tuple(SECTIONS)[:3], "value"), "default")
+        yield Table(
+            axis["file"], f"Ablation: {axis['title']}",
+            (*headings, Heading("variant", place="csv"), Heading("default", place="csv")), rows, sentences(caption),
+            (*means.notes(suite, rows, "probe", ("linear",)), *protocol_notes(suite, "fidelity")), section="ablation",
+        )  # fmt: skip
+
+
+def _headings(suite: Suite, axis: Mapping[str, Any], names: tuple[str, ...], base: str) -> tuple[Heading, ...]:
+    found = columns(suite, axis).items()
+    return (*lead(*names), SEEDS, *(means.heading(key, metric, _layout(base)) for key, metric in found))
+
+
+def _layout(base: str) -> tuple[str, ...]:
+    return (*means.LAYOUT, f"minus_{base}")
+
+
+def _rows(suite: Suite, axis: Mapping[str, Any], base: str) -> list[Row]:
+    """A row per value, with the difference to the default's."""
+    found, shown = list[Row](), columns(suite, axis)
+    for family in families(suite, axis):
+        block = [_row(suite, family.group(point), shown, base) for point in family.points]
+        for row, point in zip(block, family.points, strict=True):
+            row.cells["value"] = word(point["label"] + " (default)" * point["default"], point["value"])
+            row.cells["default"] = word(str(point["default"]).lower())
+        means.mark(block, {key: metric for key, metric in shown.items() if metric.evaluation != "training"})
+        default = next((row for row in block if row.cells["default"].words == "true"), None)
+        # Seconds depend on the other load on the machine and are not compared.
+        means.compare(block, {key: metric for key, metric in shown.items() if key != "seconds"}, default)
+        found += block
+    return found
+
+
+def _row(suite: Suite, group: Group, shown: Mapping[str, Metric], base: str) -> Row:
+    cells = {
+        key: means.mean(suite, group, metric, _layout(base), None if metric.path else measured(suite, group, metric))
+        for key, metric in shown.items()
+    }
+    return means.row(suite, group, "probe", cells)
+
+
+def mean_line(series: Sequence[tuple[list[float], list[float]]]) -> tuple[list[float], list[float]]:
+    """Mean over seeds at the steps that every seed has."""
+    found = [dict(zip(steps, values, strict=True)) for steps, values in series]
+    common = [step for step in series[0][0] if all(step in values for values in found)] if series else []
+    return common, [sum(values[step] for values in found) / len(found) for step in common]
+
+
+def smooth(series: Sequence[tuple[float, float]], points: int = 300) -> tuple[list[float], list[float]]:
+    """Running mean over a fifteenth of a series, then at most ``points`` of it."""
+    window, values = max(1, len(series) // 15), [value for _, value in series]
+    spans = [(max(0, at - window // 2), min(len(values), at + window // 2 + 1)) for at in range(len(values))]
+    stride = -(-len(series) // points)
+    means = [math.fsum(values[low:high]) / (high - low) for low, high in spans[::stride]]
+    return [step for step, _ in series][::stride], means
