@@ -12,10 +12,12 @@ PATH = click.Path(path_type=Path)
 RUN = click.option("--run", required=True, type=PATH, help="Folder of the run; it holds config.json.")
 DATA = click.option("--data", required=True, type=PATH, help="Prepared data set (data/prepared/NAME.safetensors).")
 PROTOCOL = click.option(
-    "--protocol", required=True, type=PATH, help="The job's protocol (results/runs/SUITE/protocol/JOB.json)."
+    "--protocol", required=True, type=PATH, help="The job's protocol (results/protocols/NAME-ID.json)."
 )
-PLAN = click.option("--plan", required=True, type=PATH, help="The suite's plan.json.")
-STALE = click.option("--include-stale", is_flag=True, help="Show numbers of another identity, marked.")
+PLAN = click.option(
+    "--plan", required=True, help="A plan (results/plans/SUITE/ID.json), or a suite's name: its newest."
+)
+PLANS = click.option("--plan", "plans", multiple=True, help="A plan or a suite's name; by default every suite.")
 RAW = click.option(
     "--raw", default="data/raw", show_default=True, type=PATH, help="Folder of the files as they were published."
 )
@@ -23,6 +25,13 @@ OUT = click.option("--out", required=True, type=PATH, help="Where to write.")
 DEVICE = click.option(
     "--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]), help="Where to compute."
 )
+
+
+def plan_file(given: str) -> Path:
+    """The plan that ``--plan`` names, by its file or by its suite."""
+    from structgan import plan
+
+    return Path(given) if given.endswith(".json") else plan.newest(given)
 
 
 def resolve_device(device: str) -> str:

@@ -5,13 +5,19 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from structgan import __version__
-from structgan.arguments import DATA, DEVICE, OUT, PATH, PLAN, PROTOCOL, RAW, RUN, STALE, resolve_device
+from structgan.arguments import DATA, DEVICE, OUT, PATH, PLAN, PLANS, PROTOCOL, RAW, RUN, plan_file, resolve_device
 from structgan.contract import verbs
 from structgan.errors import UserError
+
+if TYPE_CHECKING:
+    from structgan.cleanup import Garbage
+
+YES = click.option("--yes", is_flag=True, help="Delete without asking.")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -23,15 +29,16 @@ def cli() -> None:
 @cli.command()
 @click.option("--configfile", "files", multiple=True, type=str, help="Laid on top of workflow/config/config.yaml.")
 def configure(files: tuple[str, ...]) -> None:
-    """Write the plan of a suite: plan.json, the protocols and each run's config.json."""
+    """Check a configuration and write its plan: the plan itself, the protocols and each run's config.json."""
     from structgan import config, plan
 
-    made = plan.write(config.load(files), [str(config.BASE), *files])
-    click.echo(f"results/runs/{made['suite']}/plan.json: {len(made['cells'])} runs")
+    made = plan.Plan(config.load(files), [str(config.BASE), *files])
+    made.write()
+    click.echo(f"{made.path}: {len(made.runs)} runs")
 
 
 @cli.command()
-@click.option("--settings", required=True, type=PATH, help="The data set's settings (data/prepared/NAME.json).")
+@click.option("--settings", required=True, type=PATH, help="The data set's settings (data/prepared/NAME-ID.json).")
 @RAW
 @OUT
 def prepare(settings: Path, raw: Path, out: Path) -> None:
@@ -60,17 +67,13 @@ def extractor(data: Path, protocol: Path, out: Path, device: str) -> None:
 @DATA
 @DEVICE
 @click.option(
-    "--fresh", is_flag=True, envvar="STRUCTGAN_FRESH", help="Train a finished run again [or: STRUCTGAN_FRESH=1]."
-)
-@click.option(
     "--minutes", type=click.FloatRange(min=0, min_open=True), help="Train for so long, then stop as if preempted."
 )
-def train(run: Path, data: Path, device: str, fresh: bool, minutes: float | None) -> None:
+def train(run: Path, data: Path, device: str, minutes: float | None) -> None:
     """Train one run to its end, going on where it stopped.
 
-    A finished run of the same identity is not trained but published again, in seconds, whatever triggered it; --fresh
-    trains it from the first step. Through Snakemake: STRUCTGAN_FRESH=1 snakemake --forcerun train train_generative. An
-    unfinished run goes on either way, so that retries get further.
+    A finished run is not trained but published again, in seconds; to train it from the first step, delete its folder
+    (structgan rm).
 
     SIGTERM, SIGUSR1 and SIGINT finish the step, save and end with exit code 75; a second SIGINT ends at once. A second
     process on the same run waits up to a minute for the first to end.
@@ -78,80 +81,41 @@ def train(run: Path, data: Path, device: str, fresh: bool, minutes: float | None
     device = resolve_device(device)
     from structgan import train as training
 
-    training.run(run, data, device, fresh, minutes)
+    training.run(run, data, device, minutes)
 
 
 @cli.command()
 @RUN
-@DATA
 @PROTOCOL
-@DEVICE
-def probe(run: Path, data: Path, protocol: Path, device: str) -> None:
-    """Read a run's frozen features: linear probe, SVM, k-means, kNN, few labels, 2-D map."""
-    from structgan.evaluation import probe as probes
-
-    probes.run(run, data, protocol, resolve_device(device))
-
-
-@cli.command()
-@RUN
-@DATA
-@PROTOCOL
-@click.option("--extractor", type=PATH, default=None, help="Embedded extractor, where the protocol asks for it.")
-@DEVICE
-def fidelity(run: Path, data: Path, protocol: Path, extractor: Path | None, device: str) -> None:
-    """Measure a run's generated images: FID, IS, KID, precision and recall; write a grid of samples."""
-    from structgan.evaluation import fidelity as fidelities
-
-    fidelities.run(run, data, protocol, extractor, resolve_device(device))
-
-
-@cli.command()
-@RUN
-@DATA
-@PROTOCOL
+@click.option("--data", type=PATH, help="Prepared data set.  [default: where the run's config.json says]")
 @RAW
 @DEVICE
-def dense(run: Path, data: Path, protocol: Path, raw: Path, device: str) -> None:
-    """Fit linear heads to a run's frozen maps: segmentation and detection."""
-    from structgan.evaluation import dense as maps
+def evaluate(run: Path, protocol: Path, data: Path | None, raw: Path, device: str) -> None:
+    """Measure a finished run under a protocol: probes, fidelity of samples, dense tasks, transfer."""
+    device = resolve_device(device)
+    from structgan import evaluate as evaluation
 
-    maps.run(run, data, protocol, raw, resolve_device(device))
-
-
-@cli.command()
-@RUN
-@DATA
-@click.option("--target", "targets", multiple=True, required=True, type=PATH, help="Prepared data set to transfer to.")
-@PROTOCOL
-@DEVICE
-def transfer(run: Path, data: Path, targets: tuple[Path, ...], protocol: Path, device: str) -> None:
-    """Probe a run's frozen encoder on other data sets than its own."""
-    from structgan.evaluation import transfer as transfers
-
-    transfers.run(run, data, targets, protocol, resolve_device(device))
+    click.echo(evaluation.run(run, protocol, data, device, raw))
 
 
 @cli.command()
 @PLAN
 @OUT
-@STALE
-def table(plan: Path, out: Path, include_stale: bool) -> None:
+def table(plan: str, out: Path) -> None:
     """Aggregate a suite's runs into tables: csv, md and tex."""
     from structgan.report import tables
 
-    tables.write(plan, out, include_stale=include_stale)
+    tables.write(plan_file(plan), out)
 
 
 @cli.command()
 @PLAN
 @OUT
-@STALE
-def plot(plan: Path, out: Path, include_stale: bool) -> None:
+def plot(plan: str, out: Path) -> None:
     """Draw a suite's figures: svg and png."""
     from structgan.report import figures
 
-    figures.write(plan, out, include_stale)
+    figures.write(plan_file(plan), out)
 
 
 @cli.command()
@@ -159,64 +123,83 @@ def plot(plan: Path, out: Path, include_stale: bool) -> None:
 @click.option("--tables", required=True, type=PATH, help="Folder of the suite's tables.")
 @click.option("--figures", required=True, type=PATH, help="Folder of the suite's figures.")
 @OUT
-@STALE
-def report(plan: Path, tables: Path, figures: Path, out: Path, include_stale: bool) -> None:
+def report(plan: str, tables: Path, figures: Path, out: Path) -> None:
     """Write the suite's self-contained HTML page."""
     from structgan.report import page
 
-    page.write(plan, tables, figures, out, include_stale)
+    page.write(plan_file(plan), tables, figures, out)
 
 
 @cli.command()
 @PLAN
 @click.option("--tables", required=True, type=PATH, help="Folder of the suite's tables.")
-def show(plan: Path, tables: Path) -> None:
+def show(plan: str, tables: Path) -> None:
     """Print a suite's tables in the terminal."""
     from structgan.report.tables import print_summary
 
-    print_summary(plan, tables)
+    print_summary(plan_file(plan), tables)
 
 
 @cli.command()
-@click.option("--plan", "plans", multiple=True, type=PATH, help="A suite's plan.json; by default every suite found.")
+@PLANS
 @click.option("--all", "every", is_flag=True, help="Show each row of the grid, however many there are.")
 @click.option("--json", "as_json", is_flag=True, help="Write one JSON object a suite and line, for machines.")
-def status(plans: tuple[Path, ...], every: bool, as_json: bool) -> None:
-    """Show how the runs of each suite stand, what runs and for how long, and what it costs."""
+def status(plans: tuple[str, ...], every: bool, as_json: bool) -> None:
+    """Show the state of the runs of each suite, what runs and for how long, and what it costs."""
     import json
 
-    from structgan.overview import status as overview
+    from structgan import plan
+    from structgan import status as overview
 
-    for plan in plans or overview.suites():
-        found = overview.gather(plan)
+    for file in map(plan_file, plans) if plans else plan.suites():
+        found = overview.gather(file)
         click.echo(json.dumps(found.as_json()) if as_json else "\n".join([*overview.lines(found, every), ""]))
 
 
 @cli.command()
-@click.option("--yes", is_flag=True, help="Delete without asking.")
+@YES
 def gc(yes: bool) -> None:
-    """Delete runs that no plan names, or whose results are of another identity than planned; asks first."""
-    from structgan.overview import collect
+    """Delete the runs that no suite's newest plan names; asks first."""
+    from structgan import cleanup
 
-    found, used = collect.find()
-    for line in collect.lines(found, used):
-        click.echo(line)
-    if found and not yes:
-        if not sys.stdin.isatty():
-            raise UserError("gc: no terminal to ask on; nothing was deleted, --yes deletes without asking")
-        click.confirm(f"Delete {len(found)} runs?", abort=True)
-    if found:
-        click.echo(f"{collect.delete(found)} runs deleted")
+    delete(*cleanup.unplanned(), yes)
 
 
 @cli.command()
-@click.option("--plan", "plans", multiple=True, type=PATH, help="A suite's plan.json; by default every suite found.")
-def verify(plans: tuple[Path, ...]) -> None:
-    """Recompute the checksums of data, runs and tables; set file times so that what is sound is not made again."""
-    from structgan.identity import verify as verifying
-    from structgan.overview import status
+@click.argument("runs", nargs=-1, required=True, type=PATH)
+@YES
+def rm(runs: tuple[Path, ...], yes: bool) -> None:
+    """Delete the folders of runs, so that they are trained again; asks first."""
+    from structgan import cleanup
 
-    wrong = [line for plan in plans or status.suites() for line in verifying.suite(plan)]
+    delete(*cleanup.named(runs), yes)
+
+
+def delete(found: list[Garbage], used: dict[Path, str], yes: bool) -> None:
+    """Show what may go, ask, and delete it."""
+    from structgan import cleanup
+
+    for line in cleanup.lines(found, used):
+        click.echo(line)
+    if found and not yes:
+        if not sys.stdin.isatty():
+            raise UserError("no terminal to ask on; nothing was deleted, --yes deletes without asking")
+        click.confirm(f"Delete {len(found)} runs?", abort=True)
+    if found:
+        click.echo(f"{cleanup.delete(found)} runs deleted")
+
+
+@cli.command()
+@PLANS
+@click.option("--delete", is_flag=True, help="Delete what is damaged; the next snakemake makes it again.")
+def verify(plans: tuple[str, ...], delete: bool) -> None:
+    """Recompute the checksums of data, runs, tables and figures; exit code 1 where something is wrong."""
+    from structgan import plan
+    from structgan import verify as verifying
+
+    wrong = [
+        line for file in (map(plan_file, plans) if plans else plan.suites()) for line in verifying.suite(file, delete)
+    ]
     for line in wrong:
         click.echo(line)
     sys.exit(1 if wrong else 0)

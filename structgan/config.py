@@ -1,7 +1,7 @@
-"""From configuration files to the resolved settings and the identity of a run. Imports no torch.
+"""YAML files → one checked configuration. Types, ranges and keys come from ``workflow/schemas``. Imports no torch.
 
-Files are merged in order, as Snakemake merges its config files: mappings key by key, anything else replaced. Then
-common < data set < method < augmentation < variant gives the settings of one run. A method's ``sweep`` adds variants.
+Files are merged in order, as Snakemake merges its config files: mappings key by key, anything else replaced. What
+concerns several keys at once is checked in ``grid`` and ``plan``.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ import difflib
 import functools
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import yaml
 
-from structgan import cells, sources, sweep
+from structgan import sources
 from structgan.errors import UserError, limits, unknown
 
 SCHEMAS = sources.ROOT / "workflow" / "schemas"
@@ -25,8 +25,6 @@ PARTS = "parts.yaml"
 """What the schemas of several methods refer to."""
 BASE = sources.ROOT / "workflow" / "config" / "config.yaml"
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-Resolved: TypeAlias = dict[tuple[str, ...], dict[str, Any]]
-"""What ``resolve`` said of one configuration's cells, by all that names them but the seed: a grid's seeds share it."""
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -46,7 +44,7 @@ def read(path: str | Path) -> dict[str, Any]:
         UserError: it cannot be read, is not YAML or is no mapping.
     """
     try:
-        value = parsed(Path(path).read_text(encoding="utf-8"))
+        value = _parse(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such configuration file") from error
     except OSError as error:
@@ -59,8 +57,8 @@ def read(path: str | Path) -> dict[str, Any]:
 
 
 @functools.cache
-def parsed(text: str) -> Any:
-    """The content of a YAML text: planning asks the same few files again and again where a key comes from."""
+def _parse(text: str) -> Any:
+    """The content of a YAML text; the same few files are read whenever an error needs the origin of a key."""
     return LOADER(text).get_single_data()
 
 
@@ -73,93 +71,107 @@ def load(paths: Iterable[str | Path]) -> dict[str, Any]:
 
 
 def check(config: Mapping[str, Any], files: Iterable[str]) -> None:
-    """Types, ranges and keys of a merged configuration against ``workflow/schemas``.
+    """Types, ranges and keys of a merged configuration.
 
     Args:
         config: the merged configuration.
-        files: where it came from, last one first in force; an error names the one that holds the key.
+        files: the files it came from; an error names the last one that holds the key.
 
     Raises:
         UserError: the first violation, as one line.
     """
     names = list(files)
-    finite(config, (), names)
     validate(config, SCHEMAS / "config.schema.yaml", (), names)
     known = sources.methods()
-    for method in config["methods"]:
+    for method, block in config["methods"].items():
         if method not in known:
             raise unknown("method", method, known, f"{origin(('methods', method), names)}, no file in baselines/")
-    for method, block in config["methods"].items():
-        for variant, change in {"base": {}, **block.get("variants", {})}.items():
-            try:
-                cells.lineage(config, {"method": method, "variant": variant})
-            except UserError as error:
-                path = ("variants", variant, "upstream") if "upstream" in (change or {}) else ("upstream",)
-                raise UserError(f"{origin(('methods', method, *path), names)}: {error}") from error
-        own = SCHEMAS / "methods" / f"{method}.yaml"
-        if own.exists():
-            settings = block.get("settings", {})
-            validate(settings, own, ("methods", method, "settings"), names)
-            for variant, change in block.get("variants", {}).items():
-                changed = merge(settings, (change or {}).get("settings", {}))
-                validate(changed, own, ("methods", method, "variants", variant, "settings"), names)
-        for axis in block.get("sweep", {}):
-            check_axis(config, method, axis, own, names)
+        settings = block.get("settings", {})
+        check_settings(method, settings, ("methods", method, "settings"), names)
+        for variant, change in block.get("variants", {}).items():
+            changed = merge(settings, (change or {}).get("settings", {}))
+            check_settings(method, changed, ("methods", method, "variants", variant, "settings"), names)
 
 
-def check_axis(config: Mapping[str, Any], method: str, name: str, own: Path, files: list[str]) -> None:
-    """Refuse an axis of a method's ``sweep`` that makes no sense, or a value that the setting's schema forbids."""
-    where = origin(("methods", method, "sweep", name), files)
-    for change in sweep.axis(config, method, name, f"{where}: ").variants().values():
-        if "training" in change:
-            validate(merge(config, change), SCHEMAS / "config.schema.yaml", (f"methods.{method}.sweep",), [where])
-        elif own.exists():
-            changed = merge(config["methods"][method]["settings"], change["settings"])
-            validate(changed, own, (f"methods.{method}.sweep",), [where])
+def check_settings(method: str, settings: Mapping[str, Any], path: tuple[str, ...], files: Sequence[str]) -> None:
+    """A method's settings against its own schema, where it has one; ``path`` is their place in the configuration."""
+    own = SCHEMAS / "methods" / f"{method}.yaml"
+    if own.exists():
+        validate(settings, own, path, files)
 
 
-def finite(value: Any, path: tuple[str, ...], files: list[str]) -> None:
-    """Refuse infinity and NaN, which YAML can write, which pass every range of a schema, and which JSON cannot hold."""
-    if isinstance(value, float) and not math.isfinite(value):
-        raise UserError(f"{origin(path, files)}: {'.'.join(path)} = {value}: must be finite")
-    items = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
-    for key, item in items:
-        finite(item, (*path, str(key)), files)
+def validate(value: Any, schema: Path, path: tuple[str, ...], files: Sequence[str]) -> None:
+    """Check ``value`` against a schema; ``path`` is its place in the configuration.
+
+    Raises:
+        UserError: the first violation; or a number that is infinite or NaN, which YAML can write and JSON cannot.
+    """
+    _check_finite(value, path, files)
+    for error in sorted(_validator(schema).iter_errors(value), key=lambda e: ([str(p) for p in e.path], e.message)):
+        raise UserError(_describe(error, path, files))
 
 
-def validate(value: Any, schema_file: Path, prefix: tuple[str, ...], files: list[str]) -> None:
-    """Check ``value`` against a schema; ``prefix`` is where it stands in the configuration."""
+@functools.cache
+def _validator(schema: Path) -> Any:
     import jsonschema
     from referencing import Registry
     from referencing.jsonschema import DRAFT202012
 
+    def ordered(validator: Any, flag: bool, value: Any, schema: Any) -> Iterator[Any]:
+        """``ordered: true``: a list goes from low to high."""
+        if (
+            flag
+            and isinstance(value, list)
+            and all(isinstance(x, int | float) for x in value)
+            and value != sorted(value)
+        ):
+            yield jsonschema.ValidationError("must go from low to high")
+
+    def multiples(validator: Any, pairs: Mapping[str, str], value: Any, schema: Any) -> Iterator[Any]:
+        """``multiples: {width: channels_per_group}``: the first key's number is a multiple of the second's."""
+        for whole, part in pairs.items() if isinstance(value, Mapping) else ():
+            numbers = value.get(whole), value.get(part)
+            if all(isinstance(x, int) and x > 0 for x in numbers) and numbers[0] % numbers[1]:
+                yield jsonschema.ValidationError(f"{whole} = {numbers[0]} must be a multiple of {part} = {numbers[1]}")
+
+    known = jsonschema.Draft202012Validator
+    extended = jsonschema.validators.extend(known, {"ordered": ordered, "multiples": multiples})
     parts = DRAFT202012.create_resource(read(SCHEMAS / PARTS))
-    registry = Registry().with_resource(PARTS, parts)
-    validator = jsonschema.Draft202012Validator(read(schema_file), registry=registry)
-    errors = sorted(validator.iter_errors(value), key=lambda e: ([str(p) for p in e.absolute_path], e.message))
-    for error in errors:
-        raise UserError(describe(error, prefix, files))
+    return extended(read(schema), registry=Registry().with_resource(PARTS, parts))
 
 
-def describe(error: Any, prefix: tuple[str, ...], files: list[str]) -> str:
+def _check_finite(value: Any, path: tuple[str, ...], files: Sequence[str]) -> None:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UserError(f"{where(path, files)} = {value}: must be finite")
+    items = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in items:
+        _check_finite(item, (*path, str(key)), files)
+
+
+def _describe(error: Any, prefix: tuple[str, ...], files: Sequence[str]) -> str:
     """One line for a schema violation: file, key, value, allowed set."""
     path = (*prefix, *(str(part) for part in error.absolute_path))
     if error.validator == "additionalProperties":
         allowed = sorted(error.schema.get("properties", {}))
-        extra = next(key for key in error.instance if key not in allowed)
-        key = ".".join((*path, str(extra)))
-        near = difflib.get_close_matches(str(extra), allowed, n=1, cutoff=0.5)
+        extra = next(str(key) for key in error.instance if key not in allowed)
+        near = difflib.get_close_matches(extra, allowed, n=1, cutoff=0.5)
         hint = f", did you mean '{near[0]}'?" if near else ""
-        return f"{origin((*path, str(extra)), files)}: unknown key '{key}'{hint} (allowed: {', '.join(allowed)})"
+        place = origin((*path, extra), files)
+        return f"{place}: unknown key '{'.'.join((*path, extra))}'{hint} (allowed: {', '.join(allowed)})"
     what = error.schema.get("description")
     note = f" [{what}]" if what and error.validator != "required" else ""
     value = "" if error.validator == "required" else f" = {json.dumps(error.instance, default=str)[:80]}"
     reason = error.message if error.validator == "required" else limits(error)
-    return f"{origin(path, files)}: {'.'.join(path) or 'configuration'}{value}: {reason}{note}"
+    return f"{where(path, files)}{value}: {reason}{note}"
 
 
-def origin(path: tuple[str, ...], files: list[str]) -> str:
-    """The last file that holds the key, so that an error points where the user has to look."""
+def where(path: tuple[str, ...], files: Sequence[str]) -> str:
+    """File and key, as an error begins: ``mine.yaml: methods.simclr.settings``."""
+    return f"{origin(path, files)}: {'.'.join(path) or 'configuration'}"
+
+
+def origin(path: tuple[str, ...], files: Sequence[str]) -> str:
+    """The last file that holds the key; all files where none does."""
     for file in reversed(files):
         try:
             node: Any = read(file)
@@ -181,69 +193,3 @@ def short(file: str) -> str:
     """A path relative to the repository where it lies in it."""
     path = Path(file).resolve()
     return str(path.relative_to(sources.ROOT)) if path.is_relative_to(sources.ROOT) else file
-
-
-def pick(config: Mapping[str, Any], section: str, kind: str, name: str) -> dict[str, Any]:
-    """The block ``section.name``.
-
-    Raises:
-        UserError: there is none; the nearest known name is offered.
-    """
-    blocks = config[section]
-    if name not in blocks:
-        raise unknown(kind, name, blocks, f"{section}")
-    return dict(blocks[name] or {})
-
-
-def resolve(config: Mapping[str, Any], cell: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of one run: ``dataset``, ``training``, ``method`` and ``augmentation``.
-
-    Args:
-        config: a checked configuration.
-        cell: the names ``dataset``, ``method``, ``augmentation``, ``variant``.
-
-    Raises:
-        UserError: an unknown name, or a variant that is not the method's.
-    """
-    dataset = pick(config, "datasets", "data set", cell["dataset"])
-    sources.method_file(cell["method"])
-    method = pick(config, "methods", "method", cell["method"])
-    regime = pick(config, "augmentations", "augmentation regime", cell["augmentation"])
-    variants = sweep.variants(config, cell["method"])
-    if cell["variant"] not in variants:
-        known = {**variants, **method.get("sweep", {})}
-        raise unknown("variant", cell["variant"], known, f"methods.{cell['method']}.variants")
-    variant = variants[cell["variant"]] or {}
-    training = dict(config["training"])
-    for block in (dataset, method, regime, variant):
-        training = merge(training, block.get("training", {}))
-    settings = merge(method.get("settings", {}), variant.get("settings", {}))
-    return {
-        "dataset": {key: value for key, value in dataset.items() if key not in ("title", "training")},
-        "training": training,
-        "method": settings,
-        "augmentation": {key: value for key, value in regime.items() if key not in ("title", "training")},
-    }
-
-
-def run_config(config: Mapping[str, Any], cell: Mapping[str, Any], seen: Resolved | None = None) -> dict[str, Any]:
-    """The content of a run's config.json: names, resolved settings, digest of the sources, upstream run, identity.
-
-    The identity of the run that it depends on is part of its own. ``seen`` is added to.
-    """
-    seen = {} if seen is None else seen
-    names = {key: cell[key] for key in ("dataset", "method", "augmentation", "variant")}
-    shape = tuple(names.values())
-    if shape not in seen:
-        seen[shape] = resolve(config, cell)
-    content = {
-        "suite": config["suite"],
-        **names,
-        "seed": cell["seed"],
-        "settings": seen[shape],
-        "sources": sources.run_digest(cell["method"]),
-    }
-    for above in cells.lineage(config, cell)[:1]:
-        identity = run_config(config, above, seen)["identity"]
-        content["upstream"] = {"run": cells.run_folder(config["suite"], above), "identity": identity}
-    return {**content, "identity": sources.fingerprint(content)}

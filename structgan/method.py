@@ -16,9 +16,9 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
-from structgan import parallel, sources
+from structgan import parallel, provenance, sources
 from structgan.errors import UserError
-from structgan.files import load_tensors, read_json
+from structgan.files import load_tensors
 
 
 class Method(nn.Module):
@@ -233,9 +233,10 @@ def load_run(run: str | Path, content_hash: str, device: str = "cpu", companions
         UserError: the run is not finished, its files are damaged, or they belong to another configuration or data.
     """
     folder = Path(run)
-    config = read_json(folder / "config.json")
+    config, trained = provenance.read_config(folder), provenance.read_training(folder)
     wanted = published_files if companions else network_files
-    files = {path.stem: load_tensors(path) for path in wanted(folder, config["method"])}
+    paths = [provenance.read_companion(folder, trained, path.name) for path in wanted(folder, config["method"])]
+    files = {path.stem: load_tensors(path) for path in paths}
     for name, (_, metadata) in files.items():
         if metadata.get("identity") != config["identity"]:
             raise UserError(f"{folder}: {name}.safetensors was trained under another config.json; train the run again")

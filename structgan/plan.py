@@ -1,245 +1,297 @@
-"""The plan of a suite: every cell of its grid, where its run lives, and what identity that run must have.
+"""The plan of a suite: its runs, how each is evaluated, and the words for them. Imports no torch.
 
-Only the planning process writes it (a Snakefile being parsed, or ``structgan configure``), never a cluster job, and a
-file is touched only when its content changes: an unchanged plan plans no work. Imports no torch.
+A plan, a protocol, the settings of a data set and a run's config.json are pure functions of their paths, which end in
+the identity of the content. So any planner may write one that is missing, two planners write the same bytes, and none
+is ever written again.
 """
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from structgan import config as configuration
-from structgan import published, regime, sources, sweep
-from structgan.cells import NAMES, lineage, run_folder
+from structgan import evaluation, provenance, sources
 from structgan.errors import UserError, unknown
 from structgan.files import write_json, write_json_if_changed
-from structgan.identity import claims, protocol, stamps, standing
+from structgan.grid import Grid, RunConfig
+
+PUBLISHED = ("references", "paper")
+"""Keys of the configuration that name a file of published numbers, or null."""
 
 
-def cells(config: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Every combination that the grid names, once, in the order of the grid."""
-    seen: set[tuple[Any, ...]] = set()
-    for block in config["grid"]:
-        for outer in itertools.product(block["datasets"], block["methods"], block["augmentations"]):
-            variants = sweep.spread(config, outer[1], block.get("variants", ["base"]))
-            for inner in itertools.product(variants, block["seeds"]):
-                if (values := (*outer, *inner)) not in seen:
-                    seen.add(values)
-                    yield dict(zip(NAMES, values, strict=True))
-
-
-def exclusion(config: Mapping[str, Any], cell: Mapping[str, Any]) -> str | None:
-    """Why a cell makes no sense, as its method's block declares, or None."""
-    declared = config["methods"].get(cell["method"], {}).get("not_applicable", {})
-    for name in declared:
-        if name not in config["augmentations"]:
-            where = f"methods.{cell['method']}.not_applicable"
-            raise unknown("augmentation regime", name, config["augmentations"], where)
-    reason = declared.get(cell["augmentation"])
-    return str(reason) if reason else None
-
-
-def make(config: Mapping[str, Any], files: list[str]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The plan and the config.json of each of its runs.
-
-    A run that others depend on is part of the plan, ahead of them, whether or not the grid names it.
+class Plan:
+    """A suite's plan.
 
     Args:
         config: a checked configuration.
-        files: the configuration files that it came from, for the record.
+        files: the files it came from; an error names the one that holds the key.
+
+    Attributes:
+        runs: every run, each after the runs that it depends on.
+        content: of results/plans/<suite>/<id>.json.
+        path: of that file.
 
     Raises:
-        UserError: an unknown name in the grid, a method without a block, or a run that others depend on although its
-            own method declares that it makes no sense.
+        UserError: the configuration asks for something that cannot be.
     """
-    suite = config["suite"]
-    found: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {}
-    excluded = []
-    seen: configuration.Resolved = {}
-    for cell in cells(config):
-        own = entry(config, cell, files, seen)
-        reason = exclusion(config, cell)
-        if reason:
-            excluded.append({**{name: cell[name] for name in NAMES[:4]}, "reason": reason})
-            continue
-        for above in reversed(lineage(config, cell)):
-            if reason := exclusion(config, above):
-                where = f"{configuration.origin(('methods', cell['method']), files)}: methods.{cell['method']}.upstream"
-                named = "/".join(above[name] for name in ("method", "augmentation", "variant"))
-                raise UserError(f"{where}: {named} is declared not applicable: {reason}")
-            found.setdefault(run_folder(suite, above), (above, entry(config, above, files, seen)))
-        found.setdefault(run_folder(suite, cell), (cell, own))
-    runs: list[dict[str, Any]] = [{"folder": folder, "config": run} for folder, (_, run) in found.items()]
-    planned = [
-        {
-            **cell,
-            "run": folder,
-            "identity": run["identity"],
-            "steps": run["settings"]["training"]["steps"],
-            **{key: run[key] for key in ("upstream",) if key in run},
+
+    def __init__(self, config: Mapping[str, Any], files: Sequence[str] = ()) -> None:
+        self.config, self.grid = config, Grid(config, files)
+        self.runs, not_applicable = self.grid.runs()
+        if not self.runs:
+            raise UserError(f"{self.grid.where('grid')}: names no run that makes sense")
+        used = {name: list(dict.fromkeys(getattr(run, name) for run in self.runs)) for name in provenance.NAMES}
+        self.protocols = self._protocols(used["dataset"])
+        self.datasets = {name: self.grid.dataset(name) for name in (*used["dataset"], *self._targets())}
+        self.embedded = provenance.protocol("extractor", {"extractor": config["evaluation"]["extractor"]})
+        for run in self.runs:
+            self._check(run)
+        axes = self._axes()
+        main = config.get("main")
+        if main is not None and main not in config["methods"]:
+            raise unknown("method", main, config["methods"], self.grid.where("main"))
+        self.content: dict[str, Any] = {
+            "suite": config["suite"],
+            "title": config["title"],
+            "note": config["note"],
+            "configfiles": [configuration.short(file) for file in files],
+            "report": sources.digest(*sorted((sources.ROOT / "structgan" / "report").glob("*.py"))),
+            "evaluations": self.protocols,
+            "datasets": {name: self._words("datasets", name) for name in used["dataset"]},
+            "methods": {
+                name: {
+                    "title": config["methods"][name].get("title", name),
+                    "kind": config["methods"][name].get("kind", "baseline"),
+                    **sources.traits(name),
+                }
+                for name in used["method"]
+            },
+            "augmentations": {name: self._words("augmentations", name) for name in config["augmentations"]
+                              if name in used["augmentation"]},
+            "variants": {name: {"title": self._variant_title(name)} for name in used["variant"]},
+            "runs": [self._entry(run) for run in self.runs],
+            "not_applicable": not_applicable,
+            **{key: self._published(key, used["dataset"]) for key in PUBLISHED},
+            "main": main,
+            **({"axes": axes} if axes else {}),
+        }  # fmt: skip
+        if "transfer" in self.protocols:
+            self.content["transfer"] = self.protocols["transfer"]["settings"]["transfer"]["targets"]
+            self.content["targets"] = {name: self._words("datasets", name) for name in self._targets()}
+        self.path = f"{provenance.PLANS}/{config['suite']}/{sources.fingerprint(self.content)[: provenance.ID]}.json"
+
+    def write(self) -> dict[str, Any]:
+        """Write what is missing of the plan, its protocols, data sets' settings and runs; return the plan."""
+        files: dict[str, Any] = {
+            provenance.protocol_path(each): each for each in (*self.protocols.values(), self.embedded)
         }
-        for folder, (cell, run) in found.items()
-    ]
-    if not planned:
-        raise UserError(f"{files[-1] if files else 'configuration'}: grid names no run that makes sense")
-    used = {name: list(dict.fromkeys(cell[name] for cell in planned)) for name in NAMES}
-    evaluation = evaluated(config, used["dataset"], files)
-    plan = {
-        "suite": suite,
-        "title": config["title"],
-        "note": config["note"],
-        "configfiles": [configuration.short(file) for file in files],
-        "protocol": evaluation,
-        "evaluation": {kind: protocol.mark(protocol.make(evaluation, kind)) for kind in protocol.kinds(evaluation)},
-        "datasets": {name: described_dataset(config, name) for name in used["dataset"]},
-        "methods": {name: describe_method(config, name) for name in used["method"]},
-        "augmentations": {
-            name: {"title": block.get("title", name)}
-            for name, block in config["augmentations"].items()
-            if name in used["augmentation"]
-        },
-        "variants": {name: {"title": variant_title(config, name)} for name in used["variant"]},
-        "cells": planned,
-        "not_applicable": [dict(row) for row in {tuple(row.items()) for row in excluded}],
-        **{key: published.rows(config, key, used["dataset"]) for key in published.FILES},
-        "main": main_method(config, files),
-    }
-    plan["not_applicable"].sort(key=lambda row: tuple(row.values()))
-    if axes := sweep.planned(config, [run["config"] for run in runs], configuration.origin(("grid",), files)):
-        plan["axes"] = axes
-    if "transfer" in evaluation:
-        plan["transfer"] = evaluation["transfer"]["targets"]
-        plan["targets"] = {name: described_dataset(config, name) for name in evaluation["transfer"]["data"]}
-    return plan, runs
+        files |= {f"{run.path}/config.json": run.content for run in self.runs}
+        for name, settings in self.datasets.items():
+            files[provenance.data_path(name, settings["identity"]).replace(".safetensors", ".json")] = settings
+        for path, content in files.items():
+            if not Path(path).exists():
+                write_json(path, content)
+        write_json_if_changed(self.path, self.content)
+        os.utime(self.path)  # the newest plan of a suite is the one that was made last
+        return self.content
 
+    def _entry(self, run: RunConfig) -> dict[str, Any]:
+        """What the plan says of a run."""
+        asked = {
+            name: f"{name}-{protocol['identity'][: provenance.ID]}.json"
+            for name, protocol in self.protocols.items()
+            if self._asked(name, run)
+        }
+        return {
+            **run.names,
+            "run": run.path,
+            "identity": run.identity,
+            "steps": run.settings["training"]["steps"],
+            "data": provenance.data_path(run.dataset, run.data),
+            **{key: run.content[key] for key in ("upstream",) if run.upstream},
+            "evaluations": asked,
+        }
 
-def entry(
-    config: Mapping[str, Any], cell: Mapping[str, Any], files: list[str], seen: configuration.Resolved
-) -> dict[str, Any]:
-    """The config.json of a cell; ``seen`` as of ``config.run_config``.
+    def _asked(self, name: str, run: RunConfig) -> bool:
+        """Whether a run gets an evaluation of the suite."""
+        declared, settings = evaluation.found()[name], self.protocols[name]["settings"]
+        able = declared.needs != "sample" or sources.traits(run.method)["samples"]
+        return able and ("targets" not in declared.also or run.dataset in settings[name]["targets"])
 
-    Raises:
-        UserError: an unknown name, a regime that its images do not allow, or a batch that its GPUs cannot share.
-    """
-    try:
-        run = configuration.run_config(config, cell, seen)
-        settings = run["settings"]
-        regime.resolve(settings["augmentation"], settings["dataset"]["image_size"])
-    except UserError as error:
-        raise UserError(f"{configuration.origin(('grid',), files)}: grid: {error}") from error
-    gpus, batch_size = config["resources"]["train"]["gpu"], settings["training"]["batch_size"]
-    if gpus and batch_size % gpus:
-        where = configuration.origin(("resources", "train", "gpu"), files)
-        raise UserError(f"{where}: resources.train.gpu = {gpus}: must divide training.batch_size = {batch_size}")
-    return run
+    def inputs(self, entry: Mapping[str, Any], name: str) -> list[str]:
+        """Files beside the run and its data set that an evaluation of it reads and that are made by other jobs."""
+        also, settings = evaluation.found()[name].also, self.protocols[name]["settings"]
+        files = []
+        if "extractor" in also and "extractor" in settings:
+            data = self.datasets[entry["dataset"]]["identity"]
+            files.append(provenance.extractor_path(entry["dataset"], data, self.embedded))
+        if "targets" in also:
+            targets = settings[name]["targets"][entry["dataset"]]
+            files += [provenance.data_path(target, self.datasets[target]["identity"]) for target in targets]
+        return files
 
+    def _protocols(self, datasets: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """The protocol of each evaluation that the configuration asks for."""
+        asked = self.config["evaluation"]
+        found = {}
+        for name, declared in evaluation.found().items():
+            settings = {key: asked.get(key) for key in declared.settings}
+            if any(value is None for value in settings.values()):
+                continue
+            if "extractor" in declared.also and settings[name]["extractor"] == "embedded":
+                settings["extractor"] = asked["extractor"]
+            if "targets" in declared.also:
+                settings[name] = self._transfer(settings[name], datasets)
+                if not settings[name]["targets"]:
+                    continue
+            found[name] = provenance.protocol(name, settings)
+        return found
 
-def evaluated(config: Mapping[str, Any], datasets: list[str], files: list[str]) -> dict[str, Any]:
-    """The block ``evaluation`` of a suite: what it does not ask for is left out, and transfer knows its data.
+    def _transfer(self, asked: Mapping[str, Any], datasets: Sequence[str]) -> dict[str, Any]:
+        """The block "transfer" for the data sets of a suite, with the settings of its targets.
 
-    Transfer is asked for where a data set of the suite has a target. The settings of the targets are part of its
-    protocol, so that a target of other settings or of another builder makes its numbers stale.
+        Raises:
+            UserError: an unknown target, or one of another image size that is not to be resized.
+        """
+        targets = {name: asked["targets"][name] for name in datasets if asked["targets"].get(name)}
+        data = {}
+        for name, listed in targets.items():
+            size, place = self.config["datasets"][name]["image_size"], ("evaluation", "transfer", "targets", name)
+            for target in listed:
+                if target not in self.config["datasets"] or target == name:
+                    known = [key for key in self.config["datasets"] if key != name]
+                    raise unknown("data set", target, known, self.grid.where(*place))
+                data[target] = self.grid.dataset(target)
+                if data[target]["image_size"] != size and not asked["resize"]:
+                    raise UserError(
+                        f"{self.grid.where(*place)}: '{target}' has {data[target]['image_size']} pixels, '{name}' has"
+                        f" {size} (evaluation.transfer.resize: true makes it fit)"
+                    )
+        return {**asked, "targets": targets, "data": data}
 
-    Raises:
-        UserError: an unknown target, or one of another image size that is not to be resized.
-    """
-    evaluation = {key: value for key, value in config["evaluation"].items() if value or key not in protocol.OPTIONAL}
-    transfer = evaluation.pop("transfer", None) or {"targets": {}}
-    targets = {name: transfer["targets"][name] for name in datasets if transfer["targets"].get(name)}
-    if not targets:
-        return evaluation
-    data = {}
-    for name, asked in targets.items():
-        size = config["datasets"][name]["image_size"]
-        for target in asked:
-            where = f"evaluation.transfer.targets.{name}"
-            path = ("evaluation", "transfer", "targets", name)
-            if target not in config["datasets"] or target == name:
-                known = [key for key in config["datasets"] if key != name]
-                raise unknown("data set", target, known, f"{configuration.origin(path, files)}: {where}")
-            data[target] = dataset_settings(config, target)
-            if data[target]["image_size"] != size and not transfer["resize"]:
+    def _targets(self) -> list[str]:
+        transfer = self.protocols.get("transfer")
+        return list(transfer["settings"]["transfer"]["data"]) if transfer else []
+
+    def _words(self, section: str, name: str) -> dict[str, str]:
+        """Title and note of a data set or an augmentation."""
+        block = self.config[section][name] or {}
+        return {"title": block.get("title", name), "note": block.get("note", "")}
+
+    def _variant_title(self, name: str) -> str:
+        """The title that some method's block gives a variant, or its name."""
+        titles = (change[name]["title"] for change in self.grid.variants.values() if "title" in change.get(name, {}))
+        return str(next(titles, name))
+
+    def _axes(self) -> dict[str, dict[str, Any]]:
+        """The axes that the grid names, with the points of each method.
+
+        Raises:
+            UserError: a data set or an augmentation changes the setting of an axis.
+        """
+        found: dict[str, dict[str, Any]] = {}
+        for block in self.config["grid"]:
+            for method in block["methods"]:
+                for name in block.get("variants", ()):
+                    if axis := self.grid.axes.get(method, {}).get(name):
+                        self.grid.check_axis(axis, method, self.runs)
+                        entry = {"title": axis.title, "file": axis.file, "monitors": list(axis.monitors), "points": {}}
+                        points = [
+                            {
+                                "value": point.value,
+                                "variant": point.variant,
+                                "label": point.label,
+                                "default": point.default,
+                            }
+                            for point in axis.points
+                        ]
+                        found.setdefault(name, entry)["points"][method] = points
+        return found
+
+    def _published(self, key: str, datasets: Sequence[str]) -> list[dict[str, Any]]:
+        """The rows of a file of published numbers that belong beside the data sets of the suite.
+
+        Raises:
+            UserError: the file cannot be read or breaks its schema, or a row corresponds to a name that does not exist.
+        """
+        if not self.config.get(key):
+            return []
+        file = str(sources.ROOT / self.config[key])
+        content = configuration.read(file)
+        configuration.validate(content, configuration.SCHEMAS / "published.schema.yaml", (), [file])
+        for number, row in enumerate(content["rows"]):
+            if ours := row.get("ours"):
+                where = f"{configuration.short(file)}: rows.{number}.ours"
+                variants = self.grid.variants.get(ours["method"], {})
+                for kind, known in (("method", self.grid.methods), ("augmentation", self.config["augmentations"]),
+                                    ("variant", variants)):  # fmt: skip
+                    if ours[kind] not in known:
+                        raise unknown(kind, ours[kind], known, where)
+        shown = {self.config["datasets"][name].get("reference", name) for name in datasets}
+        return [row for row in content["rows"] if row["dataset"] in shown]
+
+    def _check(self, run: RunConfig) -> None:
+        """Refuse a run whose settings do not fit each other, as far as they tell before its data is prepared."""
+        settings, method = run.settings, run.settings["method"]
+        batch, size = settings["training"]["batch_size"], settings["dataset"]["image_size"]
+        images = settings["dataset"].get("train_size")
+        if isinstance(images, int) and batch > images:
+            place = self.grid.where("training", "batch_size")
+            raise UserError(f"{place} = {batch}: more than the {images} training images of '{run.dataset}'")
+        group = method.get("per_process") or batch
+        if batch % group and batch > group:
+            place = self.grid.where("methods", run.method, "settings", "per_process")
+            raise UserError(f"{place} = {group}: must divide training.batch_size = {batch}")
+        cluster = method.get("cluster")
+        if isinstance(cluster, Mapping) and cluster.get("weight"):
+            skip = int(bool(cluster.get("skip_best_for_generated")))
+            candidates = min(group, batch) + cluster["bank"]
+            if cluster["k"] + max(1, skip) > candidates:
+                place = self.grid.where("methods", run.method, "settings", "cluster", "k")
                 raise UserError(
-                    f"{configuration.origin(path, files)}: {where}: '{target}' has {data[target]['image_size']} pixels,"
-                    f" '{name}' {size} (evaluation.transfer.resize: true makes it fit)"
+                    f"{place} = {cluster['k']}: must be less than the {candidates} candidates of a process and the bank"
                 )
-    return {**evaluation, "transfer": {**transfer, "targets": targets, "data": data}}
+        kernel = settings["augmentation"].get("blur", {}).get("kernel", 3)
+        if kernel % 2 == 0 or kernel > 2 * size - 1:
+            place = self.grid.where("augmentations", run.augmentation, "blur", "kernel")
+            raise UserError(f"{place} = {kernel}: must be odd and at most {2 * size - 1} for images of {size} pixels")
 
 
-def dataset_settings(config: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """What a data set is prepared from: its settings and the digest of its builder."""
-    block = configuration.pick(config, "datasets", "data set", name)
-    settings = {"name": name, **{key: value for key, value in block.items() if key not in ("title", "training")}}
-    return {**settings, "sources": sources.builder_digest(block.get("builder", ""))}
-
-
-def described_dataset(config: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """Title and note of a data set."""
-    block = config["datasets"][name]
-    return {"title": block.get("title", name), "note": block.get("note", "")}
-
-
-def describe_method(config: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """Title and kind from the configuration, abilities from the method's class."""
-    block = config["methods"][name]
-    return {"title": block.get("title", name), "kind": block.get("kind", "baseline"), **sources.traits(name)}
-
-
-def variant_title(config: Mapping[str, Any], name: str) -> str:
-    """The title that some method's block gives a variant, or its name."""
-    for method in config["methods"]:
-        variant = sweep.variants(config, method).get(name)
-        if variant and "title" in variant:
-            return str(variant["title"])
-    return name
-
-
-def main_method(config: Mapping[str, Any], files: list[str]) -> str | None:
-    """The method whose main row the report compares every row with; None leaves it to the report.
+def newest(suite: str) -> Path:
+    """The plan of a suite that was made last.
 
     Raises:
-        UserError: no block has that name.
+        UserError: the suite was never planned here.
     """
-    name = config.get("main")
-    if name is not None and name not in config["methods"]:
-        raise unknown("method", name, config["methods"], f"{configuration.origin(('main',), files)}: main")
-    return name
+    found = list((provenance.PLANS / suite).glob("*.json"))
+    if not found:
+        known = sorted(path.name for path in provenance.PLANS.glob("*") if path.is_dir())
+        raise unknown("suite", suite, known, f"{provenance.PLANS} (structgan configure plans one)")
+    return max(found, key=lambda path: path.stat().st_mtime_ns)
 
 
-def write(config: Mapping[str, Any], files: list[str]) -> dict[str, Any]:
-    """Write the plan of a suite: plan.json, the protocols, each data set's settings, each run's config.json.
+def suites() -> list[Path]:
+    """The newest plan of every suite.
 
     Raises:
-        UserError: bad configuration; or another planning process, such as a Snakemake that runs, holds this suite or
-            one of its data sets, and what it planned is not this.
+        UserError: there is none.
     """
-    plan, runs = make(config, files)
-    root = Path("results/runs") / config["suite"]
-    if holder := claims.claim(f"suite-{config['suite']}"):
-        if standing.optional(root / "plan.json") != plan:
-            raise UserError(
-                f"{root}: in use by {holder}, and this plan is another; nothing was changed, wait until that one ends"
-            )
-        return plan
-    for name in standing.images(plan):
-        settings = dataset_settings(config, name)
-        file = stamps.DATA / f"{name}.json"
-        changed = standing.optional(file) != settings
-        if holder := claims.claim(f"data-{name}", shared=not changed):
-            raise UserError(f"{file}: in use by {holder}, and this plan changes it; wait until that one ends")
-        if changed:
-            write_json(file, settings)
-            claims.claim(f"data-{name}", shared=True)
-    for run in runs:
-        write_json_if_changed(f"{run['folder']}/config.json", run["config"])
-    stamps.follow(plan)
-    for run in runs:
-        stamps.config(Path(run["folder"]), run["config"]["identity"])
-    for kind in plan["evaluation"]:
-        write_json_if_changed(root / "protocol" / f"{kind}.json", protocol.make(plan["protocol"], kind))
-    write_json_if_changed(root / "plan.json", plan)
-    stamps.settle(plan, root)
-    return plan
+    found = [newest(folder.name) for folder in sorted(provenance.PLANS.glob("*")) if any(folder.glob("*.json"))]
+    if not found:
+        raise UserError(f"{provenance.PLANS}: no suite is planned here (run snakemake or structgan configure first)")
+    return found
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A plan, whole.
+
+    Raises:
+        UserError: it is missing, edited, or of another version.
+    """
+    found = provenance.read_json_object(path)
+    if sources.fingerprint(found)[: provenance.ID] != path.stem:
+        raise provenance.Damaged(f"{path}: edited or damaged, or not a plan of this version; plan again")
+    return found

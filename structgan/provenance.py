@@ -87,7 +87,7 @@ def read_identified(path: Path) -> dict[str, Any]:
         UserError: it is missing.
         Damaged: it is no JSON, or it was edited.
     """
-    record = _read(path)
+    record = read_json_object(path)
     content = {key: value for key, value in record.items() if key != "identity"}
     if record.get("identity") != sources.fingerprint(content):
         raise Damaged(f"{path}: edited or damaged, its content does not have the identity that it holds")
@@ -132,18 +132,19 @@ def read_training(run: Path) -> dict[str, Any]:
     return env
 
 
-def read_evaluation(run: Path, name: str) -> dict[str, Any]:
+def read_evaluation(run: Path, name: str, trained: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """The numbers of one evaluation of a finished run.
 
     Args:
         run: its folder.
         name: of the file, such as ``probe-1f3a9c2e.json``.
+        trained: what ``read_training`` gives, where it was read before.
 
     Raises:
         UserError: the run is not finished or not evaluated.
         Damaged: a file was edited, or it was measured on other weights or under another protocol than its name says.
     """
-    path, trained = run / name, read_training(run)
+    path, trained = run / name, trained or read_training(run)
     record = read_sealed(path)
     if record.get("identity") != trained["identity"]:
         raise Damaged(f"{path}: measured on another run")
@@ -219,7 +220,7 @@ def read_sealed(path: Path) -> dict[str, Any]:
         UserError: it is missing.
         Damaged: it is no JSON, holds no checksums, or was edited.
     """
-    record = _read(path)
+    record = read_json_object(path)
     checksums = record.get("checksums")
     if not isinstance(checksums, dict) or not {"self", "files", "inputs"} <= checksums.keys():
         raise Damaged(f"{path}: holds no checksums, so that it cannot be verified")
@@ -228,7 +229,13 @@ def read_sealed(path: Path) -> dict[str, Any]:
     return record
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_json_object(path: Path) -> dict[str, Any]:
+    """A JSON object, whatever its seal.
+
+    Raises:
+        UserError: it is missing.
+        Damaged: it is something else.
+    """
     if not path.exists():
         raise UserError(f"{path}: no such file")
     try:

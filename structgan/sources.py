@@ -21,13 +21,15 @@ ROOT = Path(__file__).resolve().parent.parent
 METHOD_FOLDERS = (ROOT / "structgan" / "methods", ROOT / "baselines")
 TRAINING = (ROOT / "structgan" / "train.py",)
 PLUMBING = (
-    "__init__ cells environment errors files progress sources identity/__init__ identity/protocol identity/seal"
-    " training/__init__ training/heartbeat training/lock training/preempt"
+    "__init__ environment errors files progress provenance sources training/__init__ training/heartbeat training/lock"
+    " training/preempt evaluation/__init__"
 )
 NEUTRAL = frozenset(ROOT / "structgan" / f"{name}.py" for name in PLUMBING.split())
 """Modules that cannot change a weight: how files are written, what is printed, who may train, the version number."""
 
 
+WORDS = "COLUMNS"
+"""What an evaluation declares of its columns: words for people, which change no number."""
 VERSIONED = ("ctx", "kind", "type_comment", "type_ignores", "type_params")
 """Fields of syntax trees that some versions of Python lack, or that say nothing."""
 
@@ -125,8 +127,15 @@ def digest(*entries: Path) -> str:
     for path in closure(entries):
         if path in NEUTRAL:
             continue
-        total.update(f"{path.relative_to(ROOT)}\0{logic(tree(path))}\0".encode())
+        body = [node for node in tree(path).body if not declares(node, WORDS)]
+        total.update(f"{path.relative_to(ROOT)}\0{logic(body)}\0".encode())
     return total.hexdigest()
+
+
+def declares(node: ast.stmt, name: str) -> bool:
+    """Whether a statement assigns a literal to a name of the module."""
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+    return any(isinstance(target, ast.Name) and target.id == name for target in targets)
 
 
 def logic(node: object) -> str:

@@ -1,19 +1,21 @@
-"""Axes of an ablation: settings that are varied one at a time, and the variants that their values stand for.
+"""Axes of an ablation: settings that are varied, and the variants that their values stand for. Imports no torch.
 
-A method's block says ``sweep: {cluster.k: [1, 2, 4, 8]}``. Each value becomes a variant, ``cluster.k-2`` and so on,
-that changes this one setting; the method's own value is no new variant but the run that the suite has anyway, ``full``
-or ``base``. An axis may also name variants of the block. Where a grid lists variants, the name of an axis stands for
-all of its points. Imports no torch.
+A method's block says ``sweep: {cluster.k: [1, 2, 4]}``, or with several settings, whose product is then taken,
+``sweep: {sizes: {values: {cluster.k: [1, 2], cluster.bank: [1024, 10240]}}}``. Each point becomes a variant such as
+``cluster.k-2`` that changes these settings alone; the point of the method's own values is the variant ``full``, or
+``base``, which the suite has anyway. An axis may instead name variants of the block.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from structgan.config import merge
 from structgan.errors import UserError, unknown
 
 TRAINING = "training."
@@ -21,32 +23,49 @@ TRAINING = "training."
 
 @dataclass(frozen=True)
 class Point:
-    """One value of an axis, the variant that has it, and its words; ``default`` is the method's own value."""
+    """One point of an axis.
 
-    value: Any
+    Attributes:
+        values: by setting; empty where the axis is made of variants.
+        variant: that has them.
+        label: words for them.
+        default: whether they are the method's own.
+    """
+
+    values: Mapping[str, Any]
     variant: str
     label: str
     default: bool
 
+    @property
+    def value(self) -> str:
+        """The values as text, the variant where there are none."""
+        return ", ".join(map(text, self.values.values())) or self.variant
+
+    def change(self) -> dict[str, Any]:
+        """What the variant changes, as a method's block would declare it."""
+        change: dict[str, Any] = {}
+        for name, value in self.values.items():
+            change = merge(change, nested(name, value))
+        return change
+
 
 @dataclass(frozen=True)
 class Axis:
-    """What is varied.
+    """What an ablation varies.
 
     Attributes:
-        name: the key of a setting, such as ``cluster.k``, or of ``training``, such as ``training.batch_size``; a free
-            name where the axis is made of variants.
+        name: the key of a setting, such as ``cluster.k`` or ``training.batch_size``; any name where the axis has
+            several settings or is made of variants.
         title: words for it.
         points: in ascending order where all values are numbers, else the method's own first.
-        monitors: losses and other logged numbers that show what the axis does to training.
-        setting: whether the name is a setting's.
+        monitors: logged numbers that show what the axis does to training.
     """
 
     name: str
     title: str
     points: tuple[Point, ...]
     monitors: tuple[str, ...]
-    setting: bool
 
     @property
     def file(self) -> str:
@@ -54,12 +73,9 @@ class Axis:
         return f"ablation_{self.name.replace('.', '_')}"
 
     def variants(self) -> dict[str, dict[str, Any]]:
-        """The variants that it adds to its method, as a method's block would declare them."""
-        return {
-            point.variant: {"title": f"{self.title}: {point.label}", **nested(self.name, point.value)}
-            for point in self.points
-            if self.setting and not point.default
-        }
+        """The variants that it adds to its method."""
+        added = (point for point in self.points if point.values and not point.default)
+        return {point.variant: {"title": f"{self.title}: {point.label}", **point.change()} for point in added}
 
 
 def nested(name: str, value: Any) -> dict[str, Any]:
@@ -84,139 +100,78 @@ def main_variant(block: Mapping[str, Any]) -> str:
     return "full" if "full" in declared and not changed else "base"
 
 
-def axis(config: Mapping[str, Any], method: str, name: str, file: str = "") -> Axis:
+def axis(config: Mapping[str, Any], method: str, name: str, where: Callable[..., str]) -> Axis:
     """One axis of a method's block.
 
     Args:
-        config: a merged configuration.
+        config: a checked configuration.
         method: a method that has a block.
         name: an axis of its ``sweep``.
-        file: what an error begins with.
+        where: file and key of a path of the configuration, as an error begins.
 
     Raises:
-        UserError: no such setting or variant, a value named twice, or a setting that is no single value.
+        UserError: no such setting or variant, a value named twice, or a setting that is not a single value.
     """
     block = config["methods"][method]
-    where, entry = f"{file}methods.{method}.sweep.{name}", block["sweep"][name]
+    place, entry = where("methods", method, "sweep", name), block["sweep"][name]
     entry = {"values": entry} if isinstance(entry, list) else entry
-    declared = block.get("variants", {})
+    declared, words, main = block.get("variants", {}), entry.get("labels", {}), main_variant(block)
     if name in declared:
-        raise UserError(
-            f"{where}: '{name}' is a variant already (methods.{method}.variants); the axis needs another name"
-        )
+        raise UserError(f"{place}: '{name}' is a variant already (methods.{method}.variants): choose another name")
     if ("values" in entry) == ("variants" in entry):
-        raise UserError(f"{where}: must have either values, of the setting '{name}', or variants")
-    words, main = entry.get("labels", {}), main_variant(block)
+        raise UserError(f"{place}: must have either values, of the setting '{name}', or variants")
     if "variants" in entry:
         for variant in entry["variants"]:
             if variant not in declared:
-                raise unknown("variant", variant, declared, where)
+                raise unknown("variant", variant, declared, place)
         titles = {key: str((declared.get(key) or {}).get("title", key)) for key in (main, *entry["variants"])}
-        points = [Point(key, key, words.get(key, title), key == main) for key, title in titles.items()]
+        points = [Point({}, key, words.get(key, title), key == main) for key, title in titles.items()]
     else:
-        own = current(config, block, name, where)
-        points = [
-            Point(
-                value,
-                main if value == own else f"{name}-{text(value)}",
-                words.get(text(value), text(value)),
-                value == own,
-            )
-            for value in in_order([own, *(value for value in entry["values"] if value != own)])
+        given = entry["values"] if isinstance(entry["values"], Mapping) else {name: entry["values"]}
+        own = {key: current(config, block, key, place) for key in given}
+        listed = [
+            in_order(own[key], values, f"{place} = [{', '.join(map(text, values))}]") for key, values in given.items()
         ]
-        names = [text(value) for value in entry["values"]]
-        if twice := [value for value in names if names.count(value) > 1]:
-            raise UserError(f"{where} = [{', '.join(names)}]: {twice[0]} is named twice")
-        if odd := [value for value in names if not re.fullmatch("[A-Za-z0-9_.-]+", value)]:
-            raise UserError(f"{where}: '{odd[0]}' is no name of a folder (allowed: letters, digits, _ . -)")
-    return Axis(name, entry.get("title", name), tuple(points), tuple(entry.get("monitors", ())), "values" in entry)
+        points = []
+        for values in itertools.product(*listed):
+            here = dict(zip(given, values, strict=True))
+            other = {key: value for key, value in here.items() if value != own[key]}
+            variant = "_".join(f"{key}-{text(value)}" for key, value in other.items()) or main
+            label = ", ".join(words.get(text(value), text(value)) for value in values)
+            points.append(Point(here, variant, label, not other))
+    return Axis(name, entry.get("title", name), tuple(points), tuple(entry.get("monitors", ())))
 
 
-def current(config: Mapping[str, Any], block: Mapping[str, Any], name: str, where: str) -> Any:
+def current(config: Mapping[str, Any], block: Mapping[str, Any], name: str, place: str) -> Any:
     """The method's own value of a setting.
 
     Raises:
-        UserError: there is no such setting, or it is no single value.
+        UserError: there is no such setting, or it is not a single value.
     """
-    training = {**config["training"], **block.get("training", {})}
+    training = merge(config["training"], block.get("training", {}))
     node: Any = {"training": training} if name.startswith(TRAINING) else block.get("settings", {})
     for depth, key in enumerate(name.split(".")):
         if not isinstance(node, Mapping) or key not in node:
-            known = node if isinstance(node, Mapping) else ()
             before = ".".join(name.split(".")[:depth])
-            raise unknown("setting", key, known, f"{where}: {before}" if before else where)
+            known = node if isinstance(node, Mapping) else ()
+            raise unknown("setting", key, known, f"{place}: {before}" if before else place)
         node = node[key]
     if isinstance(node, Mapping | list):
-        raise UserError(f"{where}: is no single value but {json.dumps(node)[:80]}")
+        raise UserError(f"{place}: {name} is not a single value but {json.dumps(node)[:80]}")
     return node
 
 
-def in_order(values: list[Any]) -> list[Any]:
-    """Numbers ascending; anything else as it is."""
+def in_order(own: Any, given: list[Any], place: str) -> list[Any]:
+    """A method's own value and the given ones: numbers ascending, anything else with the own one first.
+
+    Raises:
+        UserError: a value comes twice, or would be no name of a folder.
+    """
+    names = [text(value) for value in given]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise UserError(f"{place}: {twice[0]} is named twice")
+    if odd := [name for name in names if not re.fullmatch("[A-Za-z0-9_.-]+", name)]:
+        raise UserError(f"{place}: '{odd[0]}' cannot name a folder (allowed: letters, digits, _ . -)")
+    values = [own, *(value for value in given if value != own)]
     numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
     return sorted(values) if numbers else values
-
-
-def variants(config: Mapping[str, Any], method: str) -> dict[str, Any]:
-    """Every variant of a method: ``base``, what its block declares and what its axes add."""
-    block = config["methods"][method]
-    found: dict[str, Any] = {"base": {}, **block.get("variants", {})}
-    for name in block.get("sweep", {}):
-        found |= axis(config, method, name).variants()
-    return found
-
-
-def spread(config: Mapping[str, Any], method: str, names: Iterable[str]) -> Iterator[str]:
-    """The variants that a grid's list names for one method, axes spread out into their points."""
-    axes = config["methods"].get(method, {}).get("sweep", {})
-    for name in names:
-        if name in axes:
-            yield from (point.variant for point in axis(config, method, name).points)
-        else:
-            yield name
-
-
-def planned(config: Mapping[str, Any], runs: Sequence[Mapping[str, Any]], file: str) -> dict[str, dict[str, Any]]:
-    """The axes that a suite's grid names, for its plan: by name the title, the files' stem, the points of each method.
-
-    Args:
-        config: a checked configuration.
-        runs: the config.json of each planned run.
-        file: that holds the grid, for an error.
-
-    Raises:
-        UserError: a data set or a regime changes the setting of an axis, so that its points are not what they say.
-    """
-    found: dict[str, dict[str, Any]] = {}
-    for block in config["grid"]:
-        for method in block["methods"]:
-            for name in block.get("variants", ()):
-                if name not in config["methods"].get(method, {}).get("sweep", {}):
-                    continue
-                one = axis(config, method, name)
-                entry = {"title": one.title, "file": one.file, "monitors": list(one.monitors), "points": {}}
-                points = [{**vars(point), "value": text(point.value)} for point in one.points]
-                found.setdefault(name, entry)["points"][method] = points
-                if one.setting:
-                    verify(one, method, runs, file)
-    return found
-
-
-def verify(one: Axis, method: str, runs: Iterable[Mapping[str, Any]], file: str) -> None:
-    """Whether each run on an axis has the value that its point says.
-
-    Raises:
-        UserError: it has another one.
-    """
-    values = {point.variant: point.value for point in one.points}
-    for run in runs:
-        if run["method"] != method or run["variant"] not in values:
-            continue
-        node = run["settings"] if one.name.startswith(TRAINING) else run["settings"]["method"]
-        for key in one.name.split("."):
-            node = node[key]
-        if node != values[run["variant"]]:
-            raise UserError(
-                f"{file}: grid: {one.name} of {method} is {text(node)} on {run['dataset']} under {run['augmentation']},"
-                f" where the axis has {text(values[run['variant']])}; leave these out of the axis's block"
-            )

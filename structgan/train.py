@@ -17,11 +17,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from structgan import augment, environment, method, parallel, precision, sources
+from structgan import augment, environment, method, parallel, precision, provenance, sources
 from structgan.datasets import load
 from structgan.errors import UserError
-from structgan.files import read_json, save_tensors, sweep, write_json
-from structgan.identity import seal
+from structgan.files import save_tensors, sweep, write_json
 from structgan.progress import Progress
 from structgan.training import checkpoint, health, lock, online_probe, processes, randomness, upstream
 from structgan.training.batches import Batches
@@ -38,7 +37,7 @@ class Run:
 
     def __init__(self, folder: Path, data: Path, device: str) -> None:
         self.folder, self.device = folder, device
-        self.config = read_json(folder / "config.json")
+        self.config = provenance.read_config(folder)
         self.settings = self.config["settings"]
         self.training = self.settings["training"]
         if self.config["sources"] != sources.run_digest(self.config["method"]):
@@ -46,6 +45,10 @@ class Run:
         seeds = np.random.SeedSequence(self.config["seed"]).generate_state(4).tolist()  # weights, order, latents, probe
         randomness.seed(seeds[0])
         self.dataset = load(data, device, verify=True)
+        if self.dataset.identity not in ("", self.config["data"]):
+            raise UserError(
+                f"{data}: prepared from other settings than {folder}/config.json names; nothing was trained"
+            )
         self.method = method.build(self.config, len(self.dataset.classes)).to(device)
         self.upstream = upstream.load(folder, self.config, self.dataset.content_hash, device)
         if self.upstream:
@@ -92,19 +95,10 @@ class Run:
             self.states.save(self.method, loop)
         parallel.wait()  # no process leaves while the state is being written: torchrun would end the writer
 
-    def resume(self, fresh: bool = False) -> None:
-        """Go on from the newest whole state of this identity and these images, where there is one; else start afresh.
-
-        Args:
-            fresh: start afresh where the run is finished; an unfinished one goes on, so that the retries of a run that
-                is trained again get further.
-        """
+    def resume(self) -> None:
+        """Go on from the newest whole state of this run, where there is one."""
         state = self.states.find()
         if state is None:
-            return
-        if fresh and state["loop"]["step"] == self.training["steps"]:
-            print("finished, but trained again from the first step, as asked", file=sys.stderr)
-            self.states.keep_newest = False
             return
         loop = checkpoint.apply(state, self.method)
         self.step, self.seconds = loop["step"], loop["seconds"]
@@ -187,7 +181,7 @@ class Run:
         for path in networks:
             save_tensors(path, self.method.get_submodule(path.stem).state_dict(), metadata)
         images = self.step * self.training["batch_size"]
-        seal.write(
+        provenance.write_sealed(
             self.folder / "env.json",
             {
                 "identity": self.config["identity"],
@@ -205,12 +199,11 @@ class Run:
         )
 
 
-def run(folder: Path, data: Path, device: str = "cpu", fresh: bool = False, minutes: float | None = None) -> None:
+def run(folder: Path, data: Path, device: str = "cpu", minutes: float | None = None) -> None:
     """Train the run of a folder to its end, going on where it stopped; one process at a time.
 
-    The final state stays: a run that is triggered again under the same identity publishes from it in seconds, unless
-    ``fresh`` asks for a finished run to be trained again. ``minutes`` of training, counted from the first step, end it
-    as a signal would: at least one step is done.
+    The final state stays: a run whose outputs were lost publishes them again in seconds. ``minutes`` of training,
+    counted from the first step, end it as a signal would: at least one step is done.
 
     Raises:
         UserError: bad settings, bad data, an upstream run that is missing or not as planned, a loss that is not
@@ -220,7 +213,7 @@ def run(folder: Path, data: Path, device: str = "cpu", fresh: bool = False, minu
     if device == "cpu":
         environment.keep_memory()
     precision.full_products()
-    config = read_json(folder / "config.json")
+    config = provenance.read_config(folder)
     insist = parallel.launched() == 1  # torchrun passes on a signal that the scheduler has sent to all processes
     with (
         Preemption(insist) as preemption,
@@ -236,7 +229,7 @@ def run(folder: Path, data: Path, device: str = "cpu", fresh: bool = False, minu
             sweep(folder, [*WRITES, *(path.name for path in method.published_files(folder, config["method"]))])
         parallel.wait()
         job = Run(folder, data, own)
-        job.resume(fresh)
+        job.resume()
         parallel.agree(job.step, f"{folder}: the step of the state that was found")
         preemption.defer(None if minutes is None else 60 * minutes)
         if heartbeat:

@@ -17,7 +17,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.settings import shrink
-from structgan import cells, config, datasets, sources, train
+from structgan import config, datasets, sources, train
+from structgan.grid import Grid
 
 pytest.register_assert_rewrite("agreement", "refusal")
 pytest_plugins = ["fault_runs"]
@@ -106,9 +107,10 @@ def write_run(demo, digits, upstream_run):
         block["settings"] = config.merge(block["settings"], settings or {})
         block["training"] = {**block.get("training", {}), **training}
         names = {"dataset": "digits", "method": method, "augmentation": augmentation, "variant": variant, "seed": seed}
-        described = config.run_config(changed, names)
-        for above in cells.lineage(changed, names)[:1]:
-            described["upstream"]["run"] = str(upstream_run(config.run_config(changed, above), data))
+        run = Grid(changed).run(**names)
+        described = copy.deepcopy(run.content)
+        if run.upstream:
+            described["upstream"]["run"] = str(upstream_run(run.upstream.content, data))
             content = {key: value for key, value in described.items() if key != "identity"}
             described["identity"] = sources.fingerprint(content)
         path.mkdir(parents=True, exist_ok=True)
@@ -137,23 +139,11 @@ def tree(tmp_path):
 
 
 @pytest.fixture(scope="session")
-def place(tmp_path_factory):
-    """A folder with a data set, a trained extractor and runs as their training leaves them, one of them a GAN."""
-    import halves  # here, for it brings torch-fidelity
+def halves(tmp_path_factory):
+    """A tree with a data set, a trained extractor and finished runs; tests copy what they change."""
+    from bright_half_dataset import Tree  # here, for it brings torch-fidelity
 
-    return halves.write(tmp_path_factory.mktemp("fidelity"))
-
-
-@pytest.fixture(scope="session")
-def data(place):
-    """The data set in ``place``."""
-    return datasets.load(place / "data.safetensors")
-
-
-@pytest.fixture(scope="session")
-def weights(place):
-    """The trained extractor in ``place``."""
-    return place / "extractor.safetensors"
+    return Tree.write(tmp_path_factory.mktemp("halves"))
 
 
 @pytest.fixture(scope="session")

@@ -8,11 +8,11 @@ import frozen_runs
 import pytest
 import torch
 from refusal import refused
+from structgan.identity import seal
 from suite_tree import Tree
 
 from structgan import config, files, method
 from structgan.errors import UserError
-from structgan.identity import seal
 from structgan.evaluation import dense
 from structgan.report import beyond, tables
 

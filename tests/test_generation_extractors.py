@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import torch
 from halves import SETTINGS, SMALL, train_extractor
+from structgan.identity import protocol
 
 from structgan import datasets, files
 from structgan.errors import UserError
-from structgan.identity import protocol
 from structgan.evaluation import backend, extractor, features, fidelity, inception
 from structgan.models.classifier import Classifier
 

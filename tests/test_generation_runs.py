@@ -10,11 +10,11 @@ import pytest
 import torch
 from halves import CLASSES, SETTINGS, SMALL, pictures
 from PIL import Image
+from structgan.identity import protocol
 
 from structgan import datasets, files, method
 from structgan.datasets import Parts, store
 from structgan.errors import UserError
-from structgan.identity import protocol
 from structgan.evaluation import backend, extractor, features, fidelity, probe, samples
 
 # samples

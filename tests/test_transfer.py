@@ -7,13 +7,13 @@ import pytest
 import torch
 from halves import pictures
 from refusal import refused
+from structgan.identity import protocol, seal, stamps
+from structgan.identity.verify import Suite
 from suite_tree import Tree
 
 from structgan import config, datasets, files, plan
 from structgan.datasets import Parts, Split, store
 from structgan.errors import UserError
-from structgan.identity import protocol, seal, stamps
-from structgan.identity.verify import Suite
 from structgan.evaluation import features, transfer
 from structgan.evaluation.battery import Probes
 

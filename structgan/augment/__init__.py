@@ -24,7 +24,6 @@ from torch import Generator, Tensor
 
 from structgan import parallel
 from structgan.augment import colour, resample
-from structgan.regime import resolve
 
 DRAWS = {"flip": 1, "crop": 2 * resample.TRIES + 2, "jitter": 9, "grayscale": 1, "blur": 2, "solarise": 1}
 """Uniforms that each operation takes for one sample."""
@@ -42,7 +41,9 @@ class Augment:
 
     def __init__(self, regime: Mapping[str, Any], size: int) -> None:
         self.size = size
-        self.regime = resolve(regime, size)
+        self.regime = {name: regime[name] for name in DRAWS if name in regime}
+        if "blur" in self.regime:
+            self.regime["blur"] = {"kernel": blur_kernel(size), **self.regime["blur"]}
         kernel = self.regime["blur"]["kernel"] if "blur" in self.regime else 0
         self._taps = resample.reflected_taps(size, kernel)
 
@@ -139,6 +140,11 @@ def build(regime: Mapping[str, Any], image_size: int) -> Augment:
         UserError: an unknown key or a value out of range.
     """
     return Augment(regime, image_size)
+
+
+def blur_kernel(size: int) -> int:
+    """Width of the blur where a regime names none: the odd number of pixels near a tenth of the image, at least 3."""
+    return max(3, 2 * (size // 20) + 1)
 
 
 def _chosen(mask: Tensor, device: torch.device) -> Tensor:

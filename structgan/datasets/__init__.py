@@ -37,7 +37,7 @@ def prepare(settings: Mapping[str, Any], out: Path, raw: Path) -> dict[str, Any]
     Args:
         settings: ``builder``, the keys of that builder, and optionally ``name`` (default: the stem of ``out``),
             ``note`` (what to say beside numbers from it), ``title`` and ``reference`` (for tables; not used here),
-            ``sources`` (the digest that it was planned for).
+            ``sources`` and ``identity`` (of a plan: the digest of the builder, and the identity of the settings).
         out: the ``.safetensors`` file to write.
         raw: folder of the files as they were published; missing ones are downloaded into it.
 
@@ -58,8 +58,8 @@ def prepare(settings: Mapping[str, Any], out: Path, raw: Path) -> dict[str, Any]
     module = importlib.import_module(f"structgan.datasets.{BUILDERS[builder]}")
     if settings.get("sources") not in (None, sources.builder_digest(builder)):
         raise UserError(f"data set '{out.stem}': planned for other sources than these; plan again")
-    asked = {key: value for key, value in settings.items() if key != "sources"}
+    asked = {key: value for key, value in settings.items() if key not in ("sources", "identity")}
     resolved = resolve(asked, module.DEFAULTS[builder], out.stem)
     parts: Parts = module.build(resolved, Path(raw))
-    summary = save(out, parts, resolved, sources.fingerprint(settings))
+    summary = save(out, parts, resolved, settings.get("identity", ""))
     return {**summary, "seconds": round(time.perf_counter() - begin, 3)}

@@ -62,7 +62,10 @@ class Parts:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A prepared data set. Image tensors are (N, 3, image_size, image_size) uint8 in 0..255."""
+    """A prepared data set. Image tensors are (N, 3, image_size, image_size) uint8 in 0..255.
+
+    ``identity`` is that of the settings it was prepared from; empty where it was prepared without one.
+    """
 
     name: str
     classes: tuple[str, ...]
@@ -73,6 +76,7 @@ class Dataset:
     test: Split
     unlabelled: Tensor | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+    identity: str = ""
 
     @property
     def training_images(self) -> Tensor:
@@ -83,6 +87,12 @@ class Dataset:
     def training_labels(self) -> Tensor | None:
         """Labels of ``training_images``; None where these have none."""
         return self.train.labels if self.unlabelled is None else None
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Number of images of each split."""
+        splits = {"train": self.train.images, "test": self.test.images, "unlabelled": self.unlabelled}
+        return {name: len(images) for name, images in splits.items() if images is not None}
 
     def labelled(self) -> Self:
         """The same without its unlabelled part, for a method that learns from labels."""
@@ -191,4 +201,4 @@ def _checked(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[
         fits = labels.dtype == torch.int64 and labels.shape == (len(split),) and len(split) > 0
         if not fits or int(labels.min()) < 0 or int(labels.max()) >= len(classes):
             raise UserError(f"{path}: {key}/labels do not fit {len(split)} images of {len(classes)} classes; {AGAIN}")
-    return Dataset(name, classes, size, digest, note, train, test, unlabelled, settings)
+    return Dataset(name, classes, size, digest, note, train, test, unlabelled, settings, metadata.get("identity", ""))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -18,6 +19,7 @@ from structgan import sources
 from structgan.errors import UserError
 
 FOLDER = Path(__file__).resolve().parent
+DECLARED = ("COLUMNS", "SETTINGS", "FILES", "NEEDS", "ALSO")
 UNITS = {"%": 100.0, "‰": 1000.0, "": 1.0}
 """Factor from the stored value to the shown one."""
 
@@ -88,23 +90,19 @@ def declared(name: str) -> Evaluation | None:
     """What the module of this name declares; None where it is no evaluation."""
     path = FOLDER / f"{name}.py"
     given: dict[str, Any] = {}
-    for node in sources.tree(path).body:
-        targets = (
-            node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
-        )
-        for target in targets:
-            if isinstance(target, ast.Name) and target.id in ("COLUMNS", "SETTINGS", "FILES", "NEEDS", "ALSO"):
-                try:
-                    given[target.id.lower()] = ast.literal_eval(node.value)  # type: ignore[union-attr, arg-type]
-                except ValueError as error:
-                    raise UserError(
-                        f"{path}: {target.id} must be a literal: planning reads it without running"
-                    ) from error
+    for key, node in itertools.product(DECLARED, sources.tree(path).body):
+        if sources.declares(node, key):
+            try:
+                given[key.lower()] = ast.literal_eval(node.value)  # type: ignore[attr-defined]
+            except ValueError as error:
+                raise UserError(f"{path}: {key} must be a literal: planning reads it without running") from error
     if "columns" not in given:
         return None
     try:
         columns = tuple(Column(**column) for column in given.pop("columns"))
-        tuples = {key: tuple(value) if isinstance(value, list | tuple) else value for key, value in given.items()}
+        tuples: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list | tuple) else value for key, value in given.items()
+        }
         return Evaluation(name, columns, **{"settings": (name,), **tuples})
     except TypeError as error:
         allowed = ", ".join(field.name for field in fields(Column))

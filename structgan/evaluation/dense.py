@@ -1,8 +1,7 @@
-"""Segmentation and detection by linear heads on a run's frozen maps: dense.json, each number with its protocol."""
+"""Segmentation and detection by linear heads on frozen feature maps."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,8 @@ import torchmetrics
 
 from structgan.datasets import scenes, voc
 from structgan.datasets.annotated import Annotated
-from structgan.evaluation import detection, features, places, segmentation
-from structgan.evaluation.described import dataset_record
-from structgan.identity import protocol, seal
+from structgan.evaluate import Job, Measured
+from structgan.evaluation import dense_features, detection, segmentation
 from structgan.progress import Progress
 
 SETTINGS = ("seed", "dense")
@@ -34,7 +32,7 @@ MAPS = {"all": "the last map of every stage, resampled to one grid and concatena
 
 
 def evaluate(
-    maps: places.Maps, images: Pair, classes: tuple[str, ...], settings: Mapping[str, Any], seed: int
+    maps: dense_features.Maps, images: Pair, classes: tuple[str, ...], settings: Mapping[str, Any], seed: int
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Metrics and protocol of both tasks on one kind of images.
 
@@ -52,13 +50,13 @@ def evaluate(
     size = (test.images.shape[2], test.images.shape[3])
     by_pixel = segmentation.Fit(train.masks, len(classes) + 1, settings["segmentation"], seed)
     by_cell = detection.Fit(train, len(classes), settings["detection"], seed)
-    for part, values in places.batches(maps, train.images):
+    for part, values in dense_features.batches(maps, train.images):
         by_pixel.add(part, values)
         by_cell.add(part, values)
     pixel_head, pixel_fit = by_pixel.head()
     *cell_heads, cell_fit = by_cell.heads()
     segmented, detected = segmentation.Scores(len(classes) + 1), detection.Scores()
-    for part, values in places.batches(maps, test.images):
+    for part, values in dense_features.batches(maps, test.images):
         segmented.add(segmentation.predict(pixel_head, values, size).cpu(), test.masks[part].cpu())
         detected.add(detection.predict((cell_heads[0], cell_heads[1]), values, size, settings["detection"]), test, part)
     metrics = {
@@ -81,61 +79,29 @@ def evaluate(
     }
 
 
-def run(
-    run_dir: str | Path, data_file: str | Path, protocol_file: str | Path, raw: str | Path, device: str | None = None
-) -> None:
-    """Measure a finished run's maps and write its dense.json.
-
-    The encoder is frozen: its hash is taken before and after its maps are read. A method without maps gets no number,
-    and its reason stands in the file.
-
-    Raises:
-        UserError: a file is missing or damaged, the protocol was planned for other sources, the images cannot be built,
-            the encoder changed, or its features are not finite.
-    """
-    from structgan import datasets, environment
-    from structgan.method import load_run
-
-    begin = time.monotonic()
-    device = device or environment.best_device()
-    folder, planned = Path(run_dir), protocol.read(protocol_file, "dense")
-    settings, seed = planned["settings"]["dense"], planned["settings"]["seed"]
-    dataset = datasets.load(data_file, verify=True)
-    method = load_run(folder, dataset.content_hash, device)
+def run(job: Job) -> Measured:
+    """Both tasks on every kind of images. A method without feature maps gets no number and a reason."""
+    settings, seed = job.settings["dense"], job.settings["seed"]
     kept = slice(None) if settings["maps"] == "all" else slice(-1, None)
     metrics: dict[str, Any] = {}
-    told: dict[str, Any] = {}
-    reason = ""
-    with (
-        features.frozen(method.encoder, f"{folder}: encoder") as digest,
-        Progress("dense", len(settings["images"]), "source") as progress,
-    ):
+    protocol: dict[str, Any] = {}
+    with Progress("dense", len(settings["images"]), "source") as progress:
         for name, asked in settings["images"].items():
             classes, build = IMAGES[name]
-            images = build(asked, Path(raw))
+            images = build(asked, job.raw)
             try:
-                metrics[name], told[name] = evaluate(
-                    lambda batch: method.maps(batch.to(device))[kept], images, classes, settings, seed
+                metrics[name], sizes = evaluate(
+                    lambda batch: job.method.maps(batch.to(job.device))[kept], images, classes, settings, seed
                 )
             except NotImplementedError as error:
-                reason = str(error)
-                break
+                return Measured({}, {}, {"reason": str(error)})
+            protocol[name] = {**describe_heads(settings, seed), **sizes}
             progress.advance(1, **{key: metrics[name][key] for key in ("miou", "map50")})
-    record = {
-        "identity": method.identity,
-        "evaluation": protocol.mark(planned),
-        "encoder": {"sha256": digest, "features": MAPS[settings["maps"]]},
-        "dataset": dataset_record(dataset),
-        "reason": reason,
-        "metrics": metrics,
-        "protocol": {name: {**described(settings, seed), **entry} for name, entry in told.items()},
-        "seconds": round(time.monotonic() - begin, 3),
-    }
-    seal.write(folder / "dense.json", record, inputs=[folder / "encoder.safetensors"])
+    return Measured(metrics, protocol, {"reason": ""})
 
 
-def described(settings: Mapping[str, Any], seed: int) -> dict[str, Any]:
-    """What stands beside the numbers of every kind of images."""
+def describe_heads(settings: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    """What the protocol says of both heads and their metrics."""
     return {
         "maps": MAPS[settings["maps"]],
         "normalisation": "standardised on the chosen places",

@@ -17,7 +17,8 @@ from torchvision.ops import batched_nms
 
 from structgan.datasets.annotated import IGNORED, Annotated
 from structgan.errors import UserError
-from structgan.evaluation import features, places
+from structgan.evaluation import dense_features, features
+from structgan.evaluation.dense_features import Head
 
 BACKEND: Literal["pycocotools"] = "pycocotools"
 Found = dict[str, Tensor]
@@ -94,23 +95,23 @@ class Fit:
             self.labels[image, of_box] = torch.where(difficult[owner[of_box]], IGNORED, labels[owner[of_box]] + 1)
             self.targets[image, of_box] = edges(self.centres[of_box], boxes[owner[of_box]])
         generator = torch.Generator().manual_seed(seed)
-        self.chosen = places.choose(self.labels, settings["places"], IGNORED, generator)
+        self.chosen = dense_features.choose(self.labels, settings["places"], IGNORED, generator)
         self.parts: list[Tensor] = []
 
     def add(self, part: slice, values: list[Tensor]) -> None:
         """Take the features of the images ``part`` from their maps."""
         area = len(self.centres)
         inside = self.chosen[(self.chosen >= part.start * area) & (self.chosen < part.stop * area)].to(values[0].device)
-        self.parts.append(places.read(values, self.cells, inside // area - part.start, inside % area))
+        self.parts.append(dense_features.read(values, self.cells, inside // area - part.start, inside % area))
 
-    def heads(self) -> tuple[places.Head, places.Head, dict[str, Any]]:
+    def heads(self) -> tuple[Head, Head, dict[str, Any]]:
         """The head of the class, the head of the edges, and how the first one's fit went."""
         from sklearn.linear_model import Ridge
 
         x, flat = torch.cat(self.parts), self.labels.reshape(-1)
         counts = torch.bincount(flat[flat != IGNORED], minlength=self.classes + 1).double().to(x.device)
         classes = flat[self.chosen]
-        head, told = places.classifier(x, classes.to(x.device), counts, self.settings)
+        head, told = dense_features.classifier(x, classes.to(x.device), counts, self.settings)
         on_object = classes > 0
         if not on_object.any():
             raise UserError("dense detection: no box of the training images holds a cell's centre")
@@ -121,11 +122,14 @@ class Fit:
         weight, bias = (
             torch.as_tensor(part, dtype=torch.float32).to(x.device) for part in (model.coef_, model.intercept_)
         )
-        return head, places.raw(weight, bias, shift, scale), told
+        return head, dense_features.raw(weight, bias, shift, scale), told
 
 
 def predict(
-    heads: tuple[places.Head, places.Head], values: list[Tensor], size: tuple[int, int], settings: Mapping[str, Any]
+    heads: tuple[Head, Head],
+    values: list[Tensor],
+    size: tuple[int, int],
+    settings: Mapping[str, Any],
 ) -> list[Found]:
     """Boxes in images: every class of every cell above a score, thinned by non-maximum suppression within its class.
 

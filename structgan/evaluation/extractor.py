@@ -1,6 +1,8 @@
 """The embedded feature extractor: a small classifier of a data set's own labels, for metrics without a download.
 
-Distances in its feature space compare methods on one data set and nothing else: its hash stands with every number.
+Distances in its feature space compare methods on one data set and nothing else, so every number names its hash.
+Settings: width (channels), epochs over the train split, batch_size, lr (peak of AdamW's one-cycle schedule), seed, and
+shift (largest random translation in pixels, the only augmentation).
 """
 
 from __future__ import annotations
@@ -15,17 +17,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from structgan import files
-from structgan.errors import UserError, unknown
+from structgan import files, provenance
+from structgan.errors import UserError
 from structgan.evaluation.features import accuracy, module_hash
-from structgan.identity import protocol
 from structgan.models.classifier import Classifier
 from structgan.progress import Progress
 
 FORMAT = "structgan-extractor-1"
-KEYS = ("width", "epochs", "batch_size", "lr", "seed", "shift")
-"""width: channels; epochs over the train split; batch_size: images; lr: peak of AdamW's one-cycle schedule; shift:
-largest random translation in pixels (the only augmentation)."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +34,7 @@ class Extractor:
         network: returns (features, logits) of images in [-1, 1].
         sha256: hash of its weights and buffers.
         test_accuracy: on the data set's test split, in [0, 1].
-        image_size, classes: what it takes and tells apart.
+        image_size, classes: of the images that it takes, and how many it distinguishes.
         dataset, content_hash: the data that it was trained on.
         settings: as given to ``train``.
     """
@@ -51,49 +49,26 @@ class Extractor:
     settings: Mapping[str, Any]
 
 
-def check(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings, checked.
-
-    Raises:
-        UserError: an unknown or missing key, or a value out of range.
-    """
-    for key, value in settings.items():
-        if key not in KEYS:
-            raise unknown("key", key, KEYS, "extractor")
-        least = 0 if key in ("seed", "shift") else 1
-        whole = isinstance(value, int) and not isinstance(value, bool) and value >= least
-        if key != "lr" and not whole:
-            raise UserError(f"extractor.{key}: {value!r} is not a whole number of at least {least}")
-        if key == "lr" and not (isinstance(value, int | float) and value > 0):
-            raise UserError(f"extractor.lr: {value!r} is not a positive number")
-    for key in KEYS:
-        if key not in settings:
-            raise UserError(f"extractor.{key} is missing (needed: {', '.join(KEYS)})")
-    return dict(settings)
-
-
-def train(
-    data_file: str | Path, protocol_file: str | Path, out: str | Path, device: str | None = None
-) -> dict[str, Any]:
+def train(data: Path, protocol: Path, out: Path, device: str = "cpu") -> dict[str, str]:
     """Train a classifier on the train split and write it to ``out`` with its metadata; returns the metadata.
 
-    ``device`` is the best one by default. The number of epochs is fixed: test labels only measure the final accuracy.
+    The number of epochs is fixed: test labels only measure the final accuracy.
 
     Raises:
-        UserError: a setting is wrong, the protocol was planned for other sources, the data file is damaged, or the
-            loss is not finite.
+        UserError: the protocol was planned for other sources, the data file is damaged, or the loss is not finite.
     """
-    from structgan import datasets, environment
+    from structgan import datasets
 
-    planned = protocol.read(protocol_file, "extractor")
-    resolved = check(planned["settings"].get("extractor", {}))
-    device = device or environment.best_device()
-    dataset = datasets.load(data_file, device, verify=True)
+    planned = provenance.read_protocol(protocol)
+    if planned["evaluation"] != "extractor":
+        raise UserError(f"{protocol}: the protocol of '{planned['evaluation']}', not of 'extractor'")
+    settings = planned["settings"]["extractor"]
+    dataset = datasets.load(data, device, verify=True)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(resolved["seed"])
-        network = Classifier(dataset.image_size, len(dataset.classes), resolved["width"])
+        torch.manual_seed(settings["seed"])
+        network = Classifier(dataset.image_size, len(dataset.classes), settings["width"])
     network.to(device)
-    _fit(network, dataset.train.images, dataset.train.labels, resolved)
+    _fit(network, dataset.train.images, dataset.train.labels, settings)
     network.eval().requires_grad_(False)
     metadata = {
         "format": FORMAT,
@@ -103,8 +78,8 @@ def train(
         "classes": str(len(dataset.classes)),
         "dataset": dataset.name,
         "content_hash": dataset.content_hash,
-        "settings": json.dumps(resolved, sort_keys=True),
-        **protocol.mark(planned),
+        "settings": json.dumps(settings, sort_keys=True),
+        **provenance.mark(planned),
     }
     files.save_tensors(out, network.state_dict(), metadata)
     return metadata
@@ -114,8 +89,8 @@ def _fit(network: Classifier, images: Tensor, labels: Tensor, settings: Mapping[
     """AdamW on a one-cycle schedule, label smoothing 0.1, random translations."""
     n, batch_size = len(images), min(settings["batch_size"], len(images))
     steps = n // batch_size
-    optimiser = torch.optim.AdamW(network.parameters(), lr=settings["lr"], weight_decay=0.05)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, settings["lr"], total_steps=settings["epochs"] * steps)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=settings["lr"], weight_decay=0.05)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings["lr"], total_steps=settings["epochs"] * steps)
     generator = torch.Generator().manual_seed(settings["seed"])
     network.train()
     with Progress("extractor", settings["epochs"] * steps) as progress:
@@ -127,9 +102,9 @@ def _fit(network: Classifier, images: Tensor, labels: Tensor, settings: Mapping[
                 loss = F.cross_entropy(logits, labels[batch], label_smoothing=0.1)
                 if not torch.isfinite(loss):
                     raise UserError(f"extractor: the loss is {loss.item()} at step {progress.done}; lower extractor.lr")
-                optimiser.zero_grad(set_to_none=True)
+                optimizer.zero_grad(set_to_none=True)
                 loss.backward()  # type: ignore[no-untyped-call]
-                optimiser.step()
+                optimizer.step()
                 schedule.step()
                 progress.advance(1, loss=loss.item())
 

@@ -1,24 +1,77 @@
-"""Frozen features: extraction in batches, the hash that proves the encoder did not change, normalisations."""
+"""Frozen features: read in batches, checked, normalized; and the hash of a network."""
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from structgan.errors import UserError
 
+if TYPE_CHECKING:
+    from structgan.datasets import Dataset
 
-def extract(encode: Callable[[Tensor], Tensor], images: Tensor, batch_size: int = 500) -> Tensor:
-    """Features of uint8 images, one batch after the other, without gradients.
+Scored = tuple[dict[str, Any], dict[str, Any]]
+"""Metrics and protocol of one probe."""
+BATCH = 500
+"""Images in one forward pass. It affects memory and no number."""
+
+
+@dataclass(frozen=True)
+class Features:
+    """Features and labels of both splits.
+
+    Attributes:
+        train, test: Shape: (N, D), float32.
+        train_labels, test_labels: Shape: (N,), int64 in [0, classes).
+
+    Raises:
+        UserError: a feature is NaN or infinite.
+    """
+
+    train: Tensor
+    train_labels: Tensor
+    test: Tensor
+    test_labels: Tensor
+
+    def __post_init__(self) -> None:
+        finite(self.train, "train features")
+        finite(self.test, "test features")
+
+    @cached_property
+    def classes(self) -> int:
+        """Number of classes."""
+        return int(max(self.train_labels.max(), self.test_labels.max())) + 1
+
+    @cached_property
+    def standardized(self) -> tuple[Tensor, ...]:
+        """Both splits with zero mean and unit variance on train."""
+        return standardize(self.train, self.test)
+
+    @property
+    def sizes(self) -> dict[str, Any]:
+        """What a protocol says of the splits."""
+        return {"split": "train→test", "n_train": len(self.train), "n_test": len(self.test)}
+
+
+def read(encode: Callable[[Tensor], Tensor], dataset: Dataset) -> Features:
+    """Features of a data set, which is on the encoder's device. ``encode`` as in ``extract``."""
+    train, test = (extract(encode, split.images) for split in (dataset.train, dataset.test))
+    return Features(train, dataset.train.labels, test, dataset.test.labels)
+
+
+def extract(encode: Callable[[Tensor], Tensor], images: Tensor, batch_size: int = BATCH) -> Tensor:
+    """Features of uint8 images, without gradients.
 
     Args:
         encode: (n, 3, H, W) float32 in [-1, 1] → (n, D).
         images: Shape: (N, 3, H, W), uint8, on the encoder's device.
-        batch_size: images in one forward pass; memory only, the result does not depend on it.
+        batch_size: images in one forward pass.
 
     Returns:
         Shape: (N, D), float32, on the images' device.
@@ -40,7 +93,7 @@ def extract(encode: Callable[[Tensor], Tensor], images: Tensor, batch_size: int 
 
 
 def finite(features: Tensor, what: str = "features") -> Tensor:
-    """``features`` as they are, if every entry is finite.
+    """The same features, if every entry is finite.
 
     Raises:
         UserError: some are NaN or infinite, as after a training that diverged.
@@ -61,21 +114,6 @@ def module_hash(module: nn.Module) -> str:
     return digest.hexdigest()
 
 
-@contextlib.contextmanager
-def frozen(module: nn.Module, what: str = "encoder") -> Iterator[str]:
-    """Yields the hash of ``module`` and checks at the end that it is still the same.
-
-    Raises:
-        UserError: the block changed a parameter or a buffer (a batch norm left in training mode is the usual cause).
-    """
-    before = module_hash(module)
-    yield before
-    if module_hash(module) != before:
-        raise UserError(
-            f"{what}: its weights or buffers changed while features were read; it must be frozen (eval mode)"
-        )
-
-
 def scaling(train: Tensor) -> tuple[Tensor, Tensor]:
     """Shift and scale of each feature that give zero mean and unit variance: (x - shift) * scale.
 
@@ -91,18 +129,15 @@ def scaling(train: Tensor) -> tuple[Tensor, Tensor]:
     return mean.float(), torch.where(constant, 0.0, 1 / deviation.clamp_min(1e-300)).float()
 
 
-def standardise(train: Tensor, *others: Tensor) -> tuple[Tensor, ...]:
-    """Zero mean and unit variance for each feature, by the statistics of ``train``; see ``scaling``.
-
-    Shape: (N, D) each, float32.
-    """
+def standardize(train: Tensor, *others: Tensor) -> tuple[Tensor, ...]:
+    """Zero mean and unit variance for each feature, by the statistics of ``train``. Shape: (N, D) each, float32."""
     shift, scale = scaling(train)
-    # a float32 mean leaves a rest of at most its own rounding, which is small against any deviation kept here
+    # rounding the mean to float32 leaves an error that is small against any deviation that scaling() keeps
     return tuple((part - shift) * scale for part in (train, *others))
 
 
-def normalise(features: Tensor) -> Tensor:
-    """Rows of unit Euclidean length. Shape: (N, D). A row of zeros stays one."""
+def normalize(features: Tensor) -> Tensor:
+    """Rows of unit Euclidean length; a row of zeros stays zero. Shape: (N, D)."""
     return nn.functional.normalize(features, dim=1)
 
 

@@ -1,25 +1,28 @@
 """Linear classifiers on fixed features: multinomial logistic regression and the one-vs-rest linear SVM.
 
-Both minimise sklearn's objectives, ½·penalty + C·Σ loss, so that C means what it means there. The solver is L-BFGS on
-exact gradients, after a change of variables by the Cholesky factor of the approximate Hessian I + C·h·XᵀX: the minimum
-is the same, and strongly correlated features no longer cost thousands of iterations.
+Both minimize sklearn's objectives, ½·penalty + C·Σ loss, so that C means the same. The solver is L-BFGS on exact
+gradients, after a change of variables by the Cholesky factor of the approximate Hessian I + C·h·XᵀX. The minimum is the
+same, and strongly correlated features no longer cost thousands of iterations.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from structgan.evaluation.features import Features, Scored, accuracy
+
 Loss = Literal["softmax", "squared_hinge"]
+SOLVER = "L-BFGS on exact gradients, preconditioned by the Cholesky factor of the approximate Hessian"
 DOUBLE_ENTRIES = 1 << 25
-"""Up to this many feature entries (256 MB; CIFAR's 50,000 × 512 fit) the data pass is in float64, beyond it in float32,
-where a tolerance of 1e-4 may be out of reach; ``converged`` then says so."""
+"""Up to this many feature entries (256 MB; CIFAR's 50,000 × 512 fit) the data pass is in float64. Beyond it is in
+float32, where a tolerance of 1e-4 may be out of reach; ``converged`` then says so."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,15 @@ class LinearModel:
     converged: bool
     iterations: int
     gradient: float
+
+    @property
+    def convergence(self) -> dict[str, Any]:
+        """What metrics say of the solver."""
+        return {
+            "converged": self.converged,
+            "iterations": self.iterations,
+            "relative_gradient": self.gradient,
+        }
 
     def predict(self, features: Tensor) -> Tensor:
         """Class of the highest score. Shape: (N, D) → (N,), int64."""
@@ -100,14 +112,14 @@ def fit(
     max_iter: int,
     tol: float,
 ) -> LinearModel:
-    """Minimise ½(‖W‖² + p‖b‖²) + C·Σᵢ loss(W xᵢ + b, yᵢ).
+    """Minimize ½(‖W‖² + p‖b‖²) + C·Σᵢ loss(W xᵢ + b, yᵢ).
 
     ``softmax``: p = 0, as sklearn's LogisticRegression for three classes or more (multinomial, L2, intercept free).
     ``squared_hinge``: p = 1, as sklearn's LinearSVC, whose intercept is the weight of a constant feature 1 and is
     penalised like the others; one-vs-rest, and with two classes two mirrored problems with equal predictions.
 
     Args:
-        features: Shape: (N, D), float32, standardised by the caller.
+        features: Shape: (N, D), float32, standardized by the caller.
         labels: Shape: (N,), int64 in [0, classes).
         tol: stop when the largest gradient entry is at most ``tol`` times the largest one at W = 0, b = 0.
 
@@ -151,3 +163,61 @@ def fit(
         iterations=int(solution.nit),
         gradient=gradient,
     )
+
+
+def logistic_regression(data: Features, settings: Mapping[str, Any], kept: Tensor | None = None) -> Scored:
+    """Multinomial logistic regression with L2 penalty, on the training samples ``kept`` (all by default)."""
+    return _classify(data, "softmax", "multinomial logistic regression, L2", settings, kept)
+
+
+def svm(data: Features, settings: Mapping[str, Any]) -> Scored:
+    """One-vs-rest linear SVM with squared hinge loss, the objective of sklearn's LinearSVC."""
+    name = "one-vs-rest linear SVM, squared hinge, L2, intercept penalised"
+    return _classify(data, "squared_hinge", name, settings)
+
+
+def few_labels(data: Features, settings: Mapping[str, Any], fraction: float, seed: int) -> Scored:
+    """The logistic regression, with its C, on a fraction of the labels; nothing is chosen on test."""
+    kept = stratified_subset(data.train_labels, fraction, seed)
+    metrics, protocol = logistic_regression(data, settings, kept)
+    return {**metrics, "labels": len(kept)}, {
+        **protocol,
+        "normalisation": "standardised on all of train, without labels",
+        "fraction": fraction,
+        "subset": "stratified, at least one a class",
+        "seed": seed,
+    }
+
+
+def stratified_subset(labels: Tensor, fraction: float, seed: int) -> Tensor:
+    """Indices of a random subset with the given fraction of each class, rounded, and at least one sample.
+
+    It depends on the labels, the fraction and the seed alone, so that all encoders get the same one.
+
+    Args:
+        labels: Shape: (N,), int64. fraction: in (0, 1].
+
+    Returns:
+        Shape: (n,), int64, ascending, on the labels' device.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    host, kept = labels.cpu(), []
+    for label in torch.bincount(host).nonzero().flatten().tolist():
+        members = (host == label).nonzero().flatten()
+        count = max(1, round(fraction * len(members)))
+        kept.append(members[torch.randperm(len(members), generator=generator)[:count]])
+    return torch.cat(kept).sort().values.to(labels.device)
+
+
+def _classify(data: Features, loss: Loss, name: str, settings: Mapping[str, Any], kept: Tensor | None = None) -> Scored:
+    (train, test), labels = data.standardized, data.train_labels
+    if kept is not None:
+        train, labels = train[kept], labels[kept]
+    model = fit(train, labels, data.classes, loss, settings["C"], settings["max_iter"], settings["tol"])
+    metrics = {
+        "top1": accuracy(model.predict(test), data.test_labels),
+        "top1_train": accuracy(model.predict(train), labels),
+        **model.convergence,
+    }
+    fitted = {"n_train": len(labels), "normalisation": "standardised on train", "solver": SOLVER}
+    return metrics, {"classifier": name, **data.sizes, **fitted, **settings}

@@ -1,246 +1,179 @@
-"""The representation probes of one run: frozen features in, probe.json and map.json out."""
+"""Probes of frozen features: linear classifiers, k-means, nearest neighbors; and the map of the test split.
+
+A new probe is an entry in ``probes``, a column and, if it has settings, the name of their block in ``SETTINGS``.
+"""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from structgan.errors import UserError, unknown
-from structgan.evaluation import features
-from structgan.evaluation.battery import Probes
-from structgan.evaluation.described import dataset_record
-from structgan.files import read_json, write_json
-from structgan.identity import protocol, seal
+from structgan import files
+from structgan.evaluate import Job, Measured
+from structgan.evaluation import features, kmeans, knn, limits, linear
+from structgan.evaluation.feature_map import feature_map
+from structgan.evaluation.features import Features, Scored
 from structgan.progress import Progress
 
 SETTINGS = ("seed", "linear", "svm", "kmeans", "kmeans_release", "knn", "few_labels", "map")
 FILES = ("map.json",)
+# fmt: off
 COLUMNS = [
-    {
-        "name": "linear",
-        "path": "linear.top1",
-        "label": "Linear probe, top-1",
-        "unit": "%",
-        "better": "higher",
-        "short": "Linear",
-    },
+    {"name": "linear", "path": "linear.top1", "label": "Linear probe, top-1",
+     "unit": "%", "better": "higher", "short": "Linear"},
     {"name": "svm", "path": "svm.top1", "label": "Linear SVM, top-1", "unit": "%", "better": "higher", "short": "SVM"},
-    {
-        "name": "kmeans",
-        "path": "kmeans.accuracy",
-        "label": "k-means, accuracy",
-        "unit": "%",
-        "better": "higher",
-        "short": "k-means",
-    },
+    {"name": "kmeans", "path": "kmeans.accuracy", "label": "k-means, accuracy",
+     "unit": "%", "better": "higher", "short": "k-means"},
     {"name": "knn", "path": "knn.top1", "label": "kNN, top-1", "unit": "%", "better": "higher", "short": "kNN"},
-    {
-        "name": "linear_*pct",
-        "path": "linear_*pct.top1",
-        "label": "Linear probe, * % of the labels, top-1",
-        "unit": "%",
-        "better": "higher",
-    },
-    {
-        "name": "kmeans_release",
-        "path": "kmeans_release.h",
-        "label": "k-means of h, accuracy",
-        "unit": "%",
-        "better": "higher",
-    },
-    {
-        "name": "kmeans_release_live",
-        "path": "kmeans_release.h_live",
-        "label": "k-means of h, D in training, accuracy",
-        "unit": "%",
-        "better": "higher",
-    },
-    {
-        "name": "kmeans_release_e",
-        "path": "kmeans_release.e",
-        "label": "k-means of e, accuracy",
-        "unit": "%",
-        "better": "higher",
-    },
-    {
-        "name": "kmeans_release_e_live",
-        "path": "kmeans_release.e_live",
-        "label": "k-means of e, D in training, accuracy",
-        "unit": "%",
-        "better": "higher",
-    },
-    {
-        "name": "online_probe",
-        "path": "online_probe.top1",
-        "label": "Online probe, top-1",
-        "unit": "%",
-        "better": "higher",
-    },
-    {
-        "name": "online_probe_ema",
-        "path": "online_probe.top1_ema",
-        "label": "Online probe of the average, top-1",
-        "unit": "%",
-        "better": "higher",
-    },
+    {"name": "linear_*pct", "path": "linear_*pct.top1", "label": "Linear probe, * % of the labels, top-1",
+     "unit": "%", "better": "higher"},
+    {"name": "kmeans_release", "path": "kmeans_release.h", "label": "k-means of h, accuracy",
+     "unit": "%", "better": "higher"},
+    {"name": "kmeans_release_live", "path": "kmeans_release.h_live", "label": "k-means of h, D in training, accuracy",
+     "unit": "%", "better": "higher"},
+    {"name": "kmeans_release_e", "path": "kmeans_release.e", "label": "k-means of e, accuracy",
+     "unit": "%", "better": "higher"},
+    {"name": "kmeans_release_e_live", "path": "kmeans_release.e_live", "label": "k-means of e, D in training, accuracy",
+     "unit": "%", "better": "higher"},
+    {"name": "online_probe", "path": "online_probe.top1", "label": "Online probe, top-1",
+     "unit": "%", "better": "higher"},
+    {"name": "online_probe_ema", "path": "online_probe.top1_ema", "label": "Online probe of the average, top-1",
+     "unit": "%", "better": "higher"},
 ]
-
-BATCH = 500
-"""Images in one pass; memory only."""
-MAP_KEYS = ("kind", "points", "perplexity", "iterations")
+# fmt: on
 
 
-def tsne(points: NDArray[np.float32], settings: Mapping[str, Any]) -> NDArray[np.float32]:
-    """scikit-learn's t-SNE from the principal components. Shape: (N, D) to (N, 2).
+def run(job: Job) -> Measured:
+    """All probes of a run's frozen features; writes map.json."""
+    settings, dataset = job.settings, job.dataset.to(job.device)
+    limits.check(settings, dataset.sizes)
+    data = features.read(job.method.encode, dataset)
+    result = evaluate(data, settings, readouts(job, dataset.test.images))
+    scores, asked = online_probe(job)
+    positions = feature_map(data.test, data.test_labels, dataset.classes, settings["map"], settings["seed"])
+    files.write_json(job.path("map.json"), positions)
+    return Measured({**result.metrics, **scores}, {**result.protocol, **asked})
 
-    The perplexity is lowered to (N - 1) / 3 where there are few points.
 
-    Raises:
-        UserError: fewer than 4 points.
+def probes(
+    data: Features, settings: Mapping[str, Any], readouts: Mapping[str, Tensor] | None = None
+) -> dict[str, Callable[[], Scored]]:
+    """Every probe by its key in ``metrics``; each returns its metrics and its protocol.
+
+    Args:
+        settings: the blocks that ``SETTINGS`` names. ``seed`` draws starts of k-means and labelled subsets; it belongs
+            to the protocol and not to the run.
+        readouts: what the release clusters, on test. Shape of each: (N, D), float32.
     """
-    from sklearn.manifold import TSNE
-
-    if len(points) < 4:
-        raise UserError(f"evaluation.map.points: t-SNE needs at least 4 points, not {len(points)}")
-    if not np.ptp(points, axis=0).any():  # a collapsed encoder has no principal components, and still a figure
-        return np.zeros((len(points), 2), np.float32)
-    perplexity = min(settings["perplexity"], (len(points) - 1) / 3)
-    model = TSNE(perplexity=perplexity, max_iter=settings["iterations"], init="pca", random_state=0)
-    found: NDArray[np.float32] = model.fit_transform(points)
-    return found
-
-
-def pca(points: NDArray[np.float32], settings: Mapping[str, Any]) -> NDArray[np.float32]:
-    """Scores on the two leading principal components. Shape: (N, D) to (N, 2), D of at least 2."""
-    from sklearn.decomposition import PCA
-
-    found: NDArray[np.float32] = PCA(n_components=2, svd_solver="full").fit_transform(points)
-    return found
+    fractions = {f"linear_{100 * share:g}pct": share for share in settings["few_labels"]["fractions"]}
+    return {
+        "linear": lambda: linear.logistic_regression(data, settings["linear"]),
+        "svm": lambda: linear.svm(data, settings["svm"]),
+        "kmeans": lambda: cluster(data, settings["kmeans"], settings["seed"]),
+        "knn": lambda: knn.classify(data, settings["knn"]),
+        **({"kmeans_release": lambda: cluster_release(data, settings, readouts)} if readouts else {}),
+        **{
+            name: partial(linear.few_labels, data, settings["linear"], share, settings["seed"])
+            for name, share in fractions.items()
+        },
+    }
 
 
-MAPS = {"tsne": tsne, "pca": pca}
+def evaluate(data: Features, settings: Mapping[str, Any], readouts: Mapping[str, Tensor] | None = None) -> Measured:
+    """Metrics and protocol of all ``probes``."""
+    metrics: dict[str, Any] = {}
+    protocol: dict[str, Any] = {}
+    found = probes(data, settings, readouts)
+    with Progress("probe", len(found), "probe") as progress:
+        for name, measure in found.items():
+            metrics[name], protocol[name] = measure()
+            score = next((metrics[name][key] for key in ("top1", "accuracy", "h") if key in metrics[name]), "done")
+            progress.advance(1, **{name: score})
+    return Measured(metrics, protocol)
 
 
-def evaluate(
-    train: Tensor,
-    train_labels: Tensor,
-    test: Tensor,
-    test_labels: Tensor,
-    settings: Mapping[str, Any],
-    seed: int = 0,
-    readouts: Mapping[str, Tensor] | None = None,
-) -> dict[str, Any]:
-    """The parts "metrics" and "protocol" of probe.json. Arguments as in ``Probes``.
+def cluster(data: Features, settings: Mapping[str, Any], seed: int) -> Scored:
+    """K-means with as many clusters as classes; clustering accuracy and normalized mutual information on test."""
+    from sklearn.metrics import normalized_mutual_info_score
 
-    Raises:
-        UserError: features that are not finite, or a k that the data set is too small for.
+    train, test, k = features.normalize(data.train), features.normalize(data.test), data.classes
+    found = kmeans.kmeans(train, k, settings["n_init"], seed, settings["max_iter"], settings["tol"])
+    of_train, of_test = (kmeans.assign(part, found.centers[None])[0][:, 0] for part in (train, test))
+    by_test = match(of_test, data.test_labels, k)
+    by_train = match(of_train, data.train_labels, k)
+    metrics = {
+        "accuracy": features.accuracy(by_test[of_test], data.test_labels),
+        "accuracy_matched_on_train": features.accuracy(by_train[of_test], data.test_labels),
+        "nmi": float(normalized_mutual_info_score(data.test_labels.cpu().numpy(), of_test.cpu().numpy())),
+        "inertia": found.inertia,
+        "converged": found.converged,
+        "iterations": found.iterations,
+    }
+    return metrics, {
+        **data.sizes,
+        "split": "fitted on train, scored on test",
+        "normalisation": "unit length",
+        "clusters": k,
+        "solver": "Lloyd, k-means++ starts, least inertia on train",
+        "matching": "Hungarian, on test (clustering accuracy); accuracy_matched_on_train: on train",
+        "seed": seed,
+        **settings,
+    }
+
+
+def cluster_release(data: Features, settings: Mapping[str, Any], readouts: Mapping[str, Tensor]) -> Scored:
+    """The release's k-means, fitted and scored on test: h at unit length, e unscaled; one accuracy a readout."""
+    block, seed, k = settings["kmeans_release"], settings["seed"], data.classes
+    metrics: dict[str, Any] = {"converged": True}
+    for name, values in readouts.items():
+        points = features.normalize(values) if name.startswith("h") else values
+        found = kmeans.kmeans_unit(points, k, block["n_init"], seed, block["max_iter"], block["tol"])
+        clusters = kmeans.assign(points, found.centers[None])[0][:, 0]
+        metrics[name] = features.accuracy(match(clusters, data.test_labels, k)[clusters], data.test_labels)
+        metrics["converged"] &= found.converged
+    return metrics, {
+        "split": "fitted and scored on test",
+        "n_test": len(data.test),
+        "normalisation": "h: unit length; e: none",
+        "clusters": k,
+        "solver": "Lloyd, k-means++ starts, centres of unit length, least mean distance",
+        "matching": "Hungarian, on test",
+        "seed": seed,
+        **block,
+    }
+
+
+def match(clusters: Tensor, labels: Tensor, k: int) -> Tensor:
+    """The one-to-one map from clusters to classes with most hits (Hungarian method). Shape: (N,), (N,) to (k,)."""
+    from scipy.optimize import linear_sum_assignment
+
+    table = torch.bincount(clusters * k + labels, minlength=k * k).view(k, k)
+    return torch.from_numpy(linear_sum_assignment(table.cpu().numpy(), maximize=True)[1]).to(clusters.device)
+
+
+@torch.no_grad()
+def readouts(job: Job, images: Tensor) -> dict[str, Tensor]:
+    """What the authors of the structural GAN cluster, for uint8 images. Shape of each: (N, D), float32."""
+    parts = [job.method.readouts(batch.float() / 127.5 - 1) for batch in torch.split(images, features.BATCH)]
+    found = {name: torch.cat([part[name].float() for part in parts]) for name in parts[0]}
+    return {name: features.finite(values, name) for name, values in found.items()}
+
+
+def online_probe(job: Job) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The last scores of the classifier that was trained beside the encoder, and its protocol.
+
+    There is no score where the run made no step or its images have no labels. The protocol stays the same for all runs.
     """
-    probes = Probes(train, train_labels, test, test_labels, settings, seed, readouts).all()
-    result: dict[str, Any] = {"metrics": {}, "protocol": {}}
-    with Progress("probe", len(probes), "probe") as progress:
-        for name, measure in probes.items():
-            result["metrics"][name], result["protocol"][name] = measure()
-            scores = result["metrics"][name]
-            progress.advance(1, **{name: scores.get("top1", scores.get("accuracy", scores.get("h")))})
-    return result
-
-
-def online(folder: Path) -> tuple[dict[str, float], dict[str, Any] | None]:
-    """The last scores of the classifier that was trained beside a run's encoder, and the protocol that was asked for.
-
-    The scores are empty where the run made no step or its images have no labels; the protocol stays, as it is the same
-    for every run of a suite. It is None where no online probe was asked for.
-    """
-    settings = read_json(folder / "config.json")["settings"]["training"]["online_probe"]
+    settings = job.config["settings"]["training"]["online_probe"]
     if settings is None:
-        return {}, None
-    records = read_json(folder / "history.json")["records"]
-    scored = [record["losses"] for record in records if "online_top1" in record["losses"]]
+        return {}, {}
+    scored = [record["losses"] for record in job.history() if "online_top1" in record["losses"]]
     last: dict[str, float] = scored[-1] if scored else {}
     scores = {key.removeprefix("online_"): value for key, value in last.items() if key.startswith("online_top1")}
     classifier = "linear head on detached features of the augmented training images, trained beside the encoder"
-    return scores, {"classifier": classifier, "split": "train→test", **settings}
-
-
-def feature_map(
-    test: Tensor, labels: Tensor, classes: tuple[str, ...], settings: Mapping[str, Any], seed: int = 0
-) -> dict[str, Any]:
-    """The content of map.json: 2-D positions of a fixed random subset of the test features, unit length each.
-
-    Args:
-        test: Shape: (N, D). labels: Shape: (N,). settings: the block "map": kind ("tsne" or "pca"), points, and
-            of t-SNE perplexity and iterations.
-
-    Raises:
-        UserError: an unknown kind, or a missing key.
-    """
-    for key in MAP_KEYS:
-        if key not in settings:
-            raise UserError(f"evaluation.map.{key} is missing (needed: {', '.join(MAP_KEYS)})")
-    kind = settings["kind"]
-    if kind not in MAPS:
-        raise unknown("map", kind, MAPS, "evaluation.map.kind")
-    order = torch.randperm(len(test), generator=torch.Generator().manual_seed(seed))
-    kept = order[: settings["points"]].sort().values.to(test.device)
-    points = MAPS[kind](features.normalise(test[kept]).cpu().numpy(), settings)
-    return {
-        "kind": kind,
-        "split": "test",
-        "points": [[round(value, 3) for value in point] for point in points.tolist()],
-        "labels": labels[kept].tolist(),
-        "classes": list(classes),
-    }
-
-
-def run(run_dir: str | Path, data_file: str | Path, protocol_file: str | Path, device: str | None = None) -> None:
-    """Probe a finished run and write its map.json and its probe.json, whose checksums name the former.
-
-    The encoder is frozen: its hash is taken before and after the features are read; ``device`` is the best by default.
-
-    Raises:
-        UserError: a file is missing or damaged, the protocol was planned for other sources, the encoder changed, or its
-            features are not finite.
-    """
-    from structgan import datasets, environment
-    from structgan.method import load_run, published_files
-
-    begin = time.monotonic()
-    device = device or environment.best_device()
-    folder, planned = Path(run_dir), protocol.read(protocol_file, "probe")
-    settings, seed = planned["settings"], planned["settings"]["seed"]
-    dataset = datasets.load(data_file, device, verify=True)
-    method = load_run(folder, dataset.content_hash, device, companions=True)
-    with features.frozen(method.encoder, f"{folder}: encoder") as digest:
-        train, test = (features.extract(method.encode, split.images) for split in (dataset.train, dataset.test))
-        batches = (batch.float() / 127.5 - 1 for batch in torch.split(dataset.test.images, BATCH))
-        with torch.no_grad():
-            parts = [method.readouts(images) for images in batches]
-    readouts = {name: torch.cat([part[name].float() for part in parts]) for name in parts[0]}
-    result = evaluate(train, dataset.train.labels, test, dataset.test.labels, settings, seed, readouts)
-    scores, asked_for = online(folder)
-    result["metrics"] |= {"online_probe": scores} if scores else {}
-    result["protocol"] |= {"online_probe": asked_for} if asked_for else {}
-    positions = feature_map(test, dataset.test.labels, dataset.classes, settings["map"], seed)
-    record = {
-        "identity": method.identity,
-        "evaluation": protocol.mark(planned),
-        "encoder": {
-            "sha256": digest,
-            "features": "output of the encoder, before any projection",
-            "dim": train.shape[1],
-        },
-        "dataset": dataset_record(dataset),
-        **result,
-        "seconds": round(time.monotonic() - begin, 3),
-    }
-    write_json(folder / "map.json", positions)
-    networks = published_files(folder, read_json(folder / "config.json")["method"])
-    inputs = [path for path in networks if path.stem != "generator"]
-    seal.write(folder / "probe.json", record, made=[folder / "map.json"], inputs=inputs)
+    protocol = {"classifier": classifier, "split": "train→test", **settings}
+    return {"online_probe": scores} if scores else {}, {"online_probe": protocol}

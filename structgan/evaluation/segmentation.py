@@ -11,7 +11,7 @@ from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassJaccardIndex
 
 from structgan.datasets.annotated import IGNORED, Annotated
-from structgan.evaluation import places
+from structgan.evaluation import dense_features
 
 
 class Scores:
@@ -48,23 +48,23 @@ class Fit:
     def __init__(self, masks: Tensor, classes: int, settings: Mapping[str, Any], seed: int) -> None:
         self.masks, self.classes, self.settings = masks, classes, settings
         self.size = (masks.shape[1], masks.shape[2])
-        self.chosen = places.choose(masks, settings["places"], IGNORED, torch.Generator().manual_seed(seed))
+        self.chosen = dense_features.choose(masks, settings["places"], IGNORED, torch.Generator().manual_seed(seed))
         self.parts: list[Tensor] = []
 
     def add(self, part: slice, values: list[Tensor]) -> None:
         """Take the features of the images ``part`` from their maps."""
         area = self.size[0] * self.size[1]
         inside = self.chosen[(self.chosen >= part.start * area) & (self.chosen < part.stop * area)].to(values[0].device)
-        self.parts.append(places.read(values, self.size, inside // area - part.start, inside % area))
+        self.parts.append(dense_features.read(values, self.size, inside // area - part.start, inside % area))
 
-    def head(self) -> tuple[places.Head, dict[str, Any]]:
+    def head(self) -> tuple[dense_features.Head, dict[str, Any]]:
         """The head, and how its fit went."""
         x, flat = torch.cat(self.parts), self.masks.reshape(-1).cpu()
         counts = torch.bincount(flat[flat != IGNORED].long(), minlength=self.classes).double().to(x.device)
-        return places.classifier(x, flat[self.chosen].long().to(x.device), counts, self.settings)
+        return dense_features.classifier(x, flat[self.chosen].long().to(x.device), counts, self.settings)
 
 
-def predict(head: places.Head, values: list[Tensor], size: tuple[int, int]) -> Tensor:
+def predict(head: dense_features.Head, values: list[Tensor], size: tuple[int, int]) -> Tensor:
     """The class with the highest score at each pixel. Shape: maps to (n, H, W), int64."""
     return head.scores(values, size).argmax(dim=1)
 

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from structgan import cells, method, sources
+from structgan import method, provenance, sources
 from structgan.errors import UserError
-from structgan.files import read_json, sha256
 
 
 class Upstream(NamedTuple):
@@ -39,12 +38,11 @@ def load(run: Path, config: Mapping[str, Any], content_hash: str, device: str) -
     wanted = config.get("upstream")
     if wanted is None:
         return None
-    folder = cells.upstream_folder(run, config)
+    folder = provenance.tree_of(run) / wanted["run"]
     try:
         found = method.load_run(folder, content_hash, device)
-        own = read_json(folder / "config.json")
-        paths = method.network_files(folder, own["method"])
-        files = {path.name: sha256(path) for path in paths}
+        own, made = provenance.read_config(folder), provenance.read_training(folder)["checksums"]["files"]
+        files = {path.name: made[path.name] for path in method.network_files(folder, own["method"])}
     except UserError as error:
         raise UserError(f"{run}: its upstream run cannot be used: {error}") from error
     if found.identity != wanted["identity"]:

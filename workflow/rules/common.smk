@@ -3,78 +3,96 @@ import re
 import sys
 from pathlib import Path
 
-sys.path.insert(
-    0, str(workflow.basedir)
-)  # plan with the sources beside this file, installed or not
+# plan with the sources beside this file, installed or not
+sys.path.insert(0, str(workflow.basedir))
 
 from structgan import config as configuration
 from structgan import plan as planning
-from structgan import sources
+from structgan import provenance, sources
 from structgan.errors import UserError
-from structgan.identity import protocol, standing
 
 
 def make_plan():
     """The suite's plan; the planning process writes it, a job only reads its own configuration."""
-    over = [
-        str(path) for path in workflow.overwrite_configfiles
-    ]  # from the command line: they stand on top
+    over = [str(path) for path in workflow.overwrite_configfiles]  # from the command line: they lie on top
     files = [str(path) for path in workflow.configfiles if str(path) not in over] + over
     try:
         configuration.check(config, files)
+        plan = planning.Plan(config, files)
         if workflow.is_main_process:
-            return planning.write(config, files)
-        return planning.make(config, files)[0]
+            plan.write()
+        return plan
     except UserError as error:
         print(f"structgan: {error}", file=sys.stderr)
         sys.exit(2)
 
 
 PLAN = make_plan()
-SUITE = PLAN["suite"]
-ROOT = f"results/runs/{SUITE}"
-RUN = f"{ROOT}/{{dataset}}/{{method}}/{{augmentation}}/{{variant}}/seed={{seed}}"
-SAMPLING = [name for name, method in PLAN["methods"].items() if method["samples"]]
-CELLS = {cell["run"]: cell for cell in PLAN["cells"]}
-EMBEDDED = PLAN["protocol"]["fidelity"]["extractor"] == "embedded"
-DEVICE = config["resources"]["device"]
-TABLES = [
-    "representation",
-    "release",
-    "few_labels",
-    "generation",
-    "generation_more",
-    "augmentation",
-    "ablation",
-    "statistics",
-    "comparisons",
-    "verdicts",
-    "cost",
-    *(kind for kind in protocol.OPTIONAL if kind in PLAN["evaluation"]),
-]
-IMAGES = list({**PLAN["datasets"], **PLAN.get("targets", {})})
-FIGURES = ["augmentation", "ablation", "training", "samples", "features"]
-AXES = [axis["file"] for axis in PLAN.get("axes", {}).values()]
-TABLES += AXES
-FIGURES += AXES + ["sensitivity"] * bool(AXES)
-
-
-def alternatives(names):
-    """A wildcard constraint that matches exactly these names."""
-    return "|".join(re.escape(name) for name in sorted(names))
+SUITE = config["suite"]
+PLAN_ID = Path(PLAN.path).stem
+ID = f"[0-9a-f]{{{provenance.ID}}}"
+DATA = "data/prepared/{dataset}-{data}"
+RUN = "results/runs/{dataset}/{method}/{augmentation}/{variant}/seed={seed}/{id}"
+RUNS = {entry["run"]: entry for entry in PLAN.content["runs"]}
+EXTRACTORS = {
+    Path(provenance.extractor_path(name, settings["identity"], PLAN.embedded)): (
+        provenance.data_path(name, settings["identity"])
+    )
+    for name, settings in PLAN.datasets.items()
+}
 
 
 wildcard_constraints:
-    dataset=alternatives(IMAGES),
-    method=alternatives(PLAN["methods"]),
-    augmentation=alternatives(PLAN["augmentations"]),
-    variant=alternatives(PLAN["variants"]),
+    dataset="[^/]+",
+    method="[^/]+",
+    augmentation="[^/]+",
+    variant="[^/]+",
     seed=r"\d+",
+    id=ID,
+    data=ID,
+    protocol=ID,
+    evaluation="[a-z][a-z0-9_]*",
 
 
-def asked(kind, key):
-    """A resource of one kind of job, from the configuration."""
-    return config["resources"][kind][key]
+def planned(wildcards):
+    """What the plan says of a job's run; in a cluster's job, whose sources may be newer, what its config.json says."""
+    run = RUN.format(**wildcards)
+    return RUNS.get(run) or provenance.read_config(Path(run))
+
+
+def data_file(wildcards):
+    entry = planned(wildcards)
+    return entry["data"] if "run" in entry else provenance.data_path(entry["dataset"], entry["data"])
+
+
+def upstream_files(wildcards):
+    """The encoder of the run that a run depends on, where it depends on one."""
+    above = planned(wildcards).get("upstream")
+    return [f"{above['run']}/encoder.safetensors"] if above else []
+
+
+def evaluation_files(wildcards):
+    """What an evaluation reads beside the run and its data set."""
+    run = RUN.format(**wildcards)
+    return PLAN.inputs(RUNS[run], wildcards.evaluation) if run in RUNS else []
+
+
+def extractor_data(wildcards):
+    """The data set that an extractor is trained on."""
+    return EXTRACTORS[provenance.RUNS / f"{wildcards.dataset}/extractor-{wildcards.id}.safetensors"]
+
+
+def data_files():
+    return [provenance.data_path(name, each["identity"]) for name, each in PLAN.datasets.items()]
+
+
+def result_files():
+    """Every JSON that the tables and figures read, and that makes a run complete."""
+    return [
+        f"{run}/{name}"
+        for run, entry in RUNS.items()
+        for name in ("history.json", "env.json", *entry["evaluations"].values())
+    ]
 
 
 def launcher(wildcards, resources):
@@ -82,71 +100,16 @@ def launcher(wildcards, resources):
 
     Where Snakemake itself is limited to fewer GPUs (--resources gpu=1), a job has as many as that.
     """
-    if resources.gpu < 2:
+    if resources.get("gpu", 0) < 2:
         return ["python", "-m"]
     signals = "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1"
     torchrun = ["torchrun", "--standalone", "--nproc-per-node", str(resources.gpu)]
     return [*torchrun, "--signals-to-handle", signals, "-m", "--"]
 
 
-def folder(of):
-    """The folder of a job's named file, as a parameter."""
-
-    def find(wildcards, input, output):
-        found = input.get(of) or output.get(of)
-        return str(Path(found if isinstance(found, str) else found[0]).parent)
-
-    return find
-
-
-def upstream_files(wildcards):
-    """The networks of the run that a run depends on, where it depends on one."""
-    above = CELLS[RUN.format(**wildcards)].get("upstream")
-    if above is None:
-        return []
-    run, method = above["run"], CELLS[above["run"]]["method"]
-    return [
-        f"{run}/{name}.safetensors"
-        for name in ["encoder"] + ["generator"] * (method in SAMPLING)
-    ]
-
-
-def data_files():
-    return [f"data/prepared/{name}.safetensors" for name in IMAGES]
-
-
-def targets(wildcards):
-    """The data sets that a run's encoder is transferred to."""
-    names = PLAN["transfer"][wildcards.dataset]
-    return [f"data/prepared/{name}.safetensors" for name in names]
-
-
-def result_files():
-    """Every JSON that the tables and figures read, and that makes a run complete."""
-    files = []
-    for run, cell in CELLS.items():
-        made = [standing.FILES[kind][0] for kind in standing.asked(PLAN, cell)]
-        files += [f"{run}/{name}" for name in ("history.json", "env.json", *made)]
-    return files
-
-
-def tables():
-    return [
-        f"results/tables/{SUITE}/{name}.{kind}"
-        for name in TABLES
-        for kind in ("csv", "md", "tex")
-    ] + [
-        f"results/tables/{SUITE}/{name}"
-        for name in ("metrics.json", "training.csv", "made_from.json")
-    ]
-
-
-def figures():
-    return [
-        f"results/figures/{SUITE}/{name}.{kind}"
-        for name in FIGURES
-        for kind in ("svg", "png")
-    ] + [f"results/figures/{SUITE}/made_from.json"]
+def folder(wildcards, output):
+    """The folder of a job's first output."""
+    return str(Path(output[0]).parent)
 
 
 def extra_rules():

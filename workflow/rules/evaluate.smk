@@ -1,56 +1,21 @@
-# A run's frozen networks → numbers with their protocol.
-rule probe:
+# A run's frozen networks → numbers with their protocol. The file's name says which evaluation, and under which protocol.
+rule evaluate:
     input:
-        encoder=f"{RUN}/encoder.safetensors",
-        data=rules.prepare.output.data,
-        protocol=f"{ROOT}/protocol/probe.json",
+        encoder=ancient(f"{RUN}/encoder.safetensors"),
+        data=ancient(data_file),
+        protocol=ancient("results/protocols/{evaluation}-{protocol}.json"),
+        also=ancient(evaluation_files),
     output:
-        probe=f"{RUN}/probe.json",
-        map=f"{RUN}/map.json",
+        result=f"{RUN}/{{evaluation}}-{{protocol}}.json",
     log:
-        f"{RUN}/probe.log",
-    priority: int(not workflow.is_main_process)  # first of a group, which ends with the first job that fails
+        f"{RUN}/{{evaluation}}-{{protocol}}.log",
     conda:
         "../envs/structgan.yaml"
-    threads: asked("evaluate", "threads")
     resources:
-        mem_mb=asked("evaluate", "mem_mb"),
-        runtime=asked("evaluate", "runtime_min"),
-        gpu=asked("evaluate", "gpu"),
         evaluations=1,
     params:
-        run=folder("encoder"),
-        device=DEVICE,
+        run=folder,
+        device=config["device"],
     shell:
-        "python -m structgan probe --run {params.run:q} --data {input.data:q} --protocol {input.protocol:q} --device {params.device:q} > {log:q} 2>&1"
-
-
-rule fidelity:
-    input:
-        generator=f"{RUN}/generator.safetensors",
-        encoder=f"{RUN}/encoder.safetensors",
-        data=rules.prepare.output.data,
-        protocol=f"{ROOT}/protocol/fidelity.json",
-        extractor=rules.extractor.output.extractor if EMBEDDED else [],
-    output:
-        fidelity=f"{RUN}/fidelity.json",
-        samples=f"{RUN}/samples.png",
-    log:
-        f"{RUN}/fidelity.log",
-    conda:
-        "../envs/structgan.yaml"
-    threads: asked("evaluate", "threads")
-    resources:
-        mem_mb=asked("evaluate", "mem_mb"),
-        runtime=asked("evaluate", "runtime_min"),
-        gpu=asked("evaluate", "gpu"),
-        evaluations=1,
-    params:
-        run=folder("encoder"),
-        device=DEVICE,
-        extractor=lambda wildcards, input: (
-            ["--extractor", input.extractor] if EMBEDDED else []
-        ),
-    shell:
-        "python -m structgan fidelity --run {params.run:q} --data {input.data:q} --protocol {input.protocol:q} --device {params.device:q}"
-        " {params.extractor:q} > {log:q} 2>&1"
+        "python -m structgan evaluate --run {params.run:q} --protocol {input.protocol:q} --data {input.data:q}"
+        " --device {params.device:q} > {log:q} 2>&1"

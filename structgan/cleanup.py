@@ -1,0 +1,119 @@
+"""Runs that may go: those that no suite's newest plan names, and those that a person names.
+
+A run that is being trained is never touched, and nothing is collected while a Snakemake works in this folder. A folder
+is first renamed, then removed, so that no half of a run is ever left under its name.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import socket
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from structgan import plan, provenance
+from structgan.errors import UserError
+from structgan.states import exists, optional, why_dead
+
+DEPTH = "*/*/*/*/seed=*/*"
+TRASH = ".deleted"
+
+
+@dataclass(frozen=True)
+class Garbage:
+    """A run that may go: its folder, why, and its size in bytes."""
+
+    folder: Path
+    reason: str
+    size: int
+
+
+def unplanned() -> tuple[list[Garbage], dict[Path, str]]:
+    """Runs that no plan names, and those that none names and that are in use, by whom.
+
+    Raises:
+        UserError: a plan is damaged, or a Snakemake works here.
+    """
+    if any(Path(".snakemake/locks").glob("*")):
+        raise UserError("gc: a Snakemake works in this folder, or was killed (snakemake --unlock): nothing was deleted")
+    planned = {Path(entry["run"]) for file in plan.suites() for entry in plan.read(file)["runs"]}
+    found: list[Garbage] = []
+    used: dict[Path, str] = {}
+    for folder in sorted(provenance.RUNS.glob(DEPTH)):
+        if folder.is_dir() and not folder.is_symlink() and folder not in planned:
+            holder = user(folder)
+            if holder:
+                used[folder] = holder
+            else:
+                found.append(Garbage(folder, "in no plan", size(folder)))
+    return found, used
+
+
+def named(folders: Iterable[Path]) -> tuple[list[Garbage], dict[Path, str]]:
+    """The runs of some folders, as ``unplanned`` gives them.
+
+    Raises:
+        UserError: a folder is not that of a run.
+    """
+    found: list[Garbage] = []
+    used: dict[Path, str] = {}
+    for folder in folders:
+        if not (folder / "config.json").exists():
+            raise UserError(f"{folder}: not the folder of a run ({provenance.RUNS}/…/seed=<seed>/<id>)")
+        holder = user(folder)
+        if holder:
+            used[folder] = holder
+        else:
+            found.append(Garbage(folder, "asked for", size(folder)))
+    return found, used
+
+
+def user(folder: Path) -> str | None:
+    """Who uses a run, in words; when in doubt, someone does. None where nobody does."""
+    progress = optional(folder / "progress.json")
+    if progress.get("state") == "running":
+        here = progress.get("host") == socket.gethostname()
+        if why_dead(progress, folder, time.time()) is None or (here and exists(int(progress.get("pid") or 0))):
+            return "it is being trained"
+    try:
+        with (folder / "lock").open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return None
+    except OSError:
+        return "its lock is held"
+    return None
+
+
+def size(folder: Path) -> int:
+    """Bytes of all files in a folder; links count as themselves."""
+    return sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir() or path.is_symlink())
+
+
+def lines(garbage: list[Garbage], used: Mapping[Path, str]) -> list[str]:
+    """What may go and what is left alone, a line each, and the sum."""
+    shown = [f"{entry.size / 1e6:10.1f} MB  {entry.folder}  ({entry.reason})" for entry in garbage]
+    shown += [f"left alone: {folder} ({reason})" for folder, reason in used.items()]
+    total = sum(entry.size for entry in garbage)
+    return [*shown, f"{len(garbage)} runs, {total / 1e6:.1f} MB" if garbage else "nothing to delete"]
+
+
+def delete(garbage: list[Garbage]) -> int:
+    """Delete runs, but for those that have come to life since; returns how many went."""
+    gone = 0
+    for number, entry in enumerate(garbage):
+        if user(entry.folder):
+            continue
+        trash = provenance.RUNS / f"{TRASH}-{os.getpid()}-{number}"
+        entry.folder.rename(trash)
+        shutil.rmtree(trash)
+        gone += 1
+        for parent in list(entry.folder.parents)[:5]:
+            if any(parent.iterdir()):
+                break
+            parent.rmdir()
+    return gone

@@ -1,1 +1,0 @@
-"""Where a suite stands, for a person: the state of each cell, the queue, one screen, and what may be removed."""

@@ -1,0 +1,99 @@
+"""The plan: each run of the grid once, the grid of the paper, files that are pure functions of their paths."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from structgan import config, plan, provenance, sources
+from structgan.errors import UserError
+
+DEMO = sources.ROOT / "workflow/config/demo.yaml"
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """An empty working folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def contents():
+    return {path: path.read_bytes() for path in Path().rglob("*.json")}
+
+
+def test_what_is_written_is_named_by_its_content(demo, here):
+    plan.Plan(demo, [str(DEMO)]).write()
+    found = plan.read(plan.newest("demo"))
+    assert len(contents()) == len(found["runs"]) + 5  # plan, three protocols, one data set's settings
+    for entry in found["runs"]:
+        read = provenance.read_config(Path(entry["run"]))
+        assert read["identity"] == entry["identity"] and entry["run"] == provenance.run_path(read)
+        assert Path(entry["data"]).with_suffix(".json").exists()
+    for protocol in found["evaluations"].values():
+        assert provenance.read_protocol(Path(provenance.protocol_path(protocol))) == protocol
+
+
+def test_planning_again_writes_nothing_and_a_change_adds_files_and_changes_none(demo, here):
+    plan.Plan(demo, [str(DEMO)]).write()
+    first = contents()
+    plan.Plan(demo, [str(DEMO)]).write()
+    assert contents() == first
+    changed = config.merge(demo, {"methods": {"simclr": {"settings": {"temperature": 0.3}}}})
+    plan.Plan(changed, [str(DEMO)]).write()
+    both = contents()
+    assert {path: both[path] for path in first} == first
+    simclr = [entry for entry in plan.read(plan.newest("demo"))["runs"] if entry["method"] == "simclr"]
+    assert len(both) == len(first) + len(simclr) + 1
+    plan.Plan(demo, [str(DEMO)]).write()
+    assert contents() == both
+
+
+def test_two_suites_share_their_runs(demo, here):
+    runs = [{run.path for run in plan.Plan({**demo, "suite": name}).runs} for name in ("one", "other")]
+    assert runs[0] == runs[1]
+
+
+def test_the_newest_plan_of_a_suite_is_the_one_made_last(demo, here):
+    changed = config.merge(demo, {"title": "another"})
+    for settings in (demo, changed, demo):
+        made = plan.Plan(settings)
+        made.write()
+        assert str(plan.newest("demo")) == made.path
+    assert plan.suites() == [plan.newest("demo")]
+    with pytest.raises(UserError, match="unknown suite 'dmo', did you mean 'demo'"):
+        plan.newest("dmo")
+
+
+def test_an_edited_plan_is_refused(demo, here):
+    made = plan.Plan(demo)
+    made.write()
+    Path(made.path).write_text(json.dumps({**made.content, "runs": []}))
+    with pytest.raises(provenance.Damaged, match="plan again"):
+        plan.read(Path(made.path))
+    made.write()
+    assert plan.read(Path(made.path)) == made.content
+
+
+def test_plan_of_the_paper(base):
+    """3 data sets, 3 seeds: structural under 4 regimes, its 6 variants under one, 3 baselines under 4, random once."""
+    made = plan.Plan(base, [str(config.BASE)]).content
+    runs = made["runs"]
+    assert len(runs) == 3 * 3 * (4 + 6 + 3 * 4 + 1)
+    assert len({run["run"] for run in runs}) == len({run["identity"] for run in runs}) == len(runs)
+    assert {run["dataset"] for run in runs} == {"cifar10", "cifar100", "imagenet10"}
+    assert {run["seed"] for run in runs} == {0, 1, 2}
+    assert {run["augmentation"] for run in runs if run["method"] == "random"} == {"none"}
+    assert len(made["not_applicable"]) == 3 * 3 and all(row["reason"] for row in made["not_applicable"])
+    assert list(made["augmentations"]) == ["none", "flip", "crop", "simclr"]
+    assert made["methods"]["structural"]["kind"] == "method" and made["methods"]["structural"]["samples"]
+    assert made["methods"]["supervised"]["uses_labels"] and made["methods"]["supervised"]["kind"] == "reference"
+    assert not made["methods"]["simclr"]["samples"] and made["references"]
+    assert all(("fidelity" in run["evaluations"]) == made["methods"][run["method"]]["samples"] for run in runs)
+
+
+def test_grid_names_each_run_once(base):
+    block = {"datasets": ["digits"], "methods": ["random"], "augmentations": ["none"], "seeds": [0, 0, 1]}
+    assert [run.seed for run in plan.Plan({**base, "grid": [block, block]}).runs] == [0, 1]
