@@ -73,10 +73,8 @@ def _by_value(panel: Any, suite: Suite, family: Family, metric: Metric, named: b
             markerfacecolor=fill, markeredgecolor=color,
         )  # fmt: skip
         if named:
-            panel.annotate(
-                f"{found.mean:.{metric.digits}f}", (found.mean, at), xytext=(0, 5), textcoords="offset points", ha="center",
-                fontsize=7.5, color=INK,
-            )  # fmt: skip
+            words, above = f"{found.mean:.{metric.digits}f}", {"xytext": (0, 5), "textcoords": "offset points"}
+            panel.annotate(words, (found.mean, at), **above, ha="center", fontsize=7.5, color=INK)
         if point["default"]:
             dotted = panel.axvline if named else panel.axhline
             dotted(found.mean, color=color, linewidth=1.0, linestyle=":", zorder=0.9)

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from structgan.errors import unknown
-from structgan.provenance import PLANS
+from structgan import plan
 from structgan.report.suite import Suite
 
 
@@ -43,18 +42,4 @@ def load(suite: str | Path) -> pd.DataFrame:
 
 def read(suite: str | Path) -> Suite:
     """A suite's plan and results; arguments and errors as in ``load``."""
-    return Suite(plan_file(suite))
-
-
-def plan_file(suite: str | Path) -> Path:
-    """The plan of a suite: the file itself, or the newest plan of the suite of this name.
-
-    Raises:
-        UserError: there is no suite of this name.
-    """
-    if Path(suite).suffix == ".json":
-        return Path(suite)
-    plans = sorted((PLANS / suite).glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
-    if not plans:
-        raise unknown("suite", str(suite), (path.parent.name for path in PLANS.glob("*/*.json")), str(PLANS))
-    return plans[-1]
+    return Suite(Path(suite) if str(suite).endswith(".json") else plan.newest(str(suite)))

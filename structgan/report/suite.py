@@ -12,7 +12,7 @@ import pandas as pd
 
 from structgan import evaluation, provenance, sources
 from structgan.errors import UserError
-from structgan.files import read_json, sha256
+from structgan.files import read_json
 from structgan.report import metrics, protocols
 from structgan.report.metrics import Metric, number
 
@@ -75,7 +75,7 @@ class Suite:
             self._values.setdefault(tuple(key), {})[seed] = value
 
     def _read(self, run: Run) -> Iterator[tuple[str, dict[str, Any]]]:
-        folder = self.root / run["run"]
+        folder, trained = self.root / run["run"], None
         if (folder / "env.json").exists():
             trained = provenance.read_training(folder)
             if trained["identity"] != run["identity"]:
@@ -83,7 +83,7 @@ class Suite:
             yield "training", {**trained, "metrics": {c.path: trained.get(c.path) for c in metrics.TRAINING}}
         for name, file in run["evaluations"].items():
             if (folder / file).exists():
-                record = provenance.read_evaluation(folder, file)
+                record = provenance.read_evaluation(folder, file, trained)
                 if record["evaluation"] != provenance.mark(self.plan["evaluations"][name]):
                     raise provenance.Damaged(f"{folder / file}: measured under another protocol than the plan names")
                 yield name, record
@@ -217,16 +217,14 @@ class Suite:
         classes = next((count for record in records if (count := record["dataset"].get("classes"))), None)
         return 1.0 / classes if classes else None
 
-    @functools.cached_property
-    def digest(self) -> str:
-        """SHA-256 over the plan and every result of it that exists: what tables, figures and page are made from."""
-        seals = {"/".join(key): record["checksums"]["self"] for key, record in self.records.items()}
-        return sources.fingerprint({"plan": sha256(self.file), "results": seals})
-
     def seal(self, folder: Path, made: list[Path]) -> Path:
-        """Write a folder's made_from.json: checksums of its files and of the results that they were made from."""
-        provenance.write_sealed(folder / "made_from.json", {"suite": self.plan["suite"]}, made, results=self.digest)
-        return folder / "made_from.json"
+        """Write a folder's made_from-<id>.json, with the plan's id: checksums of the files that were made from it."""
+        path = folder / f"made_from-{self.file.stem}.json"
+        for other in folder.glob("made_from*.json"):
+            if other != path:
+                other.unlink()
+        provenance.write_sealed(path, {"suite": self.plan["suite"], "plan": self.file.name}, made)
+        return path
 
 
 def _plan(file: Path) -> dict[str, Any]:
