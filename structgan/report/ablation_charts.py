@@ -6,15 +6,17 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pandas as pd
+
 from structgan.report import ablations
 from structgan.report.ablations import Family, Point, accuracies, measured
 from structgan.report.metrics import Metric, shown
 from structgan.report.statistics import Statistic, summarise
-from structgan.report.style import COLORS, GRID, HALO, INK, MUTED, canvas, colors, empty, place
+from structgan.report.style import COLORS, GRID, HALO, INK, MUTED, canvas, colors, empty, mean_line, place, smooth
 from structgan.report.suite import Suite
 
 PANEL_IN, GAP_IN, LEFT_IN, TALL_IN, HEAD_IN, FOOT_IN = 2.55, 0.62, 0.62, 1.55, 0.55, 0.4
-ROW_IN, WIDE_IN, LETTER_IN = 0.46, 6.4, 0.066
+ROW_IN, WIDE_IN = 0.46, 6.4
 
 Points = list[tuple[Point, Statistic]]
 
@@ -29,7 +31,7 @@ def axis(suite: Suite, axis: Mapping[str, Any]) -> Any:
     if "columns" in axis:
         found = list({(family.dataset, family.method): family for family in reversed(found)}.values())[::-1]
     if not found:
-        return empty("Nothing to draw: no two values are finished.")
+        return empty("Nothing to draw: no value is finished.")
     monitors, points = axis.get("monitors", ()), [point for family in found for point in family.points]
     metrics = list(ablations.columns(suite, axis).values())[:4]  # without monitors
     named = not all(_numeric(point["value"]) for point in points)  # words need room beside the panel
@@ -52,57 +54,6 @@ def axis(suite: Suite, axis: Mapping[str, Any]) -> Any:
     return figure
 
 
-def _by_value(panel: Any, suite: Suite, family: Family, metric: Metric, named: bool) -> None:
-    """One number by the values, evenly spaced: mean ± std, seeds as dots, the default filled and its mean dotted.
-
-    Numbers are along the bottom and joined by a line; names are one below the other.
-    """
-    color, means = colors(suite)[family.method], list[tuple[int, float]]()
-    for at, point in enumerate(family.points):
-        values = [metric.scale * v for v in measured(suite, family.group(point), metric) if not math.isnan(v)]
-        found = summarise(values)
-        if found is None:
-            continue
-        means.append((at, found.mean))
-        half, fill = found.std or 0.0, color if point["default"] else HALO
-        bar = panel.hlines if named else panel.vlines
-        bar(at, found.mean - half, found.mean + half, color=color, linewidth=1.4, zorder=2.5)
-        panel.scatter(*_turned([at + 0.16] * len(values), values, named), s=9, color=color, alpha=0.6, linewidth=0)
-        panel.plot(
-            *_turned([at], [found.mean], named), marker="o", markersize=6.5, markeredgewidth=1.6, zorder=4,
-            markerfacecolor=fill, markeredgecolor=color,
-        )  # fmt: skip
-        if named:
-            words, above = f"{found.mean:.{metric.digits}f}", {"xytext": (0, 5), "textcoords": "offset points"}
-            panel.annotate(words, (found.mean, at), **above, ha="center", fontsize=7.5, color=INK)
-        if point["default"]:
-            dotted = panel.axvline if named else panel.axhline
-            dotted(found.mean, color=color, linewidth=1.0, linestyle=":", zorder=0.9)
-    if means and not named:
-        panel.plot(*zip(*means, strict=True), color=color, linewidth=1.6, zorder=2)
-    if not means:
-        panel.text(0.5, 0.5, "no number", transform=panel.transAxes, ha="center", va="center", color=MUTED, fontsize=9)
-    panel.set_title(metric.title, fontsize=9, fontweight="normal", color=MUTED)
-    places, numbers = (panel.yaxis, panel.xaxis) if named else (panel.xaxis, panel.yaxis)
-    places.set_ticks(range(len(family.points)), [point["label"] for point in family.points], fontsize=8.5)
-    for tick, point in zip(places.get_ticklabels(), family.points, strict=True):
-        tick.set(color=INK, fontweight="bold" if point["default"] else "normal")
-    places.grid(visible=False)
-    numbers.set_tick_params(labelsize=8)
-    panel.locator_params(axis="x" if named else "y", nbins=5)
-    if named:
-        panel.set_ylim(len(family.points) - 0.5, -0.5)
-        panel.spines["bottom"].set_visible(False)
-    else:
-        panel.set_xlim(-0.5, len(family.points) - 0.5)
-    if metric.evaluation == "training" and means:
-        (panel.set_xlim if named else panel.set_ylim)(0, 1.1 * max(numbers.get_data_interval()[1], 1.0))
-
-
-def _turned(places: list[float], values: list[float], named: bool) -> tuple[list[float], list[float]]:
-    return (values, places) if named else (places, values)
-
-
 def _numeric(value: str) -> bool:
     """Whether a value's text is a number: a line may cross what lies between two numbers."""
     try:
@@ -111,20 +62,59 @@ def _numeric(value: str) -> bool:
         return False
 
 
+def _by_value(panel: Any, suite: Suite, family: Family, metric: Metric, named: bool) -> None:
+    """One number by the values: mean ± std, seeds as dots, the default filled and its mean dotted.
+
+    Numbers are along the bottom, evenly spaced, and joined by a line; names are one below the other.
+    """
+    color, means, names = colors(suite)[family.method], dict[int, float](), [point["label"] for point in family.points]
+    places, numbers = (panel.yaxis, panel.xaxis) if named else (panel.xaxis, panel.yaxis)
+    for at, point in enumerate(family.points):
+        values = [metric.scale * v for v in measured(suite, family.group(point), metric) if not math.isnan(v)]
+        if found := summarise(values):
+            means[at], fill = found.mean, color if point["default"] else HALO
+            (x, y), bar = ((found.mean, at), "xerr") if named else ((at, found.mean), "yerr")
+            dots = (values, [at + 0.16] * len(values)) if named else ([at + 0.16] * len(values), values)
+            look = {"color": color, "markersize": 6.5, "markerfacecolor": fill, "elinewidth": 1.4, "zorder": 4}
+            panel.errorbar(x, y, fmt="o", **{bar: found.std or 0.0}, **look)
+            panel.scatter(*dots, s=9, color=color, alpha=0.6, linewidth=0)
+            if named:
+                words, above = f"{found.mean:.{metric.digits}f}", {"xytext": (0, 5), "textcoords": "offset points"}
+                panel.annotate(words, (x, y), **above, ha="center", fontsize=7.5, color=INK)
+            if point["default"]:
+                dotted = panel.axvline if named else panel.axhline
+                dotted(found.mean, color=color, linewidth=1.0, linestyle=":", zorder=0.9)
+    if not named:
+        panel.plot(list(means), list(means.values()), color=color, linewidth=1.6, zorder=2)
+    if not means:
+        panel.text(0.5, 0.5, "no number", transform=panel.transAxes, ha="center", va="center", color=MUTED, fontsize=9)
+    panel.set_title(metric.title, fontsize=9, fontweight="normal", color=MUTED)
+    panel.tick_params(labelsize=8)
+    panel.locator_params(axis="x" if named else "y", nbins=5)
+    places.set_ticks(range(len(names)), names, fontsize=8.5)
+    for tick, point in zip(places.get_ticklabels(), family.points, strict=True):
+        tick.set(color=INK, fontweight="bold" if point["default"] else "normal")
+    places.grid(visible=False)
+    panel.spines["bottom"].set_visible(not named)
+    ends = (len(names) - 0.5, -0.5) if named else (-0.5, len(names) - 0.5)
+    (panel.set_ylim if named else panel.set_xlim)(*ends)
+    if metric.evaluation == "training" and means:
+        (panel.set_xlim if named else panel.set_ylim)(0, 1.1 * max(numbers.get_data_interval()[1], 1.0))
+
+
 def _over_training(panel: Any, suite: Suite, family: Family, monitor: str, legend: bool) -> None:
     """A monitor by step, mean over seeds of its running mean, a line per value, on a logarithmic scale."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-    values: list[float] = []
+    least = math.inf
     for at, point in enumerate(family.points):
-        series = [ablations.smooth(line) for line in ablations.logged(suite, family.group(point), monitor)]
-        steps, mean = ablations.mean_line(series)
-        values += mean
-        panel.plot(
-            steps, mean, color=COLORS[at % len(COLORS)], linestyle="-" if at < len(COLORS) else "--",
-            linewidth=2.2 if point["default"] else 1.4, label=point["label"] + " (default)" * bool(point["default"]),
-        )  # fmt: skip
-    if values and min(values) > 0:
+        series = [smooth(one) for one in ablations.logged(suite, family.group(point), monitor)]
+        mean = mean_line(series) if series else pd.Series(dtype=float)
+        least = min([least, *mean])
+        look = {"linestyle": "-" if at < len(COLORS) else "--", "linewidth": 2.2 if point["default"] else 1.4}
+        label = point["label"] + " (default)" * bool(point["default"])
+        panel.plot(mean.index, mean, color=COLORS[at % len(COLORS)], label=label, **look)
+    if 0 < least < math.inf:
         panel.set_yscale("log")
         panel.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=6))
         panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
@@ -140,64 +130,47 @@ def sensitivity(suite: Suite) -> Any:
 
     The number of values is beside each range: of equal effects the axis with more values has the wider one.
     """
-    linear, blocks = suite.metric("linear"), dict[tuple[str, str], list[tuple[str, Points]]]()
+    blocks: dict[tuple[str, str], list[tuple[str, Points]]] = {}
     for axis in suite.axes:
         for family in ablations.families(suite, axis):
             if len(found := accuracies(suite, family)) > 1:
-                blocks.setdefault((family.title(suite), family.method), []).append((str(axis["title"]), found))
+                ordered = sorted(found, key=lambda entry: entry[1].mean)
+                blocks.setdefault((family.title(suite), family.method), []).append((str(axis["title"]), ordered))
     if not blocks:
         return empty("No axis with two finished values yet: nothing to compare.")
     label = 0.3 + 0.075 * max(len(title) for rows in blocks.values() for title, _ in rows)
-    head, foot, width = 0.55, 0.62, label + WIDE_IN + 1.6
+    head, foot, width = 0.55, 0.62, label + WIDE_IN + 3.2
     height = top = sum(len(rows) * ROW_IN + head + foot for rows in blocks.values())
     figure = canvas((width, height))
     for (words, method), rows in blocks.items():
         figure.text(label / width, (top - 0.25) / height, words, fontweight="bold", fontsize=10.5)
         tall = len(rows) * ROW_IN
         panel = place(figure, (label, top - head - tall, WIDE_IN, tall))
-        _ranges(panel, sorted(rows, key=lambda row: -_spread(row[1])), colors(suite)[method], linear)
+        _ranges(panel, sorted(rows, key=lambda row: -_spread(row[1])), colors(suite)[method], suite.metric("linear"))
         top -= head + foot + tall
     return figure
 
 
 def _spread(points: Points) -> float:
-    means = [found.mean for _, found in points]
-    return max(means) - min(means)
+    return points[-1][1].mean - points[0][1].mean
 
 
 def _ranges(panel: Any, rows: Sequence[tuple[str, Points]], color: str, linear: Metric) -> None:
-    """A bar per axis from its lowest to its highest mean, the values as dots, the ends named."""
-    ends: list[tuple[float, float, float, float]] = []
+    """A bar per axis from its lowest to its highest mean, the values as dots, the ends named at the right."""
     for at, (_, points) in enumerate(rows):
-        ordered = [(point, found.mean * linear.scale) for point, found in sorted(points, key=lambda pair: pair[1].mean)]
-        panel.hlines(at, ordered[0][1], ordered[-1][1], color=color, alpha=0.3, linewidth=7, zorder=2)
-        for point, mean in ordered:
+        means = [statistic.mean * linear.scale for _, statistic in points]
+        panel.hlines(at, means[0], means[-1], color=color, alpha=0.3, linewidth=7, zorder=2)
+        for (point, _), mean in zip(points, means, strict=True):
             face = color if point["default"] else HALO
-            panel.plot(mean, at, marker="o", markersize=6, markerfacecolor=face, markeredgecolor=color, zorder=4)
-        for (point, mean), side, aligned in ((ordered[0], -8, "right"), (ordered[-1], 8, "left")):
-            panel.annotate(
-                point["label"], (mean, at), xytext=(side, 0), textcoords="offset points", ha=aligned, va="center",
-                fontsize=8, color=INK, fontweight="bold" if point["default"] else "normal", annotation_clip=False,
-            )  # fmt: skip
-        room = [0.2 + LETTER_IN * len(point["label"]) for point, _ in (ordered[0], ordered[-1])]
-        ends.append((ordered[0][1], ordered[-1][1], *room))  # type: ignore[arg-type]
-        words = f"{shown(_spread(points), linear)} points, {len(points)} values"
-        panel.annotate(
-            words, (1.0, at), xycoords=("axes fraction", "data"),
-            xytext=(8, 0), textcoords="offset points", va="center", fontsize=8.5, color=MUTED, annotation_clip=False,
-        )  # fmt: skip
-    least, most = min(end[0] for end in ends), max(end[1] for end in ends)
+            panel.plot(mean, at, "o", markersize=6, markerfacecolor=face, markeredgecolor=color, zorder=4)
+        words = f"{shown(_spread(points), linear)} points, {len(points)} values: "
+        words += f"{points[0][0]['label']} … {points[-1][0]['label']}"
+        right = {"xycoords": ("axes fraction", "data"), "xytext": (8, 0), "textcoords": "offset points", "va": "center"}
+        panel.annotate(words, (1.0, at), **right, fontsize=8.5, color=MUTED, annotation_clip=False)
     if default := next((found for _, points in rows for point, found in points if point["default"]), None):
         mean, half = default.mean * linear.scale, (default.std or 0.0) * linear.scale
-        least, most = min(least, mean - half), max(most, mean + half)
         panel.axvline(mean, color=INK, linewidth=1.0, linestyle=":", zorder=1)
         panel.axvspan(mean - half, mean + half, color=GRID, alpha=0.6, linewidth=0, zorder=0.5)
-    least, most = least - 0.5, most + 0.5
-    for _ in range(30):  # the words at both ends must lie inside; each widening makes an inch mean more
-        inch = (most - least) / WIDE_IN
-        least = min([least, *(low - left * inch for low, _, left, _ in ends)])
-        most = max([most, *(high + right * inch for _, high, _, right in ends)])
-    panel.set_xlim(least, most)
     panel.set_yticks(range(len(rows)), [title for title, _ in rows])
     panel.set_ylim(len(rows) - 0.45, -0.55)
     panel.tick_params(axis="y", colors=INK)

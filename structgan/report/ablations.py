@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+import pandas as pd
 
 from structgan.report import means
 from structgan.report.cells import Heading, Row, Table, lead, word
@@ -82,17 +83,12 @@ def measured(suite: Suite, group: Group, metric: Metric) -> list[float]:
     if metric.path:
         return list(suite.values(group, metric).values())
     name, _, part = metric.name.rpartition("_")
-    series = [[value for _, value in one] for one in logged(suite, group, name)]
-    return [max(one) if part == "max" else math.fsum(one) / len(one) for one in series]
+    return [float(one.max() if part == "max" else one.mean()) for one in logged(suite, group, name)]
 
 
-def logged(suite: Suite, group: Group, monitor: str) -> list[list[tuple[int, float]]]:
-    """(step, value) of each record in which a finished run logged a monitor; runs without it are left out."""
-    found = []
-    for records in suite.history(group):
-        logs = ((record["step"], record.get("losses", {})) for record in records)
-        found.append([(step, float(losses[monitor])) for step, losses in logs if monitor in losses])
-    return [series for series in found if series]
+def logged(suite: Suite, group: Group, monitor: str) -> list[pd.Series]:
+    """What each finished run logged of a monitor, by step; runs without it are left out."""
+    return [history[monitor].dropna() for history in suite.histories(group) if monitor in history]
 
 
 def accuracies(suite: Suite, family: Family) -> list[tuple[Point, Statistic]]:
@@ -115,7 +111,7 @@ def tables(suite: Suite) -> Iterator[Table]:
         means.notes(suite, rows, "probe"), section="ablation", silent="" if mine else "no method has two variants",
     )  # fmt: skip
     for axis in suite.axes:
-        caption = (
+        words = (
             f"{axis['title']}: one setting is varied, all else equal.", MEAN, TIES,
             "In brackets: difference to the default. Seconds and memory are those of the training, on the machines "
             "that the runs were trained on; memory is the GPU's where there was one, else the process's.",
@@ -125,7 +121,7 @@ def tables(suite: Suite) -> Iterator[Table]:
         headings = _headings(suite, axis, (*tuple(SECTIONS)[:3], "value"), "default")
         yield Table(
             axis["file"], f"Ablation: {axis['title']}",
-            (*headings, Heading("variant", place="csv"), Heading("default", place="csv")), rows, sentences(caption),
+            (*headings, Heading("variant", place="csv"), Heading("default", place="csv")), rows, sentences(words),
             (*means.notes(suite, rows, "probe", ("linear",)), *protocol_notes(suite, "fidelity")), section="ablation",
         )  # fmt: skip
 
@@ -161,19 +157,3 @@ def _row(suite: Suite, group: Group, shown: Mapping[str, Metric], base: str) -> 
         for key, metric in shown.items()
     }
     return means.row(suite, group, "probe", cells)
-
-
-def mean_line(series: Sequence[tuple[list[float], list[float]]]) -> tuple[list[float], list[float]]:
-    """Mean over seeds at the steps that every seed has."""
-    found = [dict(zip(steps, values, strict=True)) for steps, values in series]
-    common = [step for step in series[0][0] if all(step in values for values in found)] if series else []
-    return common, [sum(values[step] for values in found) / len(found) for step in common]
-
-
-def smooth(series: Sequence[tuple[float, float]], points: int = 300) -> tuple[list[float], list[float]]:
-    """Running mean over a fifteenth of a series, then at most ``points`` of it."""
-    window, values = max(1, len(series) // 15), [value for _, value in series]
-    spans = [(max(0, at - window // 2), min(len(values), at + window // 2 + 1)) for at in range(len(values))]
-    stride = -(-len(series) // points)
-    means = [math.fsum(values[low:high]) / (high - low) for low, high in spans[::stride]]
-    return [step for step, _ in series][::stride], means

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from structgan.report.metrics import DASH, Metric, shown
 from structgan.report.statistics import Statistic
@@ -15,9 +16,8 @@ NAMES = {
 """Columns that name a row. The page leaves one out that says the same in every row, except for the method."""
 
 
-@dataclass(frozen=True)
-class Heading:
-    """A column: its key in links, its title with the unit, its kind, where it is shown, and its csv columns.
+class Heading(NamedTuple):
+    """A column: its key in links, its title with the unit, its kind, its place, and its csv columns.
 
     Kinds are ``word``; ``number``, aligned to the right and sorted as a number; ``long``, which may break into lines.
     Places are ``column``; ``block``, in the title of a block of rows; ``csv``, in the csv file only.
@@ -59,22 +59,18 @@ class Cell:
     @property
     def spread(self) -> str:
         """``± 0.8``, where there are two seeds."""
-        if self.statistic is None or self.metric is None or self.statistic.std is None:
+        if not self.statistic or not self.metric or self.statistic.std is None:
             return ""
         return f"± {shown(self.statistic.std, self.metric, self.statistic.mean)}"
 
     @property
     def text(self) -> str:
         """All of it: ``52.9 ± 0.8≈ (−1.2) [1/2]``."""
-        spread, delta, seeds = (form.format(part) * bool(part) for form, part in self._parts())
-        return f"{self.words}{spread}{self.marks}{delta}{seeds}"
-
-    def _parts(self) -> tuple[tuple[str, str], ...]:
-        return (" {}", self.spread), (" ({})", self.delta), (" [{}]", self.seeds)
+        delta, seeds = f" ({self.delta})" if self.delta else "", f" [{self.seeds}]" if self.seeds else ""
+        return f"{self.words} {self.spread}".rstrip() + self.marks + delta + seeds
 
 
-@dataclass
-class Row:
+class Row(NamedTuple):
     """A row: the title of its block, its cells by key, its configuration, and whether its method uses labels."""
 
     block: str
@@ -83,8 +79,7 @@ class Row:
     uses_labels: bool = False
 
 
-@dataclass(frozen=True)
-class Table:
+class Table(NamedTuple):
     """A table.
 
     Attributes:
@@ -104,10 +99,6 @@ class Table:
     references: tuple[tuple[str, ...], ...] = ()
     empty: str = "No run of this kind is planned."
     silent: str = ""
-
-    def blocks(self) -> dict[str, list[Row]]:
-        """Rows by block, in order."""
-        return {name: [row for row in self.rows if row.block == name] for name in {row.block: 0 for row in self.rows}}
 
 
 def digits(value: float | None) -> str:
@@ -133,3 +124,8 @@ def naming(suite: Suite, group: Group) -> dict[str, Cell]:
 def lead(*keys: str, blocks: tuple[str, ...] = ("dataset",)) -> tuple[Heading, ...]:
     """The headings that name a row; ``blocks`` are shown in titles of blocks."""
     return tuple(Heading(key, NAMES[key], place="block" if key in blocks else "column") for key in keys)
+
+
+def numbers(**titles: str) -> tuple[Heading, ...]:
+    """Headings of numbers; one without a title is in the csv file only."""
+    return tuple(Heading(key, title, "number", "column" if title else "csv") for key, title in titles.items())

@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
-from structgan.report.cells import Cell, Heading, Row, Table, figure, lead, naming, word
+from structgan.report.cells import Cell, Row, Table, figure, lead, naming, numbers, word
 from structgan.report.comparisons import main_row
 from structgan.report.metrics import number
 from structgan.report.protocols import machine
-from structgan.report.statistics import summarise
-from structgan.report.suite import Group, Suite
+from structgan.report.statistics import Statistic, summarise
+from structgan.report.suite import Group, Run, Suite
 
-LARGEST = ("peak_host_memory_mb", "peak_gpu_memory_mb", "parameters", "feature_dim")
+LARGEST = ("peak_host_memory_mb", "peak_gpu_memory_mb", "parameters")
 PACE = "seconds_per_thousand_images"
 HEADINGS = (
     *lead("machine", "dataset", "method", "augmentation", "variant", blocks=("machine", "dataset")),
-    Heading("runs", "Runs", "number"),
-    Heading(f"{PACE}_mean", "Seconds per 1,000 images", "number"),
-    Heading(f"{PACE}_std", "Std", "number"),
-    Heading("relative", "Relative", "number"),
-    Heading("seconds_mean", "Seconds a run", "number"),
-    Heading("seconds_std", "", place="csv"),
-    Heading("images", "Images a run", "number"),
-    Heading("peak_host_memory_mb", "Peak memory, MiB", "number"),
-    Heading("peak_gpu_memory_mb", "Peak GPU memory, MiB", "number"),
-    Heading("parameters", "Parameters", "number"),
-    Heading("feature_dim", "Features", "number"),
-)
+    *numbers(
+        runs="Runs", **{f"{PACE}_mean": "Seconds per 1,000 images", f"{PACE}_std": "Std"}, relative="Relative",
+        seconds_mean="Seconds a run", seconds_std="", images="Images a run", peak_host_memory_mb="Peak memory, MiB",
+        peak_gpu_memory_mb="Peak GPU memory, MiB", parameters="Parameters", feature_dim="Features",
+    ),
+)  # fmt: skip
 CAPTION = (
     "Cost of training, as each run's env.json records it. Seconds per 1,000 images: wall time of the training, with "
     "the online probe where there is one, over the images that it drew; mean over the runs. Std: sample standard "
@@ -42,7 +33,7 @@ CAPTION = (
 
 def table(suite: Suite) -> Table:
     """A row per configuration and machine, a block per data set and machine."""
-    found: dict[tuple[str, str], dict[Group, list[Mapping[str, Any]]]] = {}
+    found: dict[tuple[str, str], dict[Group, list[Run]]] = {}
     for group in suite.ordered:
         for record in suite.of(group, "training"):
             found.setdefault((group.dataset, machine(record)), {}).setdefault(group, []).append(record)
@@ -50,47 +41,39 @@ def table(suite: Suite) -> Table:
     rows = []
     for (dataset, words), groups in found.items():
         name = str(machines.index(words) + 1)
-        means = {group: entry.mean for group, runs in groups.items() if (entry := summarise(map(pace, runs)))}
+        speeds = {group: summarise(map(pace, runs)) for group, runs in groups.items()}
         for group, runs in groups.items():
-            base = means.get(main_row(suite, group) or group)
-            main = group.method == suite.main_method and suite.is_main(group)
-            cells = _cells(suite, group, runs, base if main or main_row(suite, group) else None)
+            main = main_row(suite, group)
+            cells = _cells(suite, group, runs, speeds[group], speeds.get(main) if main else None)
             block = f"{suite.title('dataset', dataset)}, machine {name}"
-            rows.append(Row(block, naming(suite, group) | {"machine": word(name)} | cells, group))
+            rows.append(Row(block, {**naming(suite, group), "machine": word(name), **cells}, group))
     notes = [f"Machine {at}: {words}." for at, words in enumerate(machines, 1)]
     notes += ["Times of different machines do not compare."] if len(machines) > 1 else []
     return Table(
-        "cost", "Cost of training", HEADINGS, rows, CAPTION, tuple(notes), section="statistics",
-        empty="No run is trained yet.",
-    )  # fmt: skip
+        "cost", "Cost of training", HEADINGS, rows, CAPTION, tuple(notes), "statistics", empty="No run is trained yet."
+    )
 
 
-def pace(record: Mapping[str, Any]) -> float:
+def pace(record: Run) -> float:
     """Seconds per thousand images; NaN where nothing was trained."""
     return 1000 * number(record.get("seconds")) / (number(record.get("images")) or float("nan"))
 
 
-def _cells(suite: Suite, group: Group, runs: Sequence[Mapping[str, Any]], base: float | None) -> dict[str, Cell]:
-    speed = summarise(map(pace, runs))
+def _cells(
+    suite: Suite, group: Group, runs: list[Run], speed: Statistic | None, base: Statistic | None
+) -> dict[str, Cell]:
     seconds, images = (summarise(number(run.get(key)) for run in runs) for key in ("seconds", "images"))
-    largest = {key: summarise([max(values)]) for key in LARGEST if (values := _values(suite, group, runs, key))}
-    numbers = {
-        f"{PACE}_mean": (speed and speed.mean, 2),
-        f"{PACE}_std": (speed and speed.std, 2),
-        "relative": (speed.mean / base if speed and base else None, 2),
-        "seconds_mean": (seconds and seconds.mean, 1),
-        "seconds_std": (seconds and seconds.std, 1),
-        "images": (images and images.mean, 0),
-        **{key: (found.mean if (found := largest.get(key)) else None, 0) for key in LARGEST},
+    probed = [record.get("feature_dim") or record["encoder"].get("dim") for record in suite.of(group, "probe")]
+    largest = {name: max(filter(None, (run.get(name) for run in runs)), default=None) for name in LARGEST}
+    values = {
+        f"{PACE}_mean": (speed.mean if speed else None, 2),
+        f"{PACE}_std": (speed.std if speed else None, 2),
+        "relative": (speed.mean / base.mean if speed and base else None, 2),
+        "seconds_mean": (seconds.mean if seconds else None, 1),
+        "seconds_std": (seconds.std if seconds else None, 1),
+        "images": (images.mean if images else None, 0),
+        **{name: (value, 0) for name, value in largest.items()},
+        "feature_dim": (max(filter(None, probed), default=None), 0),
     }
-    shown = {key: figure(v, "" if v is None else f"{v:,.{digits}f}", group) for key, (v, digits) in numbers.items()}
+    shown = {key: figure(v, "" if v is None else f"{v:,.{digits}f}", group) for key, (v, digits) in values.items()}
     return {"runs": word(len(runs)), **shown}
-
-
-def _values(suite: Suite, group: Group, runs: Sequence[Mapping[str, Any]], key: str) -> list[float]:
-    if key == "feature_dim":
-        runs = [
-            record.get("encoder", {}) | {key: record.get("encoder", {}).get("dim")}
-            for record in suite.of(group, "probe")
-        ]
-    return [value for run in runs if (value := number(run.get(key))) == value]

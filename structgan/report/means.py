@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from structgan.report import protocols
 from structgan.report.cells import Cell, Heading, Row, digits, naming, word
 from structgan.report.metrics import DASH, Metric, flat, shown, signed
+from structgan.report.protocols import sentence
 from structgan.report.statistics import summarise, tied
 from structgan.report.suite import Group, Suite
 
@@ -32,7 +32,7 @@ def mean(suite: Suite, group: Group, metric: Metric, layout: Sequence[str] = LAY
     planned, records = len(suite.groups.get(group, [])), suite.of(group, metric.evaluation)
     found = list(suite.values(group, metric).values()) if values is None else values
     statistic = summarise(found)
-    parts = {"mean": digits(statistic and statistic.mean), "std": digits(statistic and statistic.std)}
+    parts = {"mean": digits(statistic.mean), "std": digits(statistic.std)} if statistic else {}
     parts["seeds"] = str(statistic.n if statistic else 0) if planned else ""
     cell = Cell(csv=[parts.get(part, "") for part in layout], group=group, statistic=statistic, metric=metric)
     if statistic:
@@ -117,7 +117,7 @@ def _notes(suite: Suite, rows: Sequence[Row], evaluation: str) -> Iterator[str]:
 
 def protocol_notes(suite: Suite, evaluation: str, prefixes: Iterable[str] = ("",)) -> Iterator[str]:
     """The protocol of each data set under these first keys, a sentence each."""
-    for dataset, found in protocols.by_dataset(suite).items():
-        parts = [(prefix, protocols.sentence(found.get(evaluation, {}), prefix)) for prefix in prefixes]
+    for dataset, found in suite.protocols.items():
+        parts = [(prefix, sentence(found.get(evaluation, {}), prefix)) for prefix in prefixes]
         if words := "; ".join(f"{prefix}: {text}" if prefix else text for prefix, text in parts if text):
             yield f"Protocol, {suite.title('dataset', dataset)}: {words}."

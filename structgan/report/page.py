@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from structgan.files import write_text
-from structgan.report import figures, protocols, results, runs, style, summary, svg, tables
+from structgan.report import figures, results, runs, style, summary, svg, tables
 from structgan.report.cells import NAMES, Table
 from structgan.report.suite import Suite
 
@@ -33,81 +33,71 @@ def write(plan: str | Path, tables_dir: str | Path, figures_dir: str | Path, out
     from jinja2 import Environment, PackageLoader
     from markupsafe import Markup
 
-    suite, folder = results.read(plan), Path(tables_dir)
+    suite, folder, here = results.read(plan), Path(tables_dir), Path(__file__).parent
     made, (sources, environments) = tables.build(suite), runs.gather(suite)
-    environment = Environment(
-        loader=PackageLoader("structgan.report", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
+    drawn = {one: svg.inline(Path(figures_dir) / f"{one.name}.svg", one.name, one.title) for one in figures.of(suite)}
+    loader = PackageLoader("structgan.report", ".")
+    environment = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters["nbsp"] = lambda text: text.replace(" %", "\u00a0%").replace("top-1", "top\u20111")
-    css, script = (
-        Markup(Path(__file__).with_name(name).read_text(encoding="utf-8")) for name in ("page.css", "page.js")
-    )
     html = environment.get_template("page.html.j2").render(
         suite=suite,
         plan=suite.plan,
         totals=runs.totals(suite),
         headlines=summary.headlines(suite),
-        figures={
-            one.name: {"of": one, "svg": svg.inline(Path(figures_dir) / f"{one.name}.svg", one.name, one.title)}
-            for one in figures.of(suite)
-        },
+        figures={one.name: {"of": one, "svg": drawing} for one, drawing in drawn.items()},
         axes=[axis["file"] for axis in suite.axes],
-        tables={name: _view(suite, table, folder) for name, table in made.items() if not table.silent},
+        tables={name: _view(table, folder) for name, table in made.items() if not table.silent},
         silent=[(table, _downloads(folder, name)[:1]) for name, table in made.items() if table.silent],
         everything=_downloads(folder, "results"),
         references=dict.fromkeys(entry for table in made.values() for entry in table.references),
         protocols=_protocol(suite),
         sources=sources,
         environments=environments,
-        anchors={source.group: source.anchor for source in sources},
         columns=[suite.metric(name) for name in runs.SHOWN],
         slots={key: index for index, key in enumerate(style.colors(suite))},
         light=svg.variables(suite, False),
         dark=svg.variables(suite, True),
-        css=css,
-        script=script,
+        css=Markup((here / "page.css").read_text(encoding="utf-8")),
+        script=Markup((here / "page.js").read_text(encoding="utf-8")),
     )
     write_text(out_html, html)
     return Path(out_html)
 
 
-def _view(suite: Suite, table: Table, folder: Path) -> dict[str, Any]:
-    """A table as the template needs it; a column of names that says the same in every row is left out."""
-    kept, fixed = [], []
+def _view(table: Table, folder: Path) -> dict[str, Any]:
+    """A table as the template needs it. Left out are numbers that no row has, and names that are the same in each."""
+    view: dict[str, Any] = {"table": table, "headings": [], "fixed": [], "tops": {}}
     for heading in (heading for heading in table.headings if heading.place != "csv"):
-        words = {row.cells[heading.key].words for row in table.rows}
-        if heading.key in NAMES and heading.key != "method" and len(words) == 1:
-            fixed.append((heading.title, words.pop()))
-        else:
-            kept.append(heading)
-    tops = {}
-    for heading in kept:
-        known = [(cell.statistic, cell.metric) for row in table.rows if (cell := row.cells[heading.key]).statistic]
-        percent = any(metric and metric.unit == "%" for _, metric in known)
-        tops[heading.key] = (
-            1.0 if percent else max((statistic.mean for statistic, _ in known if statistic), default=0.0)
-        )
-    return {"table": table, "headings": kept, "fixed": fixed, "tops": tops, "downloads": _downloads(folder, table.name)}
+        cells = [row.cells[heading.key] for row in table.rows]
+        if heading.key in NAMES and heading.key != "method" and len({cell.words for cell in cells}) == 1:
+            view["fixed"].append((heading.title, cells[0].words))
+        elif heading.kind != "number" or any(cell.csv[0] or cell.state == "missing" for cell in cells):
+            view["headings"].append(heading)
+        percent = any(cell.metric and cell.metric.unit == "%" for cell in cells)
+        known = [1.0 if percent else cell.statistic.mean for cell in cells if cell.statistic]
+        view["tops"][heading.key] = max(known, default=0.0)
+    return {**view, "downloads": _downloads(folder, table.name)}
 
 
 def _downloads(folder: Path, name: str) -> list[tuple[str, str, str]]:
     """The files of a table: format, name, and a link that holds the file."""
-    paths = [path for form in KINDS if (path := folder / f"{name}.{form}").exists()]
-    data = [base64.b64encode(path.read_bytes()).decode() for path in paths]
-    return [(p.suffix[1:], p.name, f"data:{KINDS[p.suffix[1:]]};base64,{d}") for p, d in zip(paths, data, strict=True)]
+    files = [(form, folder / f"{name}.{form}") for form in KINDS if (folder / f"{name}.{form}").exists()]
+    data = [f"data:{KINDS[form]};base64,{base64.b64encode(path.read_bytes()).decode()}" for form, path in files]
+    return [(form, path.name, link) for (form, path), link in zip(files, data, strict=True)]
 
 
 def _protocol(suite: Suite) -> list[tuple[str, list[runs.Card]]]:
     """Per data set a card for each evaluation, or for each of its parts where its protocol has parts."""
     found = []
-    for dataset, evaluations in protocols.by_dataset(suite).items():
+    starred = [metric for known in suite.metrics.values() for metric in known if metric.star]
+    labels = {metric.path.split(".")[0]: metric.label.removesuffix(", top-1") for metric in starred}
+    for dataset, evaluations in suite.protocols.items():
         cards: dict[str, dict[str, str]] = {}
         for name, protocol in evaluations.items():
-            for key, value in protocol.items():
-                part, _, rest = key.rpartition(".") if key.startswith("dataset.") else key.partition(".")
+            for key, value in ((key, value) for key, value in protocol.items() if value is not None):
+                part, _, rest = key.partition(".")
                 title = part if rest else name
-                if value is not None:
-                    words = f"{value:g}" if isinstance(value, float) else str(value)
-                    cards.setdefault(TITLES.get(title, title.replace("_", " ")), {})[rest or part] = words
+                title = TITLES.get(title) or labels.get(title) or title.replace("_", " ")
+                cards.setdefault(title, {})[rest or part] = f"{value:g}" if isinstance(value, float) else str(value)
         found.append((suite.title("dataset", dataset), list(cards.items())))
     return found

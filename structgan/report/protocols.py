@@ -21,42 +21,33 @@ def of_record(record: Mapping[str, Any]) -> dict[str, Any]:
     return dict(flat({**record.get("protocol", {}), "dataset": content}))
 
 
-def check(suite: Suite) -> None:
-    """Refuse numbers of one data set that were taken under two protocols or from two versions of the data.
+def by_dataset(suite: Suite) -> dict[str, dict[str, dict[str, Any]]]:
+    """The one protocol of each data set and evaluation, by dotted keys: ``{dataset: {"probe": {...}, …}}``.
 
     A protocol may differ between data sets (classes, an extractor that was trained on the data set): tables show them
     in blocks.
 
     Raises:
-        UserError: names the two results, the key and its two values.
+        UserError: two numbers of a data set have two protocols, or are from two versions of the data. It names the two
+            results, the key and its two values.
     """
+    found: dict[str, dict[str, dict[str, Any]]] = {}
     first: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {}
     for run in suite.runs:
         for name, file in run["evaluations"].items():
             record = suite.records.get((run["run"], name))
-            if record is None or record.get("reason"):  # without numbers
+            if record is None or record.get("reason"):  # it has no numbers
                 continue
-            mine, place = of_record(record) | {"identity": record["evaluation"]["identity"]}, f"{run['run']}/{file}"
-            data = {"dataset.content_hash": mine["dataset.content_hash"]}
-            for key, now in ((name, mine), ("", data)):
-                other, theirs = first.setdefault((run["dataset"], key), (place, now))
-                differs = sorted(key for key in {*theirs, *now} if theirs.get(key) != now.get(key))
-                if differs:
-                    values = f"{theirs.get(differs[0])!r} against {now.get(differs[0])!r}"
+            mine, place = of_record(record), f"{run['run']}/{file}"
+            found.setdefault(run["dataset"], {}).setdefault(name, mine)
+            data = {key: value for key, value in mine.items() if key == "dataset.content_hash"}
+            for kind, now in ((name, mine), ("", data)):
+                other, theirs = first.setdefault((run["dataset"], kind), (place, now))
+                for key in sorted(key for key in {*theirs, *now} if theirs.get(key) != now.get(key)):
                     raise UserError(
-                        f"{other} and {place}: protocols differ in '{differs[0]}' ({values}): "
-                        "a column never mixes two protocols, evaluate them again under one"
+                        f"{other} and {place}: protocols differ in '{key}' ({theirs.get(key)!r} against "
+                        f"{now.get(key)!r}): a column never mixes two protocols, evaluate them again under one"
                     )
-
-
-def by_dataset(suite: Suite) -> dict[str, dict[str, dict[str, Any]]]:
-    """The one protocol of each data set and evaluation: ``{dataset: {"probe": {...}, …}}``, by dotted keys."""
-    found: dict[str, dict[str, dict[str, Any]]] = {}
-    for run in suite.runs:
-        for name in run["evaluations"]:
-            record = suite.records.get((run["run"], name))
-            if record and not record.get("reason") and name not in found.setdefault(run["dataset"], {}):
-                found[run["dataset"]][name] = of_record(record)
     return found
 
 

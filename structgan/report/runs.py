@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from structgan import provenance
 from structgan.files import read_json
@@ -24,8 +23,7 @@ Card = tuple[str, dict[str, str]]
 """A title, and keys with their values in words."""
 
 
-@dataclass(frozen=True)
-class Source:
+class Source(NamedTuple):
     """The runs of one configuration, ready to be shown.
 
     Attributes:
@@ -39,7 +37,6 @@ class Source:
     """
 
     anchor: str
-    group: Group
     title: str
     done: int
     runs: list[dict[str, str]]
@@ -50,60 +47,47 @@ class Source:
     settings: list[Card]
 
 
-def gather(suite: Suite) -> tuple[list[Source], list[Card]]:
-    """Sources in the plan's order, and the distinct environments by the letter that the runs name."""
+def gather(suite: Suite) -> tuple[dict[Group, Source], list[Card]]:
+    """Sources by configuration, and the distinct environments by the letter that the runs name."""
     letters: dict[str, str] = {}
-    anchors = {
-        group: f"source-{at}" for at, group in enumerate(group for group in suite.ordered if group in suite.groups)
-    }
-    by_path, found = {run["run"]: run for run in suite.runs}, []
-    for group, anchor in anchors.items():
-        runs = suite.groups[group]
+    anchors = {group: f"source-{at}" for at, group in enumerate(suite.groups)}
+    titles = {group: ", ".join(suite.title(*pair) for pair in group._asdict().items()) for group in suite.groups}
+    by_path, found = {run["run"]: run for run in suite.runs}, {}
+    for group, runs in suite.groups.items():
         rows = [_row(suite, run, letters) for run in runs]
         commits = {(row["commit"], row["dirty"]) for row in rows if row["environment"] != DASH}
-        commit, dirty = next(iter(commits)) if len(commits) == 1 else ("", "")
-        above = runs[0].get("upstream")
-        before = group_of(by_path[above["run"]]) if above else None
+        above = group_of(by_path[runs[0]["upstream"]["run"]]) if "upstream" in runs[0] else None
         config = suite.root / runs[0]["run"] / "config.json"
         settings = read_json(config)["settings"] if config.exists() else {}
-        upstream = (anchors[before], _title(suite, before)) if before else None
-        cards = [card for part, values in settings.items() for card in _cards(PARTS.get(part, str(part)), values)]
-        done = sum(row["state"] == "finished" for row in rows)
-        lines = (_workflow(suite, runs), _verbs(suite, runs[0], by_path))
-        title, clean = _title(suite, group), "" if dirty else commit
-        found.append(Source(anchor, group, title, done, rows, clean, *lines, upstream, cards))
+        found[group] = Source(
+            anchors[group], titles[group], sum(row["state"] == "finished" for row in rows), rows,
+            next((commit for commit, dirty in commits if len(commits) == 1 and not dirty), ""),
+            _workflow(suite, runs), _verbs(suite, runs[0], by_path), (anchors[above], titles[above]) if above else None,
+            [card for part, values in settings.items() for card in _cards(PARTS.get(part, str(part)), values)],
+        )  # fmt: skip
     return found, [(letter, _environment(json.loads(text))) for text, letter in letters.items()]
 
 
-def _title(suite: Suite, group: Group) -> str:
-    return ", ".join(suite.title(kind, key) for kind, key in group._asdict().items())
-
-
 def _row(suite: Suite, run: Run, letters: dict[str, str]) -> dict[str, str]:
-    env = suite.records.get((run["run"], "training"), {})
+    env, group = suite.records.get((run["run"], "training"), {}), group_of(run)
     text = json.dumps({key: env[key] for key in SHARED if key in env}, sort_keys=True)
-    letter = letters.setdefault(text, _letter(len(letters))) if env else DASH
     submissions, git = env.get("submissions") or [{}], env.get("git") or {}
-    gpu = env.get("peak_gpu_memory_mb")
-    begun = submissions[0].get("started")
-    metrics = [suite.metric(name) for name in SHOWN]
-    values = {m.name: suite.values(group_of(run), m).get(run["seed"], number(None)) for m in metrics}
+    begun, gpu = submissions[0].get("started"), env.get("peak_gpu_memory_mb")
+    amounts = {key: env.get(key) for key in ("seconds", "images_per_second")}
+    amounts["memory"] = env.get("peak_host_memory_mb") if gpu is None else gpu
+    values = {m: suite.values(group, m).get(run["seed"], number(None)) for m in map(suite.metric, SHOWN)}
     return {
-        "seed": str(run["seed"]),
-        "run": str(run["run"]),
-        "identity": str(run["identity"]),
+        **{key: str(run[key]) for key in ("seed", "run", "identity")},
+        **{metric.name: shown(value, metric) if value == value else DASH for metric, value in values.items()},
+        **{key: DASH if value is None else f"{value:.0f}" for key, value in amounts.items()},
         "state": "finished" if env and not suite.missing(run) else "missing",
         "encoder": str(suite.records.get((run["run"], "probe"), {}).get("encoder", {}).get("sha256", "")),
-        "environment": letter,
+        "environment": letters.setdefault(text, _letter(len(letters))) if env else DASH,
         "commit": str(git.get("commit") or ""),
         "dirty": "dirty" if git.get("dirty") else "",
         "started": f"{datetime.fromtimestamp(begun, UTC):%Y-%m-%d %H:%M}" if begun else DASH,
         "host": ", ".join(dict.fromkeys(str(each["host"]) for each in submissions if each.get("host"))) or DASH,
         "submissions": str(len(submissions)) if env else DASH,
-        "seconds": _plain(env.get("seconds")),
-        "images_per_second": _plain(env.get("images_per_second")),
-        "memory": _plain(env.get("peak_host_memory_mb") if gpu is None else gpu),
-        **{m.name: shown(values[m.name], m) if values[m.name] == values[m.name] else DASH for m in metrics},
     }
 
 
@@ -121,9 +105,8 @@ def _verbs(suite: Suite, run: Run, by_path: Mapping[str, Run]) -> str:
     while above := chain[0].get("upstream"):
         chain.insert(0, by_path[above["run"]])
     lines = [["train", "--run", each["run"], "--data", str(each.get("data"))] for each in chain]
-    for name in run["evaluations"]:
-        protocol = provenance.protocol_path(suite.plan["evaluations"][name])
-        lines.append(["evaluate", "--run", run["run"], "--protocol", protocol])
+    protocols = [provenance.protocol_path(suite.plan["evaluations"][name]) for name in run["evaluations"]]
+    lines += [["evaluate", "--run", run["run"], "--protocol", protocol] for protocol in protocols]
     return "\n".join(shlex.join(["structgan", *line]) for line in lines)
 
 
@@ -156,17 +139,12 @@ def _letter(index: int) -> str:
     return (_letter(index // 26 - 1) if index >= 26 else "") + chr(ord("A") + index % 26)
 
 
-def _plain(value: Any) -> str:
-    return format(value, ".0f") if isinstance(value, int | float) else DASH
-
-
 def _environment(environment: Mapping[str, Any]) -> dict[str, str]:
     """An environment's parts in words."""
     found = {}
     for key, value in environment.items():
-        pairs = value.items() if isinstance(value, Mapping) else [("", value)]
-        words = (
-            (name.replace("_", " "), {True: "yes", False: "no"}[v] if isinstance(v, bool) else v) for name, v in pairs
-        )
-        found[key] = ", ".join(f"{name} {value}".strip() for name, value in words if value not in (None, ""))
+        parts = value if isinstance(value, Mapping) else {"": value}
+        given = {name: part for name, part in parts.items() if part not in (None, "")}
+        words = {name: ("no", "yes")[part] if isinstance(part, bool) else part for name, part in given.items()}
+        found[key] = ", ".join(f"{name.replace('_', ' ')} {value}".strip() for name, value in words.items())
     return {key: words for key, words in found.items() if words}

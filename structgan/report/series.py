@@ -14,16 +14,8 @@ POINTS = 50
 """Records of a run in training.csv, evenly spread: the file is in git."""
 
 
-def frame(suite: Suite) -> str:
-    """results.csv: what ``results.load`` returns."""
-    return str(suite.frame.to_csv(index=False, lineterminator="\n"))
-
-
 def headline(suite: Suite) -> dict[str, Any]:
-    """Mean over the finished seeds: data set → method → augmentation → variant → metric → number.
-
-    Accuracies are in [0, 1]; what has no number is left out.
-    """
+    """metrics.json: means over the finished seeds, by data set, method, augmentation, variant and metric."""
     found: dict[str, Any] = {}
     for group in suite.ordered:
         for name in HEADLINE:
@@ -36,14 +28,15 @@ def headline(suite: Suite) -> dict[str, Any]:
 
 
 def training(suite: Suite) -> str:
-    """Every finished run's losses as csv in long form: dataset, run, step, loss, value."""
+    """training.csv: every finished run's losses, one a row."""
     rows = []
     for group, runs in suite.groups.items():
         trained = [run for run in runs if (run["run"], "training") in suite.records]
-        for run, records in zip(trained, suite.history(group), strict=True):
-            kept = records[:: -(-len(records) // POINTS)] if records else []
+        for run, history in zip(trained, suite.histories(group), strict=True):
+            stride, last = max(1, -(-len(history) // POINTS)), len(history) - 1
+            kept = history[[at % stride == 0 or at == last for at in range(len(history))]]
             name = "/".join((*group[1:], f"seed={run['seed']}"))
-            for record in [*kept, *(records[-1:] if kept and kept[-1] is not records[-1] else [])]:
-                rows += [(group.dataset, name, record["step"], *loss) for loss in record["losses"].items()]
-    columns = ["dataset", "run", "step", "loss", "value"]
-    return str(pd.DataFrame(rows, columns=columns).to_csv(index=False, lineterminator="\n", float_format="%.6g"))
+            long = kept.stack().dropna()
+            rows += [(group.dataset, name, *key, value) for key, value in zip(long.index.tolist(), long, strict=True)]
+    frame = pd.DataFrame(rows, columns=["dataset", "run", "step", "loss", "value"])
+    return str(frame.to_csv(index=False, lineterminator="\n", float_format="%.6g"))

@@ -5,15 +5,13 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
-CONFIDENCE = 0.95
 SAME = 1e-9
 """Differences that spread less than this share of the values are equal but for rounding and cannot be tested."""
 
 
-@dataclass(frozen=True)
-class Statistic:
+class Statistic(NamedTuple):
     """Mean and sample standard deviation (ddof = 1; None with one value) over ``n`` seeds."""
 
     mean: float
@@ -22,15 +20,10 @@ class Statistic:
 
 
 def summarise(values: Iterable[float]) -> Statistic | None:
-    """Statistic of the values that are numbers; None where there is none.
-
-    Sums are exact, so that the order of the values does not matter.
-    """
+    """Statistic of the values that are numbers; None where there is none. Sums are exact: order does not matter."""
     found = [float(value) for value in values if not math.isnan(value)]
-    if not found:
-        return None
     std = statistics.stdev(found) if len(found) > 1 else None
-    return Statistic(math.fsum(found) / len(found), std, len(found))
+    return Statistic(math.fsum(found) / len(found), std, len(found)) if found else None
 
 
 def pooled_std(one: Statistic, two: Statistic) -> float | None:
@@ -51,12 +44,11 @@ def interval(statistic: Statistic) -> tuple[float, float] | None:
 
     if statistic.std is None:
         return None
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, statistic.n - 1)) * statistic.std / math.sqrt(statistic.n)
+    half = float(stats.t.ppf(0.975, statistic.n - 1)) * statistic.std / math.sqrt(statistic.n)
     return statistic.mean - half, statistic.mean + half
 
 
-@dataclass(frozen=True)
-class Paired:
+class Paired(NamedTuple):
     """Difference of two means over ``n`` shared seeds, its 95 % interval and p; None where undefined."""
 
     n: int
@@ -83,20 +75,17 @@ def paired(one: Mapping[int, float], two: Mapping[int, float]) -> Paired:
     if max(differences) - min(differences) <= SAME * max(map(abs, [*first, *second])):
         return Paired(len(seeds), mean, note="every seed differs by the same: no test")
     result = stats.ttest_rel(first, second)
-    bounds = result.confidence_interval(confidence_level=CONFIDENCE)
+    bounds = result.confidence_interval(confidence_level=0.95)
     return Paired(len(seeds), mean, float(bounds.low), float(bounds.high), float(result.pvalue))
 
 
 def holm(values: Sequence[float | None]) -> list[float | None]:
     """p-values corrected for several tests: Holm (1979), Scandinavian Journal of Statistics 6, 65-70.
 
-    In ascending order, the i-th of m becomes the largest of min(1, (m−j+1)·p_j) over j ≤ i. None was not tested and
-    is not counted.
+    In ascending order, the i-th of m becomes the largest of min(1, (m−j+1)·p_j) over j ≤ i; None was not tested.
     """
     tested = sorted((value, place) for place, value in enumerate(values) if value is not None)
-    corrected: list[float | None] = [None] * len(values)
-    largest = 0.0
+    corrected, largest = dict.fromkeys(range(len(values))), 0.0
     for done, (value, place) in enumerate(tested):
-        largest = max(largest, min(1.0, (len(tested) - done) * value))
-        corrected[place] = largest
-    return corrected
+        corrected[place] = largest = max(largest, min(1.0, (len(tested) - done) * value))
+    return list(corrected.values())

@@ -6,10 +6,12 @@ the reader's light or dark scheme.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from structgan.files import replacing
 from structgan.report.suite import Suite
@@ -21,50 +23,16 @@ DARK_COLORS = ("#ff8a3d", "#5db4f0", "#3ccf9f", "#dd84cf", "#e6b94d", "#8fd0f7",
 GRAYS = ("#7b828e", "#454c59", "#9aa1ac")
 DARK_GRAYS = ("#9aa3b2", "#d3d9e3", "#727b89")
 MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*")
-SETTINGS: dict[str, Any] = {
-    "svg.hashsalt": "structgan",
-    "svg.fonttype": "none",
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],
-    "font.size": 9.5,
-    "axes.titlesize": 10.5,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.labelsize": 9.5,
-    "axes.labelcolor": MUTED,
-    "axes.edgecolor": GRID,
-    "axes.facecolor": PAPER,
-    "figure.facecolor": PAPER,
-    "savefig.facecolor": PAPER,
-    "text.color": INK,
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-    "grid.color": GRID,
-    "grid.linewidth": 0.8,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "xtick.bottom": False,
-    "ytick.left": False,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.spines.left": False,
-    "legend.frameon": False,
-    "lines.linewidth": 2.0,
-    "patch.linewidth": 0.0,
-    "axes.unicode_minus": True,
-}
 
 
 @contextmanager
 def drawing() -> Iterator[None]:
-    """Matplotlib on the Agg backend with the suite's look, for the time of the block."""
+    """Matplotlib on the Agg backend with the look of figures.mplstyle, for the time of the block."""
     import matplotlib
+    from matplotlib import style
 
     matplotlib.use("Agg")
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        for key, value in SETTINGS.items():
-            matplotlib.rcParams[key] = value  # type: ignore[literal-required,index,unused-ignore]
+    with style.context(["default", Path(__file__).with_name("figures.mplstyle")]):
         yield
 
 
@@ -99,6 +67,17 @@ def empty(message: str) -> Any:
     figure = canvas((6, 1.6))
     figure.text(0.5, 0.5, message, ha="center", va="center", color=MUTED)
     return figure
+
+
+def smooth(series: pd.Series, points: int = 300) -> pd.Series:
+    """Running mean over a fifteenth of a series, then at most ``points`` of it."""
+    window = max(1, len(series) // 15)
+    return series.rolling(window, center=True, min_periods=1).mean().iloc[:: -(-len(series) // points)]
+
+
+def mean_line(series: Sequence[pd.Series]) -> pd.Series:
+    """Mean over seeds at the steps that every seed has."""
+    return pd.concat(series, axis=1, join="inner").mean(axis=1)
 
 
 def colors(suite: Suite, dark: bool = False) -> dict[str, str]:

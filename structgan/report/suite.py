@@ -10,14 +10,12 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from structgan import evaluation, provenance, sources
-from structgan.errors import UserError
+from structgan import evaluation, plan, provenance, sources
 from structgan.files import read_json
 from structgan.report import metrics, protocols
 from structgan.report.metrics import Metric, number
 
 SECTIONS = {"dataset": "datasets", "method": "methods", "augmentation": "augmentations", "variant": "variants"}
-KEYS = ("suite", "evaluations", *SECTIONS.values(), "runs")
 COLUMNS = (*SECTIONS, "seed", "evaluation", "metric", "value", "unit", "state", "protocol", "run")
 
 Run = Mapping[str, Any]
@@ -43,31 +41,31 @@ class Suite:
     Attributes:
         file: the plan's file; plan: its content; root: the folder that the plan's paths start from.
         runs: the plan's runs, in the plan's order of data sets, methods, augmentations and variants, then by seed.
-        records: what an evaluation wrote, by the run's path and the evaluation's name; "training" is env.json.
-        metrics: the metrics of each evaluation.
-        groups: the runs of each configuration, in order; ordered: the same with those that are not applicable.
+        groups: the runs of each configuration, in order; ordered: its keys and those that are not applicable.
         not_applicable: the reason of each configuration that the plan leaves out.
+        records: what an evaluation wrote, by the run's path and the evaluation's name; "training" is env.json.
+        metrics: the metrics of each evaluation; protocols: its protocol on each data set.
         frame: what ``results.load`` returns.
     """
 
     def __init__(self, file: Path) -> None:
-        self.file, self.plan = file, _plan(file)
-        parts = file.absolute().parts
-        self.root = Path(*parts[:-4]) if parts[-4:-2] == provenance.PLANS.parts else Path()
+        self.file, self.plan = file, plan.read(file)
+        self.root = file.parents[3] if len(file.parents) > 3 else Path()
         self._places = {kind: {key: at for at, key in enumerate(self.plan[name])} for kind, name in SECTIONS.items()}
-        self.runs: list[Run] = sorted(self.plan["runs"], key=lambda run: (*self._place(group_of(run)), run["seed"]))
+        self.runs: list[Run] = sorted(self.plan["runs"], key=lambda run: (*self.place(group_of(run)), run["seed"]))
         self.groups: dict[Group, list[Run]] = {}
         for run in self.runs:
             self.groups.setdefault(group_of(run), []).append(run)
         self.not_applicable = {group_of(one): str(one.get("reason", "")) for one in self.plan.get("not_applicable", [])}
-        self.ordered = sorted({*self.groups, *self.not_applicable}, key=self._place)
+        self.ordered = sorted({*self.groups, *self.not_applicable}, key=self.place)
         self.records = {(run["run"], name): record for run in self.runs for name, record in self._read(run)}
         titled = {**self.plan["datasets"], **self.plan.get("targets", {})}
         words = {key: str(entry.get("title") or key) for key, entry in titled.items()}
-        self.metrics: dict[str, list[Metric]] = {"training": metrics.of_training()}
+        self.metrics: dict[str, list[Metric]] = {"training": list(metrics.TRAINING)}
         for name, entry in evaluation.found().items():
-            self.metrics[name] = list(metrics.filled(entry, self._of(name), words))
-        protocols.check(self)
+            records = [record for (_, kind), record in self.records.items() if kind == name]
+            self.metrics[name] = list(metrics.filled(entry, records, words))
+        self.protocols = protocols.by_dataset(self)
         self.frame = pd.DataFrame(list(self._rows()), columns=list(COLUMNS)).astype({"value": float})
         self._values: dict[tuple[Any, ...], dict[int, float]] = {}
         columns = (self.frame[name] for name in (*SECTIONS, "evaluation", "metric", "seed", "value"))
@@ -80,7 +78,7 @@ class Suite:
             trained = provenance.read_training(folder)
             if trained["identity"] != run["identity"]:
                 raise provenance.Damaged(f"{folder}/config.json: of another run than the plan names")
-            yield "training", {**trained, "metrics": {c.path: trained.get(c.path) for c in metrics.TRAINING}}
+            yield "training", {**trained, "metrics": {one.path: trained.get(one.path) for one in metrics.TRAINING}}
         for name, file in run["evaluations"].items():
             if (folder / file).exists():
                 record = provenance.read_evaluation(folder, file, trained)
@@ -88,29 +86,27 @@ class Suite:
                     raise provenance.Damaged(f"{folder / file}: measured under another protocol than the plan names")
                 yield name, record
 
-    def _of(self, name: str) -> list[dict[str, Any]]:
-        return [record for (_, kind), record in self.records.items() if kind == name]
-
     def _rows(self) -> Iterator[tuple[Any, ...]]:
         """A row per number; of a missing result, a row per metric that its evaluation gives on this data set."""
-        seen: dict[tuple[str, Metric], bool] = {}
-        for run in self.runs:
-            for name in run["evaluations"]:
-                found = dict(metrics.flat(self.records.get((run["run"], name), {}).get("metrics", {})))
-                seen |= {(run["dataset"], one): True for one in self.metrics[name] if not one.star or one.path in found}
+        given = {
+            (run["dataset"], metric)
+            for run in self.runs
+            for metric in metrics.TRAINING + tuple(m for name in run["evaluations"] for m in self.metrics[name])
+            if not metric.star or number(self._stored(run, metric)) == number(self._stored(run, metric))
+        }
         for run in self.runs:
             for name in ("training", *run["evaluations"]):
-                record = self.records.get((run["run"], name))
-                mark = Path(run["evaluations"].get(name, "")).stem[-provenance.ID :]
-                if record and name == "training":
-                    mark = sources.fingerprint(protocols.machine(record))[: provenance.ID]
+                record, mark = self.records.get((run["run"], name)), Path(run["evaluations"].get(name, "")).stem
+                mark = sources.fingerprint(protocols.machine(record)) if record and name == "training" else mark[-8:]
                 for metric in self.metrics[name]:
-                    value = number(evaluation.value(record or {}, metric.path))
-                    absent = record is None and (name == "training" or (run["dataset"], metric) in seen)
-                    if absent or not math.isnan(value):
+                    value = number(self._stored(run, metric))
+                    if not math.isnan(value) or (record is None and (run["dataset"], metric) in given):
                         names = (*group_of(run), int(run["seed"]), name, metric.name)
-                        state, short = "missing" if absent else "finished", run["identity"][: provenance.ID]
-                        yield (*names, value, metric.stored_unit(), state, mark, short)
+                        state, ids = "finished" if record else "missing", (mark, run["identity"])
+                        yield (*names, value, metric.stored, state, *(one[: provenance.ID] for one in ids))
+
+    def _stored(self, run: Run, metric: Metric) -> Any:
+        return evaluation.value(self.records.get((run["run"], metric.evaluation), {}), metric.path)
 
     def values(self, group: Group, metric: Metric) -> dict[int, float]:
         """A configuration's numbers by seed; NaN where a run is missing that gives this number."""
@@ -126,17 +122,12 @@ class Suite:
         return [self.records[key] for key in keys if key in self.records]
 
     def asked(self, group: Group, name: str) -> bool:
-        """Whether an evaluation is asked of a configuration; a training always is."""
-        return name == "training" or any(name in run["evaluations"] for run in self.groups.get(group, []))
+        """Whether an evaluation is asked of a configuration."""
+        return any(name in run["evaluations"] for run in self.groups.get(group, []))
 
     def missing(self, run: Run) -> list[str]:
         """The evaluations that are asked of a run and not finished."""
         return [name for name in run["evaluations"] if (run["run"], name) not in self.records]
-
-    def places(self, dataset: str) -> list[tuple[str, str]]:
-        """The methods of a data set with their variants, in the plan's order."""
-        pairs = {(group.method, group.variant) for group in self.ordered if group.dataset == dataset}
-        return sorted(pairs, key=lambda pair: (self.rank("method", pair[0]), self.rank("variant", pair[1])))
 
     def companions(self, group: Group, name: str, file: str) -> list[Path]:
         """A file that was written with an evaluation, of each finished run: ``map.json`` of a probe is map-<id>.json.
@@ -153,9 +144,11 @@ class Suite:
                     found.append(provenance.read_companion(self.root / run["run"], record, written))
         return found
 
-    def history(self, group: Group) -> list[list[dict[str, Any]]]:
-        """The records of each finished run's history.json."""
-        return [read_json(path).get("records", []) for path in self.companions(group, "training", "history.json")]
+    def histories(self, group: Group) -> list[pd.DataFrame]:
+        """The losses that each finished run logged, a column per loss, by step."""
+        paths = self.companions(group, "training", "history.json")
+        records = [read_json(path).get("records", []) for path in paths]
+        return [pd.DataFrame([one["losses"] for one in run], index=[one["step"] for one in run]) for run in records]
 
     def title(self, kind: str, key: str) -> str:
         """The words for a key; ``kind`` is dataset, method, augmentation or variant."""
@@ -168,7 +161,7 @@ class Suite:
         return found
 
     def method(self, key: str) -> Mapping[str, Any]:
-        """The plan's entry of a method: title, kind, uses_labels, samples."""
+        """The plan's entry of a method: title, kind, samples, uses_labels, uses_generator."""
         entry: Mapping[str, Any] = self.plan["methods"].get(key, {})
         return entry
 
@@ -176,7 +169,8 @@ class Suite:
         """The place of a key in the plan's order; unknown keys come last."""
         return self._places[kind].get(key, len(self._places[kind]))
 
-    def _place(self, group: Group) -> list[int]:
+    def place(self, group: Group) -> list[int]:
+        """The place of a configuration in the plan's order."""
         return [self.rank(kind, key) for kind, key in group._asdict().items()]
 
     @property
@@ -214,26 +208,12 @@ class Suite:
     def chance(self, dataset: str) -> float | None:
         """The accuracy of guessing, 1 / classes; None where the number of classes is not known."""
         records = (record for group in self.groups if group.dataset == dataset for record in self.of(group, "probe"))
-        classes = next((count for record in records if (count := record["dataset"].get("classes"))), None)
-        return 1.0 / classes if classes else None
+        return next((1.0 / count for record in records if (count := record["dataset"].get("classes"))), None)
 
     def seal(self, folder: Path, made: list[Path]) -> Path:
         """Write a folder's made_from-<id>.json, with the plan's id: checksums of the files that were made from it."""
         path = folder / f"made_from-{self.file.stem}.json"
-        for other in folder.glob("made_from*.json"):
-            if other != path:
-                other.unlink()
+        for other in set(folder.glob("made_from*.json")) - {path}:
+            other.unlink()
         provenance.write_sealed(path, {"suite": self.plan["suite"], "plan": self.file.name}, made)
         return path
-
-
-def _plan(file: Path) -> dict[str, Any]:
-    plan = read_json(file)
-    for key in KEYS:
-        if not isinstance(plan, dict) or key not in plan:
-            raise UserError(f"{file}: key '{key}' is missing (needed: {', '.join(KEYS)})")
-    for run in plan["runs"]:
-        for key in (*SECTIONS, "seed", "run", "identity", "evaluations"):
-            if key not in run:
-                raise UserError(f"{file}: a run has no key '{key}': {run}")
-    return plan

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from structgan.report import means, results
-from structgan.report.cells import NAMES, Cell
+from structgan.report.cells import NAMES
 from structgan.report.metrics import DASH, Metric, shown, signed
 from structgan.report.statistics import Statistic, pooled_std, summarise
 from structgan.report.suite import SECTIONS, Group, Suite
@@ -37,8 +37,8 @@ def headlines(suite: Suite) -> list[Headline]:
     found: dict[str, Group] = {}
     for group in suite.ordered:
         own = suite.method(group.method).get("kind") == "method" and suite.is_main(group)
-        if own and group.dataset not in found and _statistic(suite, group, "linear"):
-            found[group.dataset] = group
+        if own and _statistic(suite, group, "linear"):
+            found.setdefault(group.dataset, group)
     return [_headline(suite, group) for group in found.values()]
 
 
@@ -51,45 +51,40 @@ def _rivals(suite: Suite, group: Group) -> list[tuple[Group, Statistic]]:
 
     A reference is shown under the only augmentation that it has.
     """
-    found = []
-    for key in suite.plan["methods"]:
-        mains = [g for g in suite.groups if g[:2] == (group.dataset, key) and suite.is_main(g)]
-        same = [g for g in mains if g.augmentation == group.augmentation]
-        if key != group.method and not suite.method(key).get("uses_labels"):
-            chosen = same or (mains if suite.method(key).get("kind") == "reference" else [])
-            found += [(g, statistic) for g in chosen[:1] if (statistic := _statistic(suite, g, "linear"))]
-    return sorted(found, key=lambda entry: (entry[0].method != suite.contrast, -entry[1].mean))
+    found: dict[str, tuple[Group, Statistic]] = {}
+    for other in (g for g in suite.groups if g.dataset == group.dataset and suite.is_main(g)):
+        method, statistic = suite.method(other.method), _statistic(suite, other, "linear")
+        fits = other.augmentation == group.augmentation or method.get("kind") == "reference"
+        if other.method != group.method and statistic and fits and not method.get("uses_labels"):
+            found.setdefault(other.method, (other, statistic))
+    return sorted(found.values(), key=lambda entry: (entry[0].method != suite.contrast, -entry[1].mean))
 
 
 def _headline(suite: Suite, group: Group) -> Headline:
     linear, fid, own = suite.metric("linear"), suite.metric("fid"), _statistic(suite, group, "linear")
     assert own is not None
-    words, rivals = suite.words(group), _rivals(suite, group)
+    words, rivals, percent = suite.words(group), _rivals(suite, group), f"{shown(own.mean, linear)} %"
     seeds = f"{own.n} seed{'s' if own.n > 1 else ''}"
-    percent = f"{shown(own.mean, linear)} %"
-    cards = [Card(percent, _spread(own, linear), f"linear top-1, {words['method']}, {seeds}", group)]
+    cards = [Card(percent, _spread(own.std, linear, own), f"linear top-1, {words['method']}, {seeds}", group)]
     for other, statistic in rivals[:3]:
-        noise = pooled_std(own, statistic)
         side = "over" if own.mean >= statistic.mean else "against"
         text = f"points {side} {suite.title('method', other.method)} ({shown(statistic.mean, linear)} %)"
-        spread = f"± {shown(noise, linear)}" if noise is not None else ""
+        spread = _spread(pooled_std(own, statistic), linear, own)
         cards.append(Card(signed(own.mean - statistic.mean, linear), spread, text, other))
     if mine := _statistic(suite, group, "fid"):
         others = [(g, value) for g, _ in rivals if (value := _statistic(suite, g, "fid"))][:NAMED]
         named = [f"{suite.title('method', g.method)} {shown(value.mean, fid)}" for g, value in others]
-        cards.append(Card(shown(mine.mean, fid), _spread(mine, fid), ", ".join(["FID", *named]), group))
+        cards.append(Card(shown(mine.mean, fid), _spread(mine.std, fid, mine), ", ".join(["FID", *named]), group))
     named = [f"{suite.title('method', g.method)} {shown(value.mean, linear)} %" for g, value in rivals]
     more = f" and {len(named) - NAMED} more" if len(named) > NAMED else ""
     chance = suite.chance(group.dataset)
-    sentence = (
-        f"On {words['dataset']}, with augmentation “{words['augmentation']}”, {words['method']} reaches {percent}"
-    )
-    sentence += " linear top-1" + (f", against {', '.join(named[:NAMED])}{more}" if named else "")
+    sentence = f"On {words['dataset']}, with augmentation “{words['augmentation']}”, {words['method']} reaches"
+    sentence += f" {percent} linear top-1" + (f", against {', '.join(named[:NAMED])}{more}" if named else "")
     return Headline(sentence + (f"; chance is {shown(chance, linear)} %." if chance else "."), cards)
 
 
-def _spread(statistic: Statistic, metric: Metric) -> str:
-    return "" if statistic.std is None else f"± {shown(statistic.std, metric, statistic.mean)}"
+def _spread(std: float | None, metric: Metric, beside: Statistic) -> str:
+    return "" if std is None else f"± {shown(std, metric, beside.mean)}"
 
 
 def show(plan: str | Path) -> None:
@@ -100,30 +95,24 @@ def show(plan: str | Path) -> None:
     from rich.table import Table
 
     suite, console = results.read(plan), Console()
-    if not console.is_terminal:
-        console = Console(width=WIDE)
-    columns = {name: suite.metric(name) for name in COLUMNS}
-    groups = [group for group in suite.ordered if group in suite.groups]
-    rows = [means.row(suite, g, "probe", {k: means.mean(suite, g, m) for k, m in columns.items()}) for g in groups]
+    console = console if console.is_terminal else Console(width=WIDE)
+    columns, rows = {name: suite.metric(name) for name in COLUMNS}, []
+    for group in suite.groups:
+        cells = {name: means.mean(suite, group, metric) for name, metric in columns.items()}
+        rows.append(means.row(suite, group, "probe", cells))
     means.mark(rows, columns)
-    title = escape(str(suite.plan.get("title", suite.plan["suite"])))
-    table = Table(title=title, title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
-    kinds = [kind for kind in SECTIONS if kind == "method" or len({getattr(g, kind) for g in groups}) > 1]
+    table = Table(title=escape(str(suite.plan["title"])), title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
+    kinds = [kind for kind in SECTIONS if kind == "method" or len({getattr(g, kind) for g in suite.groups}) > 1]
     for kind in kinds:
         table.add_column(NAMES[kind])
     for heading in ("Seeds", *(metric.brief for metric in columns.values())):
         table.add_column(heading, justify="right", no_wrap=True)
-
-    def text(key: str, cell: Cell) -> str:
-        spread = console.width >= WIDE or key in ("linear", "fid")
-        words = f"{cell.words} {cell.spread}".rstrip() if spread else cell.words
-        return f"[bold green]{words}[/]" if cell.strong else words if cell.statistic else DASH
-
     for at, row in enumerate(rows):
-        names = [escape(row.cells[kind].words.replace("(uses labels)", "(labels)")) for kind in kinds]
-        if at and row.group[:2] == rows[at - 1].group[:2]:
-            names[: kinds.index("method") + 1] = [""] * (kinds.index("method") + 1)
-        elif at:
-            table.add_section()
-        table.add_row(*names, row.cells["seeds"].words, *(text(key, row.cells[key]) for key in columns))
+        texts = [escape(row.cells[kind].words.replace("(uses labels)", "(labels)")) for kind in kinds]
+        for name in columns:
+            cell, wide = row.cells[name], console.width >= WIDE or name in ("linear", "fid")
+            words = (f"{cell.words} {cell.spread}".rstrip() if wide else cell.words) if cell.statistic else DASH
+            texts.append(f"[bold green]{words}[/]" if cell.strong else words)
+        last = at + 1 == len(rows) or rows[at + 1].group[:2] != row.group[:2]
+        table.add_row(*texts[: len(kinds)], row.cells["seeds"].words, *texts[len(kinds) :], end_section=last)
     console.print(table)

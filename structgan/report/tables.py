@@ -10,11 +10,11 @@ from pathlib import Path
 
 from structgan import evaluation
 from structgan.files import write_json, write_text
-from structgan.report import ablations, comparisons, costs, means, protocols, reproduction, results, series, writers
+from structgan.report import ablations, comparisons, costs, means, reproduction, results, series, writers
 from structgan.report.cells import Heading, Table, lead, word
 from structgan.report.means import LAYOUT, MEAN, SEEDS, TIES
 from structgan.report.metrics import Metric
-from structgan.report.suite import SECTIONS, Group, Suite
+from structgan.report.suite import SECTIONS, Suite
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Means:
     def __call__(self, suite: Suite) -> Table:
         """The table of a suite."""
         metrics, needs = self.pick(suite), evaluation.found()[self.evaluation].needs
-        recorded, rows = protocols.by_dataset(suite), []
+        recorded, rows = suite.protocols, []
         for group in (group for group in suite.ordered if group in suite.groups):
             if needs or suite.asked(group, self.evaluation):
                 known = recorded[group.dataset][self.evaluation] if suite.of(group, self.evaluation) else {}
@@ -74,10 +74,11 @@ def augmentation(suite: Suite) -> Table:
     columns = dict.fromkeys(regimes, linear)
     for dataset in dict.fromkeys(group.dataset for group in suite.ordered):
         block = []
-        for method, variant in suite.places(dataset):
-            groups = {key: Group(dataset, method, key, variant) for key in regimes}
-            cells = {key: means.mean(suite, group, linear, layout) for key, group in groups.items()}
-            block.append(means.row(suite, Group(dataset, method, "", variant), "probe", cells))
+        groups = {group._replace(augmentation="") for group in suite.ordered if group.dataset == dataset}
+        for group in sorted(groups, key=suite.place):
+            places = {key: group._replace(augmentation=key) for key in regimes}
+            cells = {key: means.mean(suite, place, linear, layout) for key, place in places.items()}
+            block.append(means.row(suite, group, "probe", cells))
         means.mark(block, columns)
         means.compare(block, columns, next((row for row in block if row.group.method == suite.contrast), None))
         rows += block
@@ -182,7 +183,8 @@ def write(plan: str | Path, out_dir: str | Path) -> list[Path]:
     forms = {"csv": writers.to_csv, "md": writers.to_markdown, "tex": writers.to_tex}
     tables = build(suite)
     texts = {folder / f"{name}.{form}": to(table) for name, table in tables.items() for form, to in forms.items()}
-    texts |= {folder / "results.csv": series.frame(suite), folder / "training.csv": series.training(suite)}
+    texts[folder / "results.csv"] = str(suite.frame.to_csv(index=False, lineterminator="\n"))
+    texts[folder / "training.csv"] = series.training(suite)
     if absent := dict.fromkeys(run["run"] for run in suite.runs for name in suite.missing(run)):
         count = f"{len(absent)} of {len(suite.runs)} runs are not finished"
         print(f"{suite.file}: {count} (not counted), first {next(iter(absent))}", file=sys.stderr)
