@@ -1,43 +1,30 @@
 # The suite's DAG and nothing else: its rules, wildcards, inputs, outputs and logs. What dag.py compares planning with.
-ROOT = "results/runs/grid"
-RUN = ROOT + "/{dataset}/{method}/{augmentation}/{variant}/seed={seed}"
-METHODS = {
-    "structural": ("full", ("history", "env", "probe", "fidelity")),
-    "simclr": ("base", ("history", "env", "probe")),
-}
+import json
+from pathlib import Path
+
+(PLAN,) = Path("results/plans/grid").glob("*.json")
+RUNS = {entry["run"]: entry for entry in json.loads(PLAN.read_text())["runs"]}
+RUN = "results/runs/{dataset}/{method}/{augmentation}/{variant}/seed={seed}/{id}"
+(DATA,) = {entry["data"] for entry in RUNS.values()}
+EXTRACTOR = config["extractor"]
 RESULTS = [
-    f"{ROOT}/digits/{method}/none/{variant}/seed={seed}/{name}.json"
-    for method, (variant, names) in METHODS.items()
-    for seed in range(config["seeds"])
-    for name in names
+    f"{run}/{name}"
+    for run, entry in RUNS.items()
+    for name in ("history.json", "env.json", *entry["evaluations"].values())
 ]
-TABLES = expand(
-    "results/tables/grid/{name}.{kind}",
-    name=(
-        "representation",
-        "release",
-        "few_labels",
-        "generation",
-        "generation_more",
-        "augmentation",
-        "ablation",
-    ),
-    kind=("csv", "md", "tex"),
-) + expand(
-    "results/tables/grid/{name}",
-    name=("metrics.json", "training.csv", "made_from.json"),
-)
-FIGURES = expand(
-    "results/figures/grid/{name}.{kind}",
-    name=("augmentation", "ablation", "training", "samples", "features"),
-    kind=("svg", "png"),
-) + ["results/figures/grid/made_from.json"]
+MADE = "results/{kind}/grid/made_from-" + PLAN.name
+
+
+wildcard_constraints:
+    id="[0-9a-f]{8}",
+    protocol="[0-9a-f]{8}",
 
 
 rule all:
     input:
-        TABLES,
-        FIGURES,
+        RESULTS,
+        MADE.format(kind="tables"),
+        MADE.format(kind="figures"),
         "results/report/grid.html",
 
 
@@ -54,12 +41,11 @@ rule prepare:
 
 rule extractor:
     input:
-        "data/prepared/{dataset}.safetensors",
-        ROOT + "/protocol/extractor.json",
+        DATA,
     output:
-        ROOT + "/{dataset}/extractor.safetensors",
+        EXTRACTOR,
     log:
-        ROOT + "/{dataset}/extractor.log",
+        f"{EXTRACTOR}.log",
     shell:
         "extractor {input} {output} > {log}"
 
@@ -67,7 +53,7 @@ rule extractor:
 rule train:
     input:
         RUN + "/config.json",
-        "data/prepared/{dataset}.safetensors",
+        DATA,
     output:
         RUN + "/encoder.safetensors",
         RUN + "/history.json",
@@ -78,88 +64,65 @@ rule train:
         "train {input} {output} > {log}"
 
 
-rule train_generative:
-    input:
-        RUN + "/config.json",
-        "data/prepared/{dataset}.safetensors",
-    output:
-        RUN + "/encoder.safetensors",
-        RUN + "/generator.safetensors",
-        RUN + "/history.json",
-        RUN + "/env.json",
-    log:
-        RUN + "/train.log",
-    wildcard_constraints:
-        method="structural",
-    shell:
-        "train {input} {output} > {log}"
-
-
-ruleorder: train_generative > train
-
-
-rule probe:
+rule evaluate:
     input:
         RUN + "/encoder.safetensors",
-        "data/prepared/{dataset}.safetensors",
-        ROOT + "/protocol/probe.json",
+        DATA,
+        "results/protocols/probe-{protocol}.json",
     output:
-        RUN + "/probe.json",
-        RUN + "/map.json",
+        RUN + "/probe-{protocol}.json",
     log:
-        RUN + "/probe.log",
+        RUN + "/probe-{protocol}.log",
     shell:
-        "probe {input} {output} > {log}"
+        "evaluate {input} {output} > {log}"
 
 
-rule fidelity:
+rule evaluate_samples:
     input:
-        RUN + "/generator.safetensors",
         RUN + "/encoder.safetensors",
-        "data/prepared/{dataset}.safetensors",
-        ROOT + "/protocol/fidelity.json",
-        ROOT + "/{dataset}/extractor.safetensors",
+        DATA,
+        "results/protocols/fidelity-{protocol}.json",
+        EXTRACTOR,
     output:
-        RUN + "/fidelity.json",
-        RUN + "/samples.png",
+        RUN + "/fidelity-{protocol}.json",
     log:
-        RUN + "/fidelity.log",
+        RUN + "/fidelity-{protocol}.log",
     shell:
-        "fidelity {input} {output} > {log}"
+        "evaluate {input} {output} > {log}"
 
 
 rule table:
     input:
-        ROOT + "/plan.json",
+        PLAN,
         RESULTS,
     output:
-        TABLES,
+        MADE.format(kind="tables"),
     log:
-        ROOT + "/table.log",
+        "results/plans/grid/table.log",
     shell:
         "table > {log}"
 
 
 rule plot:
     input:
-        ROOT + "/plan.json",
+        PLAN,
         RESULTS,
     output:
-        FIGURES,
+        MADE.format(kind="figures"),
     log:
-        ROOT + "/plot.log",
+        "results/plans/grid/plot.log",
     shell:
         "plot > {log}"
 
 
 rule report:
     input:
-        ROOT + "/plan.json",
-        TABLES,
-        FIGURES,
+        PLAN,
+        MADE.format(kind="tables"),
+        MADE.format(kind="figures"),
     output:
         "results/report/grid.html",
     log:
-        ROOT + "/report.log",
+        "results/plans/grid/report.log",
     shell:
         "report > {log}"

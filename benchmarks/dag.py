@@ -11,7 +11,6 @@ import argparse
 import json
 import os
 import shutil
-import struct
 import subprocess
 import sys
 import tempfile
@@ -21,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import timing
-from structgan.sources import ROOT, fingerprint
+from structgan import provenance
+from structgan.sources import ROOT
 
 PARTS = ("Snakefile", "profiles", "structgan", "baselines", "workflow", "pyproject.toml")
 JOBS_OF_A_SEED = 5
@@ -73,9 +73,16 @@ def ours(tree: Path) -> dict[str, int]:
     return dry_run(tree, "--configfile", "workflow/config/demo.yaml", "grid.yaml")
 
 
-def bare(tree: Path, seeds: int) -> dict[str, int]:
+def bare(tree: Path) -> dict[str, int]:
     """A dry run of the bare Snakefile, with the triggers of the other side."""
-    return dry_run(tree, "--rerun-triggers", "mtime", "input", "--config", f"seeds={seeds}")
+    extractor = provenance.extractor_path("digits", *extractor_of(tree))
+    return dry_run(tree, "--rerun-triggers", "mtime", "input", "--config", f"extractor={extractor}")
+
+
+def extractor_of(tree: Path) -> tuple[str, dict[str, Any]]:
+    """The identity of the grid's data set, and the protocol of its extractor."""
+    (settings,), (protocol,) = (tree.glob(name) for name in ("data/prepared/*.json", "results/protocols/extractor-*"))
+    return json.loads(settings.read_text())["identity"], json.loads(protocol.read_text())
 
 
 def compare(jobs: int, options: argparse.Namespace) -> dict[str, Any]:
@@ -90,9 +97,9 @@ def compare(jobs: int, options: argparse.Namespace) -> dict[str, Any]:
         for name in ("data", "results"):  # what planning writes is the bare side's input
             shutil.copytree(mine / name, plain / name)
         shutil.copy2(BARE, plain / "Snakefile")
-        if bare(plain, seeds) != counts:
+        if bare(plain) != counts:
             raise RuntimeError("the two sides do not plan the same jobs")
-        sides = {"ours": partial(ours, mine), "bare": partial(bare, plain, seeds)}
+        sides = {"ours": partial(ours, mine), "bare": partial(bare, plain)}
         times = timing.in_turn(sides, options.rounds, warmup=0)
     return {
         "jobs": counts["total"],
@@ -102,32 +109,17 @@ def compare(jobs: int, options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def network(path: Path, metadata: dict[str, str]) -> None:
-    """A safetensors file without tensors."""
-    header = json.dumps({"__metadata__": metadata}).encode()
-    path.write_bytes(struct.pack("<Q", len(header)) + header)
-
-
 def finish(tree: Path) -> int:
     """Write what the jobs of the suite's plan would leave, as far as planning looks at it; how many runs there are."""
-    root = tree / "results/runs/grid"
-    plan = json.loads((root / "plan.json").read_text())
-    settings = json.loads((tree / "data/prepared/digits.json").read_text())
-    network(tree / "data/prepared/digits.safetensors", {"content_hash": "aa", "identity": fingerprint(settings)})
-    network(root / "digits/extractor.safetensors", {"content_hash": "aa", **plan["evaluation"]["extractor"]})
-    for cell in plan["cells"]:
-        run, own = tree / cell["run"], {"identity": cell["identity"]}
-        samples = plan["methods"][cell["method"]]["samples"]
-        for name in ("encoder", "generator") if samples else ("encoder",):
-            network(run / f"{name}.safetensors", own)
-        (run / "history.json").write_text("{}")
-        (run / "env.json").write_text(json.dumps({**own, "dataset": {"content_hash": "aa"}}))
-        for kind in ("probe", "fidelity") if samples else ("probe",):
-            (run / f"{kind}.json").write_text(json.dumps({**own, "evaluation": plan["evaluation"][kind], "end": 0}))
-        (run / "map.json").write_text("{}")
-        if samples:
-            (run / "samples.png").touch()
-    return len(plan["cells"])
+    (plan,) = (tree / "results/plans/grid").glob("*.json")
+    runs = json.loads(plan.read_text())["runs"]
+    files = [*{entry["data"] for entry in runs}, provenance.extractor_path("digits", *extractor_of(tree))]
+    for entry in runs:
+        names = ("encoder.safetensors", "history.json", "env.json", *entry["evaluations"].values())
+        files += [f"{entry['run']}/{name}" for name in names]
+    for file in files:
+        (tree / file).touch()
+    return len(runs)
 
 
 def add_a_seed(runs: int) -> dict[str, Any]:

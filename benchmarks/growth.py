@@ -11,10 +11,11 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
+from structgan.evaluation.battery import Probes
+
 from benchmarks import settings, step, timing
 from benchmarks.drawn import APART, DIMENSIONS, draw
 from structgan import precision
-from structgan.evaluation.battery import Probes
 
 BASE = {"batch": 32, "width": 32, "image_size": 32, "bank": 10240}
 POINTS = {"batch": (16, 32, 64), "width": (16, 32, 64), "image_size": (16, 32, 64), "bank": (1024, 10240, 51200)}

@@ -22,12 +22,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from structgan.evaluation.battery import Probes
 from torch import Tensor
 
 from benchmarks import settings, timing
 from benchmarks.drawn import draw
 from structgan.evaluation import cluster, features, linear
-from structgan.evaluation.battery import Probes
 
 LIMITS = {"linear": {10: 15, 100: 60}, "svm": {10: 15, 100: 60}, "kmeans": {10: 15, 100: 60}, "knn": {10: 10, 100: 10}}
 """Seconds that each probe may take on two cores."""

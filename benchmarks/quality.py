@@ -15,13 +15,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from structgan.evaluation.battery import Probes
+
 from benchmarks import timing
 from benchmarks.textbook import TextbookStep
 from structgan import config, datasets, sources, train
-from structgan.files import write_json
-from structgan.methods.structural import Structural
 from structgan.evaluation import features
-from structgan.evaluation.battery import Probes
+from structgan.files import write_json
+from structgan.grid import Grid
+from structgan.methods.structural import Structural
 
 SIDES = {"textbook": "float32", "float32": "float32", "bfloat16": "bfloat16"}
 """Name of a side to the precision of its training."""
@@ -50,7 +52,7 @@ class Demo:
         cell = {"dataset": "digits", "method": "structural", "augmentation": "none", "variant": "full", "seed": seed}
         folder = self.scratch / f"{side}-{seed}"
         folder.mkdir()
-        write_json(folder / "config.json", config.run_config(self.config, cell))
+        write_json(folder / "config.json", Grid(self.config).run(**cell).content)
         found = train.Run(folder, self.data, self.device)
         found.method.train()
         return found

@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from structgan import sources
+from structgan import builders, sources
 from structgan.errors import UserError, limits, unknown
 
 SCHEMAS = sources.ROOT / "workflow" / "schemas"
@@ -82,6 +82,8 @@ def check(config: Mapping[str, Any], files: Iterable[str]) -> None:
     """
     names = list(files)
     validate(config, SCHEMAS / "config.schema.yaml", (), names)
+    for name, block in config["datasets"].items():
+        check_dataset(name, block, names)
     known = sources.methods()
     for method, block in config["methods"].items():
         if method not in known:
@@ -91,6 +93,15 @@ def check(config: Mapping[str, Any], files: Iterable[str]) -> None:
         for variant, change in block.get("variants", {}).items():
             changed = merge(settings, (change or {}).get("settings", {}))
             check_settings(method, changed, ("methods", method, "variants", variant, "settings"), names)
+
+
+def check_dataset(name: str, block: Mapping[str, Any], files: Sequence[str]) -> None:
+    """The settings of a data set against those that its builder declares."""
+
+    def where(key: str) -> str:
+        return f"{origin(('datasets', name, *([key] if key in block else [])), files)}: datasets.{name}"
+
+    builders.resolve(block, where)
 
 
 def check_settings(method: str, settings: Mapping[str, Any], path: tuple[str, ...], files: Sequence[str]) -> None:

@@ -161,18 +161,9 @@ def evaluation_digest(kind: str) -> str:
 
 
 def builder_digest(builder: str) -> str:
-    """The digest of what prepares a data set: the module that ``datasets.BUILDERS`` names, and what prepares with it.
-
-    The table is read from the syntax tree, for importing it brings torch. An unknown builder has the digest of the
-    package alone: preparing refuses it by name.
-    """
+    """The digest of what prepares a data set: ``structgan/datasets/<builder>.py`` and the package."""
     package = ROOT / "structgan" / "datasets"
-    entries = [package / "__init__.py"]
-    for node in tree(entries[0]).body:
-        if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == "BUILDERS" for t in node.targets):
-            modules = ast.literal_eval(node.value)
-            entries += [package / f"{modules[builder]}.py"] if builder in modules else []
-    return digest(*entries)
+    return digest(package / "__init__.py", package / f"{builder}.py")
 
 
 def fingerprint(value: Any) -> str:

@@ -33,19 +33,15 @@ from pathlib import Path
 
 words, folder = sys.argv[3:], Path(__file__).parent
 given = dict(zip(words[1::2], words[2::2]))
-names = {"train": ["encoder.safetensors", "history.json", "env.json"], "probe": ["probe.json", "map.json"],
-         "fidelity": ["fidelity.json", "samples.png"], "dense": ["dense.json"], "transfer": ["transfer.json"]}
+verb, run = words[0], Path(given.get("--run", "."))
+protocol = Path(given.get("--protocol", "")).stem
+name = protocol.split("-")[0] if verb == "evaluate" else verb
 with (folder / "verbs").open("a") as file:
-    print(words[0], file=file)
-if (folder / f"{words[0]}.fails").exists():
+    print(name, file=file)
+if (folder / f"{name}.fails").exists():
     sys.exit(1)
-if words[0] in names:
-    run = Path(given["--run"])
-    extra = ["generator.safetensors"] if words[0] == "train" and "/structural/" in str(run) else []
-    made = [run / name for name in names[words[0]] + extra]
-else:
-    made = [Path(given["--out"])]
-for path in made:
+made = {"train": ["encoder.safetensors", "history.json", "env.json"], "evaluate": [f"{protocol}.json"]}.get(verb)
+for path in [run / name for name in made] if made else [Path(given["--out"])]:
     path.touch()
 """
 TOOLS = {

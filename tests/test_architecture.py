@@ -58,17 +58,22 @@ OVERVIEW = {"overview"} | {f"overview.{name}" for name in ("collect", "judge", "
 TRAINING = {"training.batches", "training.checkpoint", "training.health", "training.heartbeat", "training.history"}
 TRAINING |= {"training.lock", "training.online_probe", "training.preempt", "training.processes", "training.randomness"}
 TRAINING |= {"training.upstream"}
-LIGHT = {"errors", "sources", "sweep", "cells", "config", "plan", "published", "files", "regime"} | IDENTITY | OVERVIEW
+LIGHT = (
+    {"builders", "errors", "sources", "sweep", "cells", "config", "plan", "published", "files", "regime"}
+    | IDENTITY
+    | OVERVIEW
+)
 ALLOWED = {
     **{name: set() for name in ("", "errors", "progress", "precision", "identity", "overview", "training")},
     **{name: set() for name in ("identity.claims", "identity.times", "overview.queue")},
     **{name: set() for name in ("training.preempt", "training.randomness")},
     **{name: {"errors"} for name in ("files", "sources", "sweep", "regime")},
+    "builders": {"errors", "sources"},
     "parallel": {"errors", "precision"},
     "lars": set(),
     "optim": {"errors", "lars"},
     "cells": {"errors", "sources"},
-    "config": {"errors", "sources", "sweep", "cells"},
+    "config": {"builders", "errors", "sources", "sweep", "cells"},
     "arguments": {"errors", "environment", "precision"},
     "environment": {"errors", "sources"},
     "identity.seal": {"files"},
@@ -86,7 +91,7 @@ ALLOWED = {
     "augment": {"augment", "errors", "regime", "parallel"},
     "losses": {"losses", "errors", "parallel", "precision"},
     "models": {"models", "parallel", "precision"},
-    "datasets": {"datasets", "errors", "files", "progress", "sources"},
+    "datasets": {"builders", "datasets", "errors", "files", "progress", "sources"},
     "method": {"errors", "files", "sources", "parallel"},
     "objectives": {"errors", "precision", "parallel", "losses", "models"},
     "methods": {"errors", "method", "optim", "precision", "parallel", "losses", "models", "objectives"}

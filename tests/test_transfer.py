@@ -7,6 +7,7 @@ import pytest
 import torch
 from halves import pictures
 from refusal import refused
+from structgan.evaluation.battery import Probes
 from structgan.identity import protocol, seal, stamps
 from structgan.identity.verify import Suite
 from suite_tree import Tree
@@ -15,7 +16,6 @@ from structgan import config, datasets, files, plan
 from structgan.datasets import Parts, Split, store
 from structgan.errors import UserError
 from structgan.evaluation import features, transfer
-from structgan.evaluation.battery import Probes
 
 MARK = {"protocol": "settings of transfer", "sources": "code of transfer"}
 

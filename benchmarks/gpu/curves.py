@@ -11,16 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from structgan.evaluation.battery import Probes, Scored
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import timing
 from benchmarks.gpu.short_run import clean
-from structgan import precision, sources, train
-from structgan.files import write_json
-from structgan.identity import protocol
+from structgan import precision, provenance, sources, train
 from structgan.evaluation import extractor, features, samples
-from structgan.evaluation.battery import Probes, Scored
+from structgan.files import write_json
 
 if TYPE_CHECKING:
     from benchmarks.gpu.measure import Plan
@@ -275,7 +274,7 @@ def distance(out: Output, plan: Plan, data: Path, entry: Entry) -> Scored:
 
     weights, planned = out.scratch / "extractor.safetensors", out.scratch / "extractor.json"
     if not weights.exists():
-        write_json(planned, protocol.make(plan.evaluation, "extractor"))
+        write_json(planned, provenance.protocol("extractor", {"extractor": plan.evaluation["extractor"]}))
         extractor.train(data, planned, weights, entry.device)
     asked, method = fidelity.check(plan.evaluation["fidelity"]), entry.run.method.eval()
     fidelity.check_sizes(asked, len(entry.run.dataset.test))

@@ -14,9 +14,10 @@ from torch.profiler import ProfilerActivity, profile
 from benchmarks import settings, timing
 from benchmarks.step import scans, stepping
 from benchmarks.textbook import TextbookStep
-from structgan import cells, config, method, sources, train
+from structgan import config, method, sources, train
 from structgan.datasets import Parts, Split, store
 from structgan.files import read_json, write_json
+from structgan.grid import Grid
 
 if TYPE_CHECKING:
     from benchmarks.gpu.short_run import Options, Output
@@ -44,7 +45,7 @@ class Plan:
     """The resolved settings, from which any run of any method can be described.
 
     Attributes:
-        settings: a configuration as ``structgan.config.run_config`` takes it.
+        settings: a configuration as ``structgan.grid.Grid`` takes it.
         evaluation: its block of that name.
     """
 
@@ -55,7 +56,8 @@ class Plan:
             found["evaluation"] = config.merge(found["evaluation"], QUICK)
         found["training"] |= {"batch_size": options.batch, "precision": "bfloat16", "online_probe": None}
         for block in found["methods"].values():
-            block.pop("training", None)
+            for key in ("training", "variants", "sweep", "upstream"):
+                block.pop(key, None)
         size = {"builder": "folder", "image_size": options.image_size}
         self.settings = {"suite": SUITE, "datasets": {DATASET: size}, **found}
         self.evaluation = found["evaluation"]
@@ -69,10 +71,9 @@ class Plan:
                 key: {**block, "settings": settings.shrink(block["settings"])}
                 for key, block in found["methods"].items()
             }
-        cell = {"dataset": DATASET, "method": name, "augmentation": augmentation, "variant": "base", "seed": 0}
-        folder = root / cells.run_folder(SUITE, cell)
-        write_json(folder / "config.json", config.run_config(found, cell))
-        return folder
+        run = Grid({**found, "methods": {name: found["methods"][name]}}).run(DATASET, name, augmentation, "base", 0)
+        write_json(root / run.path / "config.json", run.content)
+        return root / run.path
 
     def build(self, folder: Path) -> method.Method:
         """The method of a run, ready to step on the device."""

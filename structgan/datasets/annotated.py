@@ -1,4 +1,4 @@
-"""Images with a mask and boxes each, for heads that answer at each place of a frozen encoder's maps."""
+"""Images with masks and boxes, for segmentation and detection."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from torch import Tensor
 from structgan.datasets.store import content_hash
 
 IGNORED = 255
-"""In a mask: of no class, such as the seam around an object; neither trained on nor scored."""
+"""Mask value of pixels without a class, such as an object's outline: neither trained on nor scored."""
 
 
 @dataclass(frozen=True)
 class Annotated:
-    """One split. Boxes are (left, top, right, bottom) in pixels, right and bottom exclusive, of all images in a row.
+    """One split. The boxes of all images are in one tensor.
 
     Attributes:
-        images: Shape: (N, 3, H, W), uint8.
-        masks: Shape: (N, H, W), uint8: 0 background, k + 1 for class k, or ``IGNORED``.
-        boxes: Shape: (M, 4), float32.
-        labels: class of each box. Shape: (M,), int64.
-        owners: the image that each box is in, in ascending order. Shape: (M,), int64.
-        difficult: boxes that need not be found. Shape: (M,), bool.
+        images: (N, 3, H, W) uint8.
+        masks: (N, H, W) uint8: 0 is background, k + 1 is class k, 255 is ``IGNORED``.
+        boxes: left, top, right, bottom in pixels, the last two exclusive. (M, 4) float32.
+        labels: class of each box. (M,) int64.
+        owners: index of each box's image, ascending. (M,) int64.
+        difficult: boxes that a detector may miss. (M,) bool.
     """
 
     images: Tensor
@@ -41,5 +41,5 @@ class Annotated:
         return self.boxes[own], self.labels[own], self.difficult[own]
 
     def digest(self) -> str:
-        """SHA-256 over names, types, shapes and bytes of all tensors, in hexadecimal."""
+        """The content hash of all tensors."""
         return content_hash(vars(self))

@@ -1,4 +1,4 @@
-"""Published archives: found in the folder of raw files or downloaded into it, and used only if their MD5 is right."""
+"""Download published archives, or find them in the folder of raw files, and check their MD5."""
 
 from __future__ import annotations
 
@@ -18,37 +18,32 @@ TIMEOUT_S = 30
 
 
 def fetch(url: str, md5: str, raw: Path) -> Path:
-    """The archive that ``url`` names, in ``raw``, after its MD5 was compared.
+    """The archive at ``url`` as a file in ``raw``, downloaded if it is not there.
 
-    MD5 because that is what the publishers state: it finds damage, and is no defence against a forger.
+    MD5 is what the publishers state. It detects damage, not forgery. torchvision's download is not used: it has no
+    timeout, writes in place and keeps a damaged file.
 
     Raises:
-        UserError: there is no network (names the URL and the folder to put the file in), the file is truncated or
-            corrupted, the disk is full.
+        UserError: the file is damaged, cannot be downloaded, or does not fit on the disk.
     """
     target = raw / Path(urlparse(url).path).name
-    if not target.exists():
-        _download(url, md5, target)
+    digest = hashlib.md5(usedforsecurity=False)
+    if target.exists():
+        with target.open("rb") as file:
+            found = hashlib.file_digest(file, lambda: digest).hexdigest()
+        if found != md5:
+            raise UserError(f"{target}: truncated or corrupted (MD5 {found}, not {md5}); delete it and get {url} again")
         return target
-    with target.open("rb") as file:
-        found = hashlib.file_digest(file, _md5).hexdigest()
-    if found != md5:
-        raise UserError(f"{target}: truncated or corrupted (MD5 {found}, not {md5}); delete it and fetch {url} again")
-    return target
-
-
-def _download(url: str, md5: str, target: Path) -> None:
-    digest = _md5()
     with replacing(target) as temporary, temporary.open("wb") as file:
-        for chunk in _chunks(url, target):
+        for chunk in _download(url, target):
             digest.update(chunk)
             file.write(chunk)
         if digest.hexdigest() != md5:
-            raise UserError(f"{url}: what arrived has MD5 {digest.hexdigest()}, not {md5}; nothing was kept, run again")
+            raise UserError(f"{url}: the download has MD5 {digest.hexdigest()}, not {md5}; it was deleted, run again")
+    return target
 
 
-def _chunks(url: str, target: Path) -> Iterator[bytes]:
-    """The bytes at ``url``, with a progress bar; whatever the network does wrong becomes one line."""
+def _download(url: str, target: Path) -> Iterator[bytes]:
     try:
         with urlopen(url, timeout=TIMEOUT_S) as answer:
             size = int(answer.headers.get("Content-Length") or 0)
@@ -58,9 +53,5 @@ def _chunks(url: str, target: Path) -> Iterator[bytes]:
                     progress.advance()
     except (OSError, http.client.HTTPException, ValueError) as error:
         reason = getattr(error, "reason", None) or error
-        where = f"without a network, fetch it elsewhere and put it in {target.parent.resolve()}/"
-        raise UserError(f"{target.name}: cannot be downloaded from {url} ({reason}); {where}") from error
-
-
-def _md5() -> hashlib._Hash:
-    return hashlib.md5(usedforsecurity=False)
+        remedy = f"without a network, download it elsewhere and put it in {target.parent.resolve()}/"
+        raise UserError(f"{target.name}: cannot be downloaded from {url} ({reason}); {remedy}") from error

@@ -7,7 +7,7 @@ from typing import Any
 
 from structgan import datasets
 from structgan.datasets import Dataset
-from structgan.datasets.pictures import scale
+from structgan.datasets.images import scale
 from structgan.errors import UserError
 from structgan.evaluate import Job, Measured, describe
 from structgan.evaluation import features, knn, limits, linear

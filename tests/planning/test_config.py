@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import json
 import re
 
 import yaml
 
-from structgan import config, datasets, sources
+from structgan import config, sources
 from structgan.grid import Grid
 
 CELL = {"dataset": "digits", "method": "structural", "augmentation": "none", "variant": "full", "seed": 0}
@@ -134,14 +133,3 @@ def test_identity_follows_each_setting_and_no_title(base):
     ]
     found = [identity(change) for change in changes] + [identity({}, seed=1)]
     assert len({first, *found}) == len(changes) + 2
-
-
-def test_the_schema_knows_every_key_of_every_builder():
-    known = config.read(config.SCHEMAS / "config.schema.yaml")["properties"]["datasets"]["additionalProperties"]
-    keys = {key for builder, module in datasets.BUILDERS.items() for key in defaults(builder, module)}
-    assert known["properties"].keys() == keys | {"builder", "title", "note", "reference", "training"}
-    assert set(known["properties"]["builder"]["enum"]) == set(datasets.BUILDERS)
-
-
-def defaults(builder, module):
-    return importlib.import_module(f"structgan.datasets.{module}").DEFAULTS[builder]

@@ -16,7 +16,7 @@ DIGESTS = """if True:
     import json
     found = {name: sources.run_digest(name) for name in sources.methods()}
     found |= {f"evaluate {kind}": sources.evaluation_digest(kind) for kind in (*evaluation.found(), "extractor")}
-    found |= {f"prepare {name}": sources.builder_digest(name) for name in ("digits", "cifar10", "cifar100", "none")}
+    found |= {f"prepare {name}": sources.builder_digest(name) for name in ("digits", "cifar10", "cifar100")}
     print(json.dumps(found))
     """
 
@@ -114,7 +114,7 @@ def test_an_edited_builder_changes_its_own_data_sets(digests):
     edit("structgan/datasets/digits.py", lambda text: text.replace("CONTRAST = 0.5", "CONTRAST = 0.6"))
     assert changed(before, read()) == {"prepare digits", "evaluate dense"}  # whose scenes are made of the same scans
     digits = read()
-    edit("structgan/datasets/cifar.py", lambda text: text + "\nX = 1\n")
+    edit("structgan/datasets/cifar10.py", lambda text: text + "\nX = 1\n")
     assert changed(digits, read()) == {"prepare cifar10", "prepare cifar100"}
 
 

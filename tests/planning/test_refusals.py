@@ -43,7 +43,7 @@ BAD = {
     "not a number": ("evaluation: {svm: {C: .nan}}", ["evaluation.svm.C", "finite", "mine.yaml"]),
     "key of a data set": (
         "datasets: {mine: {builder: folder, path: x, image_size: 32, resze: true}}",
-        ["unknown key 'datasets.mine.resze'", "did you mean 'resize'", "mine.yaml"],
+        ["unknown key 'resze'", "did you mean 'resize'", "mine.yaml: datasets.mine"],
     ),
     "method": (
         "grid: [{datasets: [digits], methods: [simcrl], augmentations: [none], seeds: [0]}]",

@@ -9,7 +9,7 @@ import pytest
 import torch
 from refusal import refused
 
-from structgan import cells, files, train
+from structgan import files, provenance, sources, train
 from structgan import method as contract
 from structgan.training.upstream import load
 
@@ -35,15 +35,21 @@ def test_the_upstream_run_is_frozen_and_no_part_of_what_is_trained_or_saved(make
     assert {p.dtype for p in upstream.parameters()} == {torch.float64}
 
 
+def identified(content):
+    """A config.json with the identity of its content."""
+    content = {key: value for key, value in content.items() if key != "identity"}
+    return {**content, "identity": sources.fingerprint(content)}
+
+
 @pytest.fixture
 def own(make_run, tmp_path):
-    """A run of GenRep, and a copy of its upstream run that may be changed; it is found from the run's own place."""
-    folder = make_run("genrep", steps=2, folder="made")
-    described = files.read_json(folder / "config.json")
-    above = cells.run_folder("demo", described | {"method": "plain_gan", "augmentation": "none"})
-    shutil.copytree(described["upstream"]["run"], tmp_path / above)
-    described["upstream"]["run"] = above
-    run = tmp_path / cells.run_folder("demo", described)
+    """A run of GenRep, and a copy of its upstream run that may be changed, both where a plan has them."""
+    described = files.read_json(make_run("genrep", steps=2, folder="made") / "config.json")
+    first = Path(described["upstream"]["run"])
+    above = provenance.run_path(files.read_json(first / "config.json"))
+    shutil.copytree(first, tmp_path / above)
+    described = identified(described | {"upstream": described["upstream"] | {"run": above}})
+    run = tmp_path / provenance.run_path(described)
     files.write_json(run / "config.json", described)
     return run, tmp_path / above
 
@@ -56,14 +62,17 @@ def test_an_evaluation_needs_no_upstream_run(own, digits):
     assert contract.load_run(run, content).upstream is None
 
 
-def edit(path, **changes):
-    files.write_json(path, files.read_json(path) | changes)
+def sealed_again(env):
+    """Write an env.json once more, as a training that left these files would have."""
+    record = files.read_json(env)
+    made = [env.with_name(name) for name in record.pop("checksums")["files"]]
+    provenance.write_sealed(env, record, made)
 
 
 @pytest.mark.parametrize(
-    "harm", ["missing", "unfinished", "truncated", "planned anew", "another", "other images", "other sources"]
+    "harm", ["missing", "unfinished", "truncated", "edited", "another", "other images", "other sources"]
 )
-def test_an_upstream_run_that_is_not_as_planned_stops_in_one_line(own, digits, harm):
+def test_an_upstream_run_that_is_not_as_planned_stops_in_one_line(own, digits, harm, monkeypatch):
     run, above = own
     words = []
     if harm == "missing":
@@ -75,19 +84,25 @@ def test_an_upstream_run_that_is_not_as_planned_stops_in_one_line(own, digits, h
     if harm == "truncated":
         path = above / "generator.safetensors"
         path.write_bytes(path.read_bytes()[:-100])
-        words = ["generator.safetensors: truncated or damaged"]
-    if harm == "planned anew":
-        edit(above / "config.json", identity="0" * 64)
-        words = ["encoder.safetensors was trained under another config.json"]
+        words = ["generator.safetensors: edited or damaged"]
+    if harm == "edited":
+        config = files.read_json(above / "config.json")
+        files.write_json(above / "config.json", config | {"seed": 99})
+        words = ["config.json: edited or damaged"]
     if harm == "another":
-        edit(run / "config.json", upstream=files.read_json(run / "config.json")["upstream"] | {"identity": "0" * 64})
+        config = files.read_json(run / "config.json")
+        other = identified(config | {"upstream": config["upstream"] | {"identity": "0" * 64}})
+        run = run.with_name(other["identity"][:8])
+        files.write_json(run / "config.json", other)
         words = ["planned is 000000000000; plan again and train it first"]
     if harm == "other images":
         tensors, metadata = files.load_tensors(above / "encoder.safetensors")
         files.save_tensors(above / "encoder.safetensors", tensors, metadata | {"content_hash": "other"})
+        sealed_again(above / "env.json")
         words = ["was trained on other images"]
     if harm == "other sources":
-        edit(above / "config.json", sources="0" * 64)
+        digest = sources.run_digest
+        monkeypatch.setattr(sources, "run_digest", lambda name: digest(name) + "x" * (name == "plain_gan"))
         words = ["was trained with other sources than these; plan again and train it first"]
     with refused(f"{run}: its upstream run cannot be used: {above}", *words):
         train.run(run, digits)
@@ -104,6 +119,7 @@ def test_a_state_goes_on_with_the_weights_that_it_began_with_alone(own, digits, 
     assert same.step == 2
     tensors, metadata = files.load_tensors(above / "generator.safetensors")
     files.save_tensors(above / "generator.safetensors", {key: 1.01 * value for key, value in tensors.items()}, metadata)
+    sealed_again(above / "env.json")
     other = train.Run(run, digits, "cpu")
     capsys.readouterr()
     other.resume()

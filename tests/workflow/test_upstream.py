@@ -6,10 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
-from structgan.identity import seal
 from workflow_tree import TINY, copy_tree, planned, snakemake
 
-from structgan import files
+from structgan import files, provenance
 
 SUITE = """
 suite: downstream
@@ -20,15 +19,18 @@ grid:
   - {datasets: [digits], methods: [genrep], augmentations: [simclr], seeds: [0]}
 """
 CONFIGS = (*TINY, "downstream.yaml")
-DIGITS = "results/runs/downstream/digits"
-RUN, ABOVE = f"{DIGITS}/genrep/simclr/base/seed=0", f"{DIGITS}/plain_gan/none/base/seed=0"
-TARGET = ("--", f"{RUN}/encoder.safetensors")
-BOTH = {"train_generative": 1, "train": 1}
+TARGET = ("--until", "train")
 
 
-def work(tree: Path) -> dict[str, int]:
+def work(tree: Path) -> int:
     """Trainings that a dry run plans."""
-    return {rule: n for rule, n in planned(tree, *TARGET, configs=CONFIGS).items() if rule != "total"}
+    return planned(tree, *TARGET, configs=CONFIGS).get("train", 0)
+
+
+def folder(tree: Path, method: str) -> Path:
+    """The folder of the only run of a method."""
+    (found,) = (path.parent for path in tree.glob(f"results/runs/digits/{method}/*/base/seed=0/*/env.json"))
+    return found
 
 
 def edited(tree: Path, name: str, old: str, new: str) -> str:
@@ -49,39 +51,42 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_run_is_trained_after_its_generators_run_and_says_so(tree: Path) -> None:
-    env, above = (json.loads((tree / run / "env.json").read_text()) for run in (RUN, ABOVE))
+    env, above = (json.loads((folder(tree, name) / "env.json").read_text()) for name in ("genrep", "plain_gan"))
     stored = above["checksums"]["files"]
     names = ("encoder.safetensors", "generator.safetensors")
-    assert env["upstream"] == {"run": ABOVE, "identity": above["identity"], "files": {n: stored[n] for n in names}}
+    assert env["upstream"] == {
+        "run": str(folder(tree, "plain_gan").relative_to(tree)),
+        "identity": above["identity"],
+        "files": {n: stored[n] for n in names},
+    }
     assert env["submissions"][0]["started"] > above["submissions"][0]["started"]
 
 
 def test_a_run_is_trained_again_when_and_only_when_its_own_or_its_generators_changes(tree: Path) -> None:
     edited(tree, "baselines/simclr.py", "views = 2", "views = 3")
     edited(tree, "structgan/losses/gaussian.py", "\nFORMS", "\nEDITED = 1\nFORMS")
-    assert work(tree) == {}
+    assert work(tree) == 0
     before = edited(tree, "baselines/plain_gan.py", "import torch\n", "import torch\n\nEDITED = 1\n")
-    assert work(tree) == BOTH
+    assert work(tree) == 2
     (tree / "baselines/plain_gan.py").write_text(before)
     before = edited(tree, "downstream.yaml", "head_output: 8", "head_output: 4")
-    assert work(tree) == {"train": 1}
+    assert work(tree) == 1
     (tree / "downstream.yaml").write_text(before)
 
 
-def test_other_weights_of_the_same_identity_train_again_what_depends_on_them(tree: Path, command) -> None:
-    """As where the generator's run was trained once more on another machine."""
+def test_other_weights_of_the_upstream_run_are_found_and_trained_with_again(tree: Path, command) -> None:
+    """As where the generator's run was deleted and trained once more on another machine."""
     verify = ("-m", "structgan", "verify")
-    generator, env = tree / ABOVE / "generator.safetensors", tree / ABOVE / "env.json"
-    assert work(tree) == {}
-    sound = command(*verify, cwd=tree, root=tree)
-    assert sound.returncode == 0, sound.stdout
-    assert generator.stat().st_mtime < (tree / RUN / "encoder.safetensors").stat().st_mtime
+    run, above = folder(tree, "genrep"), folder(tree, "plain_gan")
+    assert "trained with" not in command(*verify, cwd=tree, root=tree).stdout
+    generator, env = above / "generator.safetensors", above / "env.json"
     tensors, metadata = files.load_tensors(generator)
     files.save_tensors(generator, {name: 1.01 * value for name, value in tensors.items()}, metadata)
     record = files.read_json(env)
     made = [env.with_name(name) for name in record.pop("checksums")["files"]]
-    seal.write(env, record, made)
-    told = command(*verify, cwd=tree, root=tree)
-    line = f"{RUN}/env.json: trained with other weights than {ABOVE} holds now"
-    assert told.returncode == 1 and told.stdout.splitlines() == [line]
-    assert work(tree) == {"train": 1}
+    provenance.write_sealed(env, record, made)
+    told = command(*verify, "--delete", cwd=tree, root=tree)
+    names = [str(path.relative_to(tree)) for path in (run, above)]
+    assert told.returncode == 1
+    assert f"{names[0]}/env.json: trained with other weights than {names[1]} holds now" in told.stdout.splitlines()
+    assert work(tree) == 1

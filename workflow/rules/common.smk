@@ -8,7 +8,7 @@ sys.path.insert(0, str(workflow.basedir))
 
 from structgan import config as configuration
 from structgan import plan as planning
-from structgan import provenance, sources
+from structgan import evaluation, provenance, sources
 from structgan.errors import UserError
 
 
@@ -40,6 +40,12 @@ EXTRACTORS = {
     )
     for name, settings in PLAN.datasets.items()
 }
+OF_SAMPLES = "|".join(
+    name for name, declared in evaluation.found().items() if declared.needs == "sample"
+)
+OF_FEATURES = "|".join(
+    name for name, declared in evaluation.found().items() if declared.needs != "sample"
+)
 
 
 wildcard_constraints:
@@ -51,7 +57,6 @@ wildcard_constraints:
     id=ID,
     data=ID,
     protocol=ID,
-    evaluation="[a-z][a-z0-9_]*",
 
 
 def planned(wildcards):

@@ -6,9 +6,10 @@ rule evaluate:
         protocol=ancient("results/protocols/{evaluation}-{protocol}.json"),
         also=ancient(evaluation_files),
     output:
-        result=f"{RUN}/{{evaluation}}-{{protocol}}.json",
+        result=f"{RUN}/{{evaluation,{OF_FEATURES}}}-{{protocol}}.json",
     log:
         f"{RUN}/{{evaluation}}-{{protocol}}.log",
+    priority: int(not workflow.is_main_process)
     conda:
         "../envs/structgan.yaml"
     resources:
@@ -19,3 +20,10 @@ rule evaluate:
     shell:
         "python -m structgan evaluate --run {params.run:q} --protocol {input.protocol:q} --data {input.data:q}"
         " --device {params.device:q} > {log:q} 2>&1"
+
+
+# Last of a cluster's submission, which ends with the first job that fails: without Inception's weights, probes still are made.
+use rule evaluate as evaluate_samples with:
+    output:
+        result=f"{RUN}/{{evaluation,{OF_SAMPLES}}}-{{protocol}}.json",
+    priority: 0

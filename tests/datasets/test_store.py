@@ -43,46 +43,40 @@ def test_load_maps_the_file_and_moves(tiny):
     assert moved.classes == loaded.classes and len(moved.train) == 60
 
 
-def test_a_damaged_prepared_file_says_how_to_make_it_again(tiny):
-    again = "snakemake data"
-    with refused("absent.safetensors", "no such file", again):
+def test_a_damaged_file_is_refused_with_how_to_make_it_again(tiny):
+    with refused("absent.safetensors", "snakemake data"):
         datasets.load(tiny.with_name("absent.safetensors"))
     whole = tiny.read_bytes()
     for cut in (0, 5, 300, len(whole) // 2, len(whole) - 1):
         tiny.write_bytes(whole[:cut])
-        with refused(str(tiny), "truncated or damaged", again):
+        with refused(str(tiny), "snakemake data"):
             datasets.load(tiny)
-    flipped = bytearray(whole)
-    flipped[-5] ^= 1
-    tiny.write_bytes(flipped)
-    with refused(str(tiny)):  # caught by the labels' range or by the hash, whichever tensor lies last
-        datasets.load(tiny, verify=True)
-    middle = bytearray(whole)
-    middle[len(whole) // 2] ^= 1  # inside an image: only the hash can see it
-    tiny.write_bytes(middle)
-    assert len(datasets.load(tiny).train) == 60
-    with refused(str(tiny), "corrupted", "content hash", again):
-        datasets.load(tiny, verify=True)
+    for place in (len(whole) // 2, -5):  # in an image, which only the hash can tell, and in the last tensor
+        changed = bytearray(whole)
+        changed[place] ^= 1
+        tiny.write_bytes(changed)
+        with refused(str(tiny), "snakemake data"):
+            datasets.load(tiny, verify=True)
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("key", "change"),
     [
-        (lambda t, m: m.pop("format"), ["not a prepared data set"]),
-        (lambda t, m: m.pop("classes"), ["'classes'"]),
-        (lambda t, m: m.update(classes="[broken"), ["damaged"]),
-        (lambda t, m: m.update(image_size="17"), ["train/images", "17, 17"]),
-        (lambda t, m: t.pop("test/labels"), ["'test/labels'"]),
-        (lambda t, m: t.update({"train/images": t["train/images"].float()}), ["float32", "uint8"]),
-        (lambda t, m: t.update({"train/labels": t["train/labels"][:-1].clone()}), ["train/labels do not fit"]),
-        (lambda t, m: t.update({"test/labels": t["test/labels"] - 1}), ["test/labels do not fit"]),
-        (lambda t, m: t.update({"test/labels": t["test/labels"] + 1}), ["test/labels do not fit"]),
+        ("format", lambda t, m: m.pop("format")),
+        ("classes", lambda t, m: m.pop("classes")),
+        ("damaged", lambda t, m: m.update(classes="[broken")),
+        ("train/images", lambda t, m: m.update(image_size="17")),
+        ("test/labels", lambda t, m: t.pop("test/labels")),
+        ("train/images", lambda t, m: t.update({"train/images": t["train/images"].float()})),
+        ("train/labels", lambda t, m: t.update({"train/labels": t["train/labels"][:-1].clone()})),
+        ("test/labels", lambda t, m: t.update({"test/labels": t["test/labels"] - 1})),
+        ("test/labels", lambda t, m: t.update({"test/labels": t["test/labels"] + 1})),
     ],
 )
-def test_a_file_that_contradicts_itself_is_refused(tiny, change, words):
+def test_a_file_that_contradicts_itself_is_refused(tiny, key, change):
     tensors, metadata = files.load_tensors(tiny)
     tensors = {name: tensor.clone() for name, tensor in tensors.items()}
     change(tensors, metadata)
     files.save_tensors(tiny, tensors, metadata)
-    with refused(str(tiny), *words, "snakemake data"):
+    with refused(str(tiny), key, "snakemake data"):
         datasets.load(tiny)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -11,15 +12,14 @@ import pytest
 import stand_in_slurm
 from workflow_tree import ROOT, TINY, copy_tree, planned, surroundings
 
+from structgan import provenance
+
 pytestmark = pytest.mark.xdist_group("submissions")
+BOTH = ("evaluate", "evaluate_samples")
 CONFIGS = (*TINY, "one.yaml", "more.yaml")
 ONE = """
 grid: [{datasets: [digits], methods: [structural], augmentations: [none], variants: [full], seeds: [0]}]
-resources:
-  train: {gpu: 1, threads: 4, mem_mb: 9000, runtime_min: 50}
-  evaluate: {gpu: 1, threads: 2, mem_mb: 3000, runtime_min: 20}
 """
-RUN = "results/runs/tiny/digits/structural/none/full/seed=0"
 
 
 class Cluster:
@@ -31,9 +31,22 @@ class Cluster:
         (self.tree / "one.yaml").write_text(ONE)
         (self.tree / "more.yaml").write_text(more)
         assert planned(self.tree, "--", "runs", configs=CONFIGS)["extractor"] == 1
-        for name in ("data/prepared/digits.safetensors", "results/runs/tiny/digits/extractor.safetensors"):
-            (self.tree / name).parent.mkdir(parents=True, exist_ok=True)
-            (self.tree / name).touch()
+        (plan,) = (self.tree / "results/plans/tiny").glob("*.json")
+        (self.entry,) = json.loads(plan.read_text())["runs"]
+        self.run = self.tree / self.entry["run"]
+        (extractor,) = (self.tree / "results/protocols").glob("extractor-*.json")
+        for settings in (self.tree / "data/prepared").glob("*.json"):
+            settings.with_suffix(".safetensors").touch()
+            described = json.loads(settings.read_text())
+            protocol = json.loads(extractor.read_text())
+            made = self.tree / provenance.extractor_path(described["name"], described["identity"], protocol)
+            made.parent.mkdir(parents=True, exist_ok=True)
+            made.touch()
+
+    def comment(self, *rules: str) -> str:
+        """What the plug-in calls the submission of these rules' jobs of the run."""
+        names = f"digits_structural_none_full_0_{self.run.name}"
+        return f"rule_train_wildcards_{names}" if rules == ("train",) else f"rule_evaluate_{names}_{'_'.join(rules)}"
 
     def snakemake(self) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "snakemake", "--profile", "slurm", "--configfile", *CONFIGS]
@@ -63,27 +76,25 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Cluster:
 def test_a_run_is_two_submissions_and_neither_asks_for_more_than_its_jobs(cluster: Cluster) -> None:
     """The evaluations take turns: the larger memory, the sum of the times, one GPU."""
     train, evaluate = stand_in_slurm.submissions(cluster.tools)[:2]
-    assert train["--comment"] == "rule_train_generative_wildcards_digits_structural_none_full_0"
-    assert evaluate["--comment"] == "rule_evaluate_digits_structural_none_full_0_fidelity_probe"
+    assert (train["--comment"], evaluate["--comment"]) == (cluster.comment("train"), cluster.comment(*BOTH))
     asked = [
         tuple(job[name] for name in ("--gpus", "--cpus-per-task", "--mem", "-t", "-p")) for job in (train, evaluate)
     ]
-    assert asked == [("1", "4", "9000", "50", "gpu"), ("1", "2", "3000", "40", "gpu")]
+    assert asked == [("1", "4", "16000", "2880", "gpu"), ("1", "4", "16000", "240", "gpu")]
     verbs = (cluster.tools / "verbs").read_text().split()
-    assert verbs[:3] == ["train", "probe", "fidelity"]
+    assert verbs[0] == "train" and verbs[1:3] == ["probe", "fidelity"]
 
 
 def test_generation_metrics_that_fail_leave_the_probes(cluster: Cluster) -> None:
     """The probe goes first and its result stays; afterwards what failed alone is planned, and submitted once."""
-    before = len(stand_in_slurm.submissions(cluster.tools))
-    for name in ("probe", "fidelity"):
-        (cluster.tree / RUN / f"{name}.json").unlink()
+    before, files = len(stand_in_slurm.submissions(cluster.tools)), cluster.entry["evaluations"]
+    for name in files.values():
+        (cluster.run / name).unlink()
     (cluster.tools / "fidelity.fails").touch()
     assert cluster.snakemake().returncode == 1
-    assert (cluster.tree / RUN / "probe.json").exists() and not (cluster.tree / RUN / "fidelity.json").exists()
-    assert planned(cluster.tree, "--", "runs", configs=CONFIGS) == {"fidelity": 1, "runs": 1, "total": 2}
+    assert (cluster.run / files["probe"]).exists() and not (cluster.run / files["fidelity"]).exists()
+    assert planned(cluster.tree, "--", "runs", configs=CONFIGS) == {"evaluate_samples": 1, "runs": 1, "total": 2}
     (cluster.tools / "fidelity.fails").unlink()
     assert cluster.snakemake().returncode == 0
-    asked = [job["--comment"].removeprefix("rule_evaluate_") for job in stand_in_slurm.submissions(cluster.tools)]
-    name = "digits_structural_none_full_0"
-    assert asked[before:] == [f"{name}_fidelity_probe", f"{name}_fidelity"]
+    asked = [job["--comment"] for job in stand_in_slurm.submissions(cluster.tools)]
+    assert asked[before:] == [cluster.comment(*BOTH), cluster.comment("evaluate_samples")]

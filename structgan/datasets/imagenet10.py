@@ -1,0 +1,37 @@
+"""ImageNet-10: the ten classes of ImageNet (ILSVRC 2012) that the clustering literature uses.
+
+Other data sets share this name; the WordNet ids below say which one it is. ImageNet requires registration, so nothing
+is downloaded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from structgan.datasets import class_folders
+from structgan.datasets.images import IMAGENET_MODES
+from structgan.datasets.store import Parts, Settings
+from structgan.errors import UserError
+
+DEFAULTS = {"image_size": 64, "folder": "imagenet"}
+CLASSES = {
+    "n02056570": "king penguin", "n02085936": "Maltese dog", "n02128757": "snow leopard", "n02690373": "airliner",
+    "n02692877": "airship", "n03095699": "container ship", "n04254680": "soccer ball", "n04285008": "sports car",
+    "n04467665": "trailer truck", "n07747607": "orange",
+}  # fmt: skip
+
+
+def build(settings: Settings, raw: Path) -> Parts:
+    """Read ``raw/<folder>/{train,val}/<wnid>/``. The official validation images are the test split.
+
+    Raises:
+        UserError: there is no such folder; see also ``class_folders.read``.
+    """
+    root = raw / settings["folder"]
+    if not (root / "train").is_dir():
+        what = "ImageNet (ILSVRC 2012) from https://image-net.org as class folders train/<wnid>/ and val/<wnid>/"
+        raise UserError(f"{root}: no folder train/: put {what} there (ten classes suffice: {', '.join(CLASSES)})")
+    parts = class_folders.read(root, settings["image_size"], resize=True, only=CLASSES, modes=IMAGENET_MODES)
+    names = tuple(CLASSES[wnid] for wnid in parts.classes)
+    return replace(parts, classes=names, note="ImageNet-10 (clustering list)")
