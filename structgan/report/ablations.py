@@ -9,12 +9,11 @@ from typing import Any
 import pandas as pd
 
 from structgan.report import means
-from structgan.report.cells import Heading, Row, Table, lead, word
-from structgan.report.means import MEAN, SEEDS, TIES, protocol_notes
+from structgan.report.cells import Heading, Row, Table, captions, lead, word
+from structgan.report.means import SEEDS, protocol_notes
 from structgan.report.metrics import Metric, number
 from structgan.report.statistics import Statistic, summarise
 from structgan.report.suite import SECTIONS, Group, Suite
-from structgan.report.writers import sentences
 
 MEMORY = Metric("memory", "", "Peak memory, MiB", better="lower", digits=0, evaluation="training")
 
@@ -105,23 +104,18 @@ def tables(suite: Suite) -> Iterator[Table]:
     own = [group for group in suite.groups if suite.method(group.method).get("kind") == "method"]
     alone = [group for group in own if group[:2] not in mine]
     rows = _rows(suite, axis, "full") + [_row(suite, group, columns(suite, axis), "full") for group in alone]
-    caption = ("Variants of a method, all else equal.", MEAN, TIES, "In brackets: difference to the full variant.")
+    words = captions("tables")
     yield Table(
-        "ablation", "Ablation", _headings(suite, axis, tuple(SECTIONS), "full"), rows, sentences(caption),
+        "ablation", "Ablation", _headings(suite, axis, tuple(SECTIONS), "full"), rows, f"{words['ablation']} {words['means']}",
         means.notes(suite, rows, "probe"), section="ablation", silent="" if mine else "no method has two variants",
     )  # fmt: skip
     for axis in suite.axes:
-        words = (
-            f"{axis['title']}: one setting is varied, all else equal.", MEAN, TIES,
-            "In brackets: difference to the default. Seconds and memory are those of the training, on the machines "
-            "that the runs were trained on; memory is the GPU's where there was one, else the process's.",
-            *(["Mean and max of training: over the records of a run's history."] if axis.get("monitors") else []),
-        )  # fmt: skip
+        more = words["monitors"] if axis.get("monitors") else ""
         rows = _rows(suite, axis, "default")
         headings = _headings(suite, axis, (*tuple(SECTIONS)[:3], "value"), "default")
         yield Table(
             axis["file"], f"Ablation: {axis['title']}",
-            (*headings, Heading("variant", place="csv"), Heading("default", place="csv")), rows, sentences(words),
+            (*headings, Heading("variant", place="csv"), Heading("default", place="csv")), rows, f"{words['axis']} {words['means']} {more}".rstrip(),
             (*means.notes(suite, rows, "probe", ("linear",)), *protocol_notes(suite, "fidelity")), section="ablation",
         )  # fmt: skip
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NamedTuple
+
+import yaml
 
 from structgan.report.metrics import DASH, Metric, shown
 from structgan.report.statistics import Statistic
@@ -99,6 +103,13 @@ class Table(NamedTuple):
     references: tuple[tuple[str, ...], ...] = ()
     empty: str = "No run of this kind is planned."
     silent: str = ""
+
+
+@functools.cache
+def captions(kind: str) -> dict[str, str]:
+    """The captions of ``tables`` or ``figures`` by name, from captions.yaml."""
+    found: dict[str, str] = yaml.safe_load(Path(__file__).with_name("captions.yaml").read_text(encoding="utf-8"))[kind]
+    return found
 
 
 def digits(value: float | None) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 
-from structgan.report.cells import Cell, Heading, Row, Table, figure, lead, naming, numbers, word
+from structgan.report.cells import Cell, Heading, Row, Table, captions, figure, lead, naming, numbers, word
 from structgan.report.metrics import Metric, shown, signed
 from structgan.report.statistics import Paired, holm, interval, paired, summarise, tied
 from structgan.report.suite import Group, Suite
@@ -15,24 +15,6 @@ LEVEL = 0.05
 FEWEST = 3
 """Seeds below which an interval or a test says nothing; the page leaves such a table out."""
 LEAD = lead("dataset", "metric", "method", "augmentation", "variant", blocks=("dataset", "metric"))
-INTERVALS = (
-    "Seeds: finished seeds behind a mean. Std: sample standard deviation (ddof = 1) over the seeds; it shows how much "
-    "runs vary. 95 %: Student's t interval of the mean, mean ± t(0.975, n−1) × std / √n; it shows how well the mean is "
-    "known if the values of the seeds are normal. It is wide with two seeds (t = 12.7) and three (t = 4.3), it is not "
-    "cut off at 0 or 100 %, and it does not exist with one seed. It covers what the training seed changes, not the "
-    "choice of the test images."
-)
-TESTS = (
-    "Difference: mean over the shared seeds of the row minus the row that it is compared with, in points for "
-    "accuracies; a smaller FID is better. 95 %: Student's t interval of the paired difference. p: two-sided paired "
-    "t-test over the shared seeds (scipy.stats.ttest_rel); it assumes normal differences. p, Holm: p corrected by "
-    "Holm's step-down method for all tests of its block; bold below 0.05. A block is one metric on one data set, "
-    "reference rows included; variants of the main method have a block of their own. ≈: the two means differ by at "
-    "most one pooled standard deviation, which describes the spread and is not a test. There is no exact sign or "
-    "Wilcoxon test: with fewer than six seeds its smallest p, 2/2^n, is above 0.05 (0.25 with three seeds). With two "
-    "or three seeds the t-test, too, only finds differences that are large compared with their spread. Two methods "
-    "that start from the same seed share a number and no weights, so that pairing may gain little."
-)
 
 
 def intervals(suite: Suite) -> Table:
@@ -50,7 +32,7 @@ def intervals(suite: Suite) -> Table:
     rows.sort(key=lambda row: suite.rank("dataset", row.group.dataset))
     return Table(
         "statistics", "Statistics over seeds",
-        (*LEAD, *numbers(n="Seeds", mean="Mean", std="Std", ci_low="95 % from", ci_high="to")), rows, INTERVALS,
+        (*LEAD, *numbers(n="Seeds", mean="Mean", std="Std", ci_low="95 % from", ci_high="to")), rows, captions("tables")["statistics"],
         section="statistics", empty="No run is finished yet.", silent=f"fewer than {FEWEST} seeds" * (most < FEWEST),
     )  # fmt: skip
 
@@ -89,7 +71,7 @@ def table(suite: Suite) -> Table:
         *numbers(p_holm="p, Holm"), Heading("tied", "Tie"), Heading("note", "Note", "long"),
     )  # fmt: skip
     return Table(
-        "comparisons", f"Paired tests against {name}", (*LEAD, *headings), rows, TESTS, section="statistics",
+        "comparisons", f"Paired tests against {name}", (*LEAD, *headings), rows, captions("tables")["comparisons"], section="statistics",
         empty=f"No row shares a data set with a row of {name}.",
         silent=f"fewer than {FEWEST} shared seeds" * (most < FEWEST),
     )  # fmt: skip

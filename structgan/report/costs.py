@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from structgan.report.cells import Cell, Row, Table, figure, lead, naming, numbers, word
+from structgan.report.cells import Cell, Row, Table, captions, figure, lead, naming, numbers, word
 from structgan.report.comparisons import main_row
 from structgan.report.metrics import number
 from structgan.report.protocols import machine
@@ -19,16 +19,6 @@ HEADINGS = (
         peak_gpu_memory_mb="Peak GPU memory, MiB", parameters="Parameters", feature_dim="Features",
     ),
 )  # fmt: skip
-CAPTION = (
-    "Cost of training, as each run's env.json records it. Seconds per 1,000 images: wall time of the training, with "
-    "the online probe where there is one, over the images that it drew; mean over the runs. Std: sample standard "
-    "deviation (ddof = 1). Relative: that mean over the main method's on the same machine, under the same augmentation"
-    " where the main method has it. Seconds a run: mean of the whole training. Peak memory: the largest of the runs, "
-    "in the training process; GPU: as PyTorch allocated it. Parameters: of all networks that learn, heads and "
-    "generator included. Features: length of the encoder's output. Runs of two machines never share a block. A machine"
-    " is its processor, cores, GPU, threads, processes and version of PyTorch; other load on it is part of the "
-    "seconds."
-)
 
 
 def table(suite: Suite) -> Table:
@@ -50,7 +40,14 @@ def table(suite: Suite) -> Table:
     notes = [f"Machine {at}: {words}." for at, words in enumerate(machines, 1)]
     notes += ["Times of different machines do not compare."] if len(machines) > 1 else []
     return Table(
-        "cost", "Cost of training", HEADINGS, rows, CAPTION, tuple(notes), "statistics", empty="No run is trained yet."
+        "cost",
+        "Cost of training",
+        HEADINGS,
+        rows,
+        captions("tables")["cost"],
+        tuple(notes),
+        "statistics",
+        empty="No run is trained yet.",
     )
 
 

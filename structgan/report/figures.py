@@ -8,66 +8,46 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from structgan.report import ablation_charts, ablations, charts, grids, results, style
+from structgan.report.cells import captions
 from structgan.report.suite import Suite
 
 
 class Figure(NamedTuple):
-    """A figure: the stem of its files, its title and caption on the page, what draws it, and its dots an inch."""
+    """A figure: the stem of its files, its title on the page, what draws it, its caption's name, and its dots an inch."""
 
     name: str
     title: str
-    caption: str
     draw: Callable[[Suite], Any]
+    caption: str = ""
     dpi: int = 144
+
+    @property
+    def words(self) -> str:
+        """Its caption."""
+        return captions("figures")[self.caption or self.name]
+
+
+def variants(suite: Suite) -> Any:
+    """The chart of the variants."""
+    return ablation_charts.axis(suite, ablations.variants(suite))
 
 
 FIGURES = (
-    Figure(
-        "augmentation", "Accuracy by augmentation",
-        "Linear probe on frozen features. Lines: mean over seeds; dots: seeds; band: ± one standard deviation. "
-        "Dashed: references.",
-        charts.augmentation,
-    ),
-    Figure(
-        "ablation", "Ablation",
-        "Every variant of a method, all else equal. Mean over seeds ± one standard deviation; small dots: seeds; "
-        "filled and dotted: the full variant.",
-        lambda suite: ablation_charts.axis(suite, ablations.variants(suite)),
-    ),
-    Figure(
-        "training", "Training",
-        "Losses and speed by optimizer step, running mean over a fifteenth of the run. Thin lines: seeds; thick: mean.",
-        grids.training,
-    ),
-    Figure(  # at 100 dots an inch a sample's pixel is a whole number of the figure's
-        "samples", "Generated images", "Uncurated samples of the first finished seed, enlarged without smoothing.",
-        grids.samples, 100,
-    ),
-    Figure(
-        "features", "Map of the features",
-        "Test features in two dimensions, colored by class, first finished seed. The number is its linear top-1.",
-        grids.features,
-    ),
-)  # fmt: skip
+    Figure("augmentation", "Accuracy by augmentation", charts.augmentation),
+    Figure("ablation", "Ablation", variants),
+    Figure("training", "Training", grids.training),
+    Figure("samples", "Generated images", grids.samples, dpi=100),  # a sample's pixel is a whole number of the figure's
+    Figure("features", "Map of the features", grids.features),
+)
 
 
 def of(suite: Suite) -> tuple[Figure, ...]:
-    """Every figure of a suite: ``FIGURES``, one per axis of an ablation, and their comparison."""
-    caption = (
-        "Each value of one setting, all else equal. Mean over seeds ± one standard deviation, dots: seeds; "
-        "the default is filled and its mean is dotted."
-    )
-    found = []
-    for axis in suite.axes:
-        more = " Below: what was logged during training, mean over seeds." if axis.get("monitors") else ""
-        draw = functools.partial(ablation_charts.axis, axis=axis)
-        found.append(Figure(axis["file"], str(axis["title"]), caption + more, draw))
-    words = (
-        "Which setting matters: for each axis the linear probe at its values, the widest range first. Dotted line: the "
-        "default; band: ± its standard deviation over seeds. By chance alone, more values make a wider range."
-    )
-    last = [Figure("sensitivity", "Sensitivity", words, ablation_charts.sensitivity)] if found else []
-    return (*FIGURES, *found, *last)
+    """Every figure of a suite: ``FIGURES``, one per axis of an ablation, and the axes side by side."""
+    axes = [
+        Figure(axis["file"], str(axis["title"]), functools.partial(ablation_charts.axis, axis=axis), "axis")
+        for axis in suite.axes
+    ]
+    return (*FIGURES, *axes, *([Figure("sensitivity", "Sensitivity", ablation_charts.sensitivity)] if axes else []))
 
 
 def write(plan: str | Path, out_dir: str | Path) -> list[Path]:

@@ -11,12 +11,6 @@ from structgan.report.protocols import sentence
 from structgan.report.statistics import summarise, tied
 from structgan.report.suite import Group, Suite
 
-MEAN = "Mean ± sample standard deviation (ddof = 1) over the finished seeds; a single seed has no deviation."
-TIES = (
-    "Bold: the best of its block among the methods without labels. ≈: tied with the best; the two means differ by at "
-    "most one pooled standard deviation, √(((n₁−1)s₁²+(n₂−1)s₂²)/(n₁+n₂−2)). This describes the spread and is not a "
-    "test; the table of comparisons has tests."
-)
 LAYOUT = ("mean", "std")
 SEEDS = Heading("seeds", "Seeds", "number", better=1)
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from structgan import provenance
-from structgan.report.cells import Cell, Heading, Row, Table, digits, figure, lead, naming, numbers, word
+from structgan.report.cells import Cell, Heading, Row, Table, captions, digits, figure, lead, naming, numbers, word
 from structgan.report.metrics import DASH, Metric, flat, shown, signed
 from structgan.report.protocols import text
 from structgan.report.statistics import Statistic, summarise
@@ -26,14 +26,6 @@ HEADINGS = (
     *numbers(seeds="Seeds", mean="Ours", reference="Published"), Heading("tolerance", "Tolerance"),
     Heading("verdict", "Verdict"), Heading("reason", "Reason", "long"), Heading("source", "Source", "long"),
 )  # fmt: skip
-CAPTION = (
-    "Reproduced: our mean is within the declared tolerance of a published number, on either side, and our runs had all "
-    "that the number was measured under, as far as it is declared (epochs, batch, network, kind of probe, split, "
-    "extractor, number of images). Not reproduced: they had all that, and our mean is outside. Not run: none of our "
-    "finished runs corresponds to the number. No reference: there is no published number, or ours was measured under "
-    "another protocol, so that there is no verdict; the reason says which. The paper's own numbers are null until a "
-    "person enters them in workflow/config/paper.yaml."
-)
 
 Published = Mapping[str, Any]
 """A row of a file of published numbers: dataset, method, metric, value, source, ours, tolerance, requires."""
@@ -119,7 +111,7 @@ def table(suite: Suite) -> Table:
     null = sum(row["value"] is None for row in paper)
     notes = (f"{null} of the paper's numbers for these data sets have not been entered.",) if null else ()
     return Table(
-        "reproduction", "Published numbers, reproduced or not", HEADINGS, rows, CAPTION, notes, "statistics",
+        "reproduction", "Published numbers, reproduced or not", HEADINGS, rows, captions("tables")["reproduction"], notes, "statistics",
         silent="" if judged else "no published number corresponds to a row of this suite",
     )  # fmt: skip
 

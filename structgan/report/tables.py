@@ -11,8 +11,8 @@ from pathlib import Path
 from structgan import evaluation
 from structgan.files import write_json, write_text
 from structgan.report import ablations, comparisons, costs, means, reproduction, results, series, writers
-from structgan.report.cells import Heading, Table, lead, word
-from structgan.report.means import LAYOUT, MEAN, SEEDS, TIES
+from structgan.report.cells import Heading, Table, captions, lead, word
+from structgan.report.means import LAYOUT, SEEDS
 from structgan.report.metrics import Metric
 from structgan.report.suite import SECTIONS, Suite
 
@@ -23,7 +23,6 @@ class Means:
 
     Attributes:
         metrics: patterns of the metrics' names; by default all that no other table of the evaluation shows.
-        caption: what it shows, before the explanation of means and marks.
         extra: keys of the protocol that its csv file gives in columns of their own.
         always: whether it is written where the evaluation is not planned, too.
     """
@@ -31,7 +30,6 @@ class Means:
     name: str
     title: str
     evaluation: str
-    caption: str
     metrics: tuple[str, ...] = ()
     extra: tuple[str, ...] = ()
     always: bool = False
@@ -58,9 +56,10 @@ class Means:
         states = {row.cells[metric.name].state for row in rows for metric in metrics}
         nested = [m.path.split(".")[0] for m in metrics if "." in m.path and not m.path.startswith(f"{m.star}.")]
         notes = means.notes(suite, rows, self.evaluation, dict.fromkeys(nested) or ("",))
+        words = captions("tables")
         return Table(
             self.name, self.title, (*headings, *(Heading(key, place="csv") for key in self.extra)), rows,
-            writers.sentences((self.caption, MEAN, TIES)), (*notes, *floors(suite, self.evaluation)),
+            f"{words.get(self.name, self.title)} {words['means']}", (*notes, *floors(suite, self.evaluation)),
             references=references(suite, metrics),
             silent="" if states & {"value", "missing"} else "nothing was measured",
         )  # fmt: skip
@@ -82,55 +81,26 @@ def augmentation(suite: Suite) -> Table:
         means.mark(block, columns)
         means.compare(block, columns, next((row for row in block if row.group.method == suite.contrast), None))
         rows += block
-    caption = (
-        "Linear probe, top-1 %, by augmentation, weakest first.", MEAN, TIES,
-        *([f"In brackets: difference to {title} under the same augmentation, in points."] if present else []),
-    )  # fmt: skip
+    words = captions("tables")
+    against = f" In brackets: difference to {title} under the same augmentation, in points." if present else ""
     headings = (means.heading(key, linear, layout, suite.title("augmentation", key)) for key in regimes)
     return Table(
         "augmentation", "Dependence on augmentation", (*lead("dataset", "method", "variant"), *headings), rows,
-        writers.sentences(caption), means.notes(suite, rows, "probe", ("linear",)),
+        f"{words['augmentation']} {words['means']}{against}", means.notes(suite, rows, "probe", ("linear",)),
     )  # fmt: skip
 
 
 MEANS = (
+    Means("representation", "Representation", "probe", always=True),
+    Means("generation", "Generation", "fidelity", ("fid", "is"), ("extractor",), True),
     Means(
-        "representation", "Representation", "probe", "Probes of frozen features, scored on the test split.", always=True
-    ),
-    Means(
-        "generation", "Generation", "fidelity",
-        "Generated images compared with real ones. —: the method cannot sample.", ("fid", "is"), ("extractor",), True,
-    ),
-    Means(
-        "generation_more", "Generation, more metrics", "fidelity",
-        "Generated images compared with real ones. —: the method cannot sample.",
+        "generation_more", "Generation, more metrics", "fidelity", always=True,
         extra=("extractor", "extractor_sha256", "n_generated", "n_reference", "reference", "resizer", "backend"),
-        always=True,
     ),
-    Means(
-        "few_labels", "Few labels", "probe",
-        "Linear probes of frozen features, fitted with a fraction of the labels, scored on the test split.",
-        ("linear_*pct",), always=True,
-    ),
-    Means(
-        "release", "As the authors' release measures", "probe",
-        "The release measures in another way than the other tables: it fits and scores k-means on the test split, and "
-        "it trains the linear probe beside the encoder on augmented images. h: features; e: embeddings of a "
-        "projection. —: not available; only the structural GAN keeps e and the discriminator in training, and an "
-        "online probe needs labels and at least one step.",
-        ("kmeans_release*", "online_probe*"), always=True,
-    ),
-    Means(
-        "dense", "Segmentation and detection", "dense",
-        "Segmentation and detection by linear heads on the frozen encoder's feature maps, scored on the test split. "
-        "mIoU: mean over the classes and the background. mAP: mean over the classes and over IoU 0.5:0.95, as COCO "
-        "scores it.",
-    ),
-    Means(
-        "transfer", "Transfer to other data sets", "transfer",
-        "Probes of frozen encoders on other data sets than they were trained on: fitted on the training split of the "
-        "data set in the heading, scored on its test split.",
-    ),
+    Means("few_labels", "Few labels", "probe", ("linear_*pct",), always=True),
+    Means("release", "As the authors' release measures", "probe", ("kmeans_release*", "online_probe*"), always=True),
+    Means("dense", "Segmentation and detection", "dense"),
+    Means("transfer", "Transfer to other data sets", "transfer"),
 )  # fmt: skip
 TABLES: tuple[Callable[[Suite], Table], ...] = (
     MEANS[0], augmentation, *MEANS[1:], comparisons.intervals, comparisons.table, reproduction.table, costs.table,
@@ -143,7 +113,7 @@ def build(suite: Suite) -> dict[str, Table]:
     planned, known = suite.plan["evaluations"], {one.evaluation for one in MEANS}
     made = [one for one in TABLES if not isinstance(one, Means) or one.always or one.evaluation in planned]
     others = [name for name in planned if name in suite.metrics and name not in known]
-    made += [Means(name, name.replace("_", " ").capitalize(), name, f"Evaluation “{name}”.") for name in others]
+    made += [Means(name, name.replace("_", " ").capitalize(), name) for name in others]
     return {table.name: table for table in (*(make(suite) for make in made), *ablations.tables(suite))}
 
 
