@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from structgan.report import means
-from structgan.report.cells import Heading, Row, Table, captions, lead, word
+from structgan.report.cells import Heading, Row, Table, lead, word
 from structgan.report.means import SEEDS, protocol_notes
 from structgan.report.metrics import Metric, number
 from structgan.report.statistics import Statistic, summarise
@@ -104,19 +104,19 @@ def tables(suite: Suite) -> Iterator[Table]:
     own = [group for group in suite.groups if suite.method(group.method).get("kind") == "method"]
     alone = [group for group in own if group[:2] not in mine]
     rows = _rows(suite, axis, "full") + [_row(suite, group, columns(suite, axis), "full") for group in alone]
-    words = captions("tables")
     yield Table(
-        "ablation", "Ablation", _headings(suite, axis, tuple(SECTIONS), "full"), rows, f"{words['ablation']} {words['means']}",
-        means.notes(suite, rows, "probe"), section="ablation", silent="" if mine else "no method has two variants",
+        "ablation", "Ablation", _headings(suite, axis, tuple(SECTIONS), "full"), rows,
+        means.notes(suite, rows, "probe"), "ablation", ("ablation", "means"),
+        silent="" if mine else "no method has two variants",
     )  # fmt: skip
     for axis in suite.axes:
-        more = words["monitors"] if axis.get("monitors") else ""
+        named = ("axis", "means", *(["monitors"] if axis.get("monitors") else []))
         rows = _rows(suite, axis, "default")
         headings = _headings(suite, axis, (*tuple(SECTIONS)[:3], "value"), "default")
         yield Table(
             axis["file"], f"Ablation: {axis['title']}",
-            (*headings, Heading("variant", place="csv"), Heading("default", place="csv")), rows, f"{words['axis']} {words['means']} {more}".rstrip(),
-            (*means.notes(suite, rows, "probe", ("linear",)), *protocol_notes(suite, "fidelity")), section="ablation",
+            (*headings, Heading("variant", place="csv"), Heading("default", place="csv")), rows,
+            (*means.notes(suite, rows, "probe", ("linear",)), *protocol_notes(suite, "fidelity")), "ablation", named,
         )  # fmt: skip
 
 

@@ -88,6 +88,7 @@ class Table(NamedTuple):
 
     Attributes:
         section: of the page: tables, statistics or ablation.
+        captions: names of its captions in captions.yaml, by default its own.
         references: published numbers as (data set, method, metric, value, protocol, source).
         empty: what is said in place of rows.
         silent: why it says nothing about this suite, so that the page leaves it out.
@@ -97,12 +98,17 @@ class Table(NamedTuple):
     title: str
     headings: tuple[Heading, ...]
     rows: list[Row]
-    caption: str
     notes: tuple[str, ...] = ()
     section: str = "tables"
+    captions: tuple[str, ...] = ()
     references: tuple[tuple[str, ...], ...] = ()
     empty: str = "No run of this kind is planned."
     silent: str = ""
+
+    @property
+    def caption(self) -> str:
+        """What it shows, in words."""
+        return " ".join(captions("tables").get(name, f"{self.title}.") for name in self.captions or (self.name,))
 
 
 @functools.cache

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 
-from structgan.report.cells import Cell, Heading, Row, Table, captions, figure, lead, naming, numbers, word
+from structgan.report.cells import Cell, Heading, Row, Table, figure, lead, naming, numbers, word
 from structgan.report.metrics import Metric, shown, signed
 from structgan.report.statistics import Paired, holm, interval, paired, summarise, tied
 from structgan.report.suite import Group, Suite
@@ -32,7 +32,7 @@ def intervals(suite: Suite) -> Table:
     rows.sort(key=lambda row: suite.rank("dataset", row.group.dataset))
     return Table(
         "statistics", "Statistics over seeds",
-        (*LEAD, *numbers(n="Seeds", mean="Mean", std="Std", ci_low="95 % from", ci_high="to")), rows, captions("tables")["statistics"],
+        (*LEAD, *numbers(n="Seeds", mean="Mean", std="Std", ci_low="95 % from", ci_high="to")), rows,
         section="statistics", empty="No run is finished yet.", silent=f"fewer than {FEWEST} seeds" * (most < FEWEST),
     )  # fmt: skip
 
@@ -71,7 +71,7 @@ def table(suite: Suite) -> Table:
         *numbers(p_holm="p, Holm"), Heading("tied", "Tie"), Heading("note", "Note", "long"),
     )  # fmt: skip
     return Table(
-        "comparisons", f"Paired tests against {name}", (*LEAD, *headings), rows, captions("tables")["comparisons"], section="statistics",
+        "comparisons", f"Paired tests against {name}", (*LEAD, *headings), rows, section="statistics",
         empty=f"No row shares a data set with a row of {name}.",
         silent=f"fewer than {FEWEST} shared seeds" * (most < FEWEST),
     )  # fmt: skip

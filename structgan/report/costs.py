@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from structgan.report.cells import Cell, Row, Table, captions, figure, lead, naming, numbers, word
+from structgan.report.cells import Cell, Row, Table, figure, lead, naming, numbers, word
 from structgan.report.comparisons import main_row
 from structgan.report.metrics import number
 from structgan.report.protocols import machine
@@ -39,16 +39,8 @@ def table(suite: Suite) -> Table:
             rows.append(Row(block, {**naming(suite, group), "machine": word(name), **cells}, group))
     notes = [f"Machine {at}: {words}." for at, words in enumerate(machines, 1)]
     notes += ["Times of different machines do not compare."] if len(machines) > 1 else []
-    return Table(
-        "cost",
-        "Cost of training",
-        HEADINGS,
-        rows,
-        captions("tables")["cost"],
-        tuple(notes),
-        "statistics",
-        empty="No run is trained yet.",
-    )
+    empty = "No run is trained yet."
+    return Table("cost", "Cost of training", HEADINGS, rows, tuple(notes), "statistics", empty=empty)
 
 
 def pace(record: Run) -> float:

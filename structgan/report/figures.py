@@ -13,7 +13,7 @@ from structgan.report.suite import Suite
 
 
 class Figure(NamedTuple):
-    """A figure: the stem of its files, its title on the page, what draws it, its caption's name, and its dots an inch."""
+    """A figure: the stem of its files, its title on the page, what draws it, its caption, its dots an inch."""
 
     name: str
     title: str

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from structgan import provenance
-from structgan.report.cells import Cell, Heading, Row, Table, captions, digits, figure, lead, naming, numbers, word
+from structgan.report.cells import Cell, Heading, Row, Table, digits, figure, lead, naming, numbers, word
 from structgan.report.metrics import DASH, Metric, flat, shown, signed
 from structgan.report.protocols import text
 from structgan.report.statistics import Statistic, summarise
@@ -111,7 +111,7 @@ def table(suite: Suite) -> Table:
     null = sum(row["value"] is None for row in paper)
     notes = (f"{null} of the paper's numbers for these data sets have not been entered.",) if null else ()
     return Table(
-        "reproduction", "Published numbers, reproduced or not", HEADINGS, rows, captions("tables")["reproduction"], notes, "statistics",
+        "reproduction", "Published numbers, reproduced or not", HEADINGS, rows, notes, "statistics",
         silent="" if judged else "no published number corresponds to a row of this suite",
     )  # fmt: skip
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from structgan import evaluation
 from structgan.files import write_json, write_text
 from structgan.report import ablations, comparisons, costs, means, reproduction, results, series, writers
-from structgan.report.cells import Heading, Table, captions, lead, word
+from structgan.report.cells import Heading, Table, lead, word
 from structgan.report.means import LAYOUT, SEEDS
 from structgan.report.metrics import Metric
 from structgan.report.suite import SECTIONS, Suite
@@ -56,10 +56,9 @@ class Means:
         states = {row.cells[metric.name].state for row in rows for metric in metrics}
         nested = [m.path.split(".")[0] for m in metrics if "." in m.path and not m.path.startswith(f"{m.star}.")]
         notes = means.notes(suite, rows, self.evaluation, dict.fromkeys(nested) or ("",))
-        words = captions("tables")
         return Table(
             self.name, self.title, (*headings, *(Heading(key, place="csv") for key in self.extra)), rows,
-            f"{words.get(self.name, self.title)} {words['means']}", (*notes, *floors(suite, self.evaluation)),
+            (*notes, *floors(suite, self.evaluation)), captions=(self.name, "means"),
             references=references(suite, metrics),
             silent="" if states & {"value", "missing"} else "nothing was measured",
         )  # fmt: skip
@@ -81,12 +80,11 @@ def augmentation(suite: Suite) -> Table:
         means.mark(block, columns)
         means.compare(block, columns, next((row for row in block if row.group.method == suite.contrast), None))
         rows += block
-    words = captions("tables")
-    against = f" In brackets: difference to {title} under the same augmentation, in points." if present else ""
     headings = (means.heading(key, linear, layout, suite.title("augmentation", key)) for key in regimes)
+    against = [f"In brackets: difference to {title} under the same augmentation, in points."] if present else []
     return Table(
         "augmentation", "Dependence on augmentation", (*lead("dataset", "method", "variant"), *headings), rows,
-        f"{words['augmentation']} {words['means']}{against}", means.notes(suite, rows, "probe", ("linear",)),
+        (*against, *means.notes(suite, rows, "probe", ("linear",))), captions=("augmentation", "means"),
     )  # fmt: skip
 
 
