@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -88,11 +89,14 @@ class Suite:
 
     def _rows(self) -> Iterator[tuple[Any, ...]]:
         """A row per number; of a missing result, a row per metric that its evaluation gives on this data set."""
+        datasets = {run["run"]: run["dataset"] for run in self.runs}
+        finished = {(datasets[run], name) for run, name in self.records}
         given = {
             (run["dataset"], metric)
             for run in self.runs
-            for metric in metrics.TRAINING + tuple(m for name in run["evaluations"] for m in self.metrics[name])
-            if not metric.star or number(self._stored(run, metric)) == number(self._stored(run, metric))
+            for metric in itertools.chain(*self.metrics.values())
+            if not math.isnan(number(self._stored(run, metric)))
+            or ((run["dataset"], metric.evaluation) not in finished and not metric.star)
         }
         for run in self.runs:
             for name in ("training", *run["evaluations"]):

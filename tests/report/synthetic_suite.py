@@ -151,7 +151,11 @@ class Tree:
         asked = {name: file for name, file in asked.items() if name in run}
         for name, file in asked.items():
             if run[name] is not None:
-                record = {"identity": identity, "evaluation": provenance.mark(self.plan["evaluations"][name]), **run[name]}
+                record = {
+                    "identity": identity,
+                    "evaluation": provenance.mark(self.plan["evaluations"][name]),
+                    **run[name],
+                }
                 companions = self._companions(folder, name, run)
                 provenance.write_sealed(folder / file, record, companions, [folder / "encoder.safetensors"])
         planned = {**run["names"], "seed": run["seed"], "run": path, "identity": identity, "steps": 39}

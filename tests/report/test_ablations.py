@@ -19,10 +19,11 @@ POINTS = {
 
 def make(root: Path) -> Tree:
     """Axes as a plan has them, and what runs on them logged and cost."""
-    tree = Tree(root, {f"structural/none/{v}": s for v, s in LINEAR.items()} | {"simclr/none/base": SCORES["simclr/none/base"]})
+    tree = Tree(
+        root, {f"structural/none/{v}": s for v, s in LINEAR.items()} | {"simclr/none/base": SCORES["simclr/none/base"]}
+    )
     for name, points in POINTS.items():
-        keys = ("value", "variant", "label", "default")
-        listed = [dict(zip(keys, (value, variant, value.upper(), variant == "full"), strict=True)) for value, variant in points]
+        listed = [{"value": v, "variant": name, "label": v.upper(), "default": name == "full"} for v, name in points]
         monitors = ["sigma_max"] if name == "smoothness.weight" else []
         axis = {"title": f"title of {name}", "file": f"ablation_{name.replace('.', '_')}", "monitors": monitors}
         tree.plan.setdefault("axes", {})[name] = {**axis, "points": {"structural": listed}}

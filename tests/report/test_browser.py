@@ -47,7 +47,9 @@ def test_words_of_the_configuration_never_run_in_a_browser(tree: Tree) -> None:
         run["probe"]["protocol"]["linear"][HOSTILE] = HOSTILE
     tree.page(drawn=True)
     profile = tree.root / "profile"
-    click = "for (const link of document.querySelectorAll('a[href^=\"#source\"]')) link.click(); document.title = 'ran';"
+    click = (
+        "for (const link of document.querySelectorAll('a[href^=\"#source\"]')) link.click(); document.title = 'ran';"
+    )
     dom = browse(tree.html, click, profile)
     assert "<title>ran</title>" in dom and "data-told" not in dom
     alive = browse(tree.html, "document.body.dataset.told = 1", profile)

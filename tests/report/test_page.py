@@ -52,7 +52,9 @@ class Loads(html.parser.HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.scripts += tag == "script"
         self.ids += [value for name, value in attrs if name == "id" and value]
-        self.targets += [value for name, value in attrs if name in ("src", "href", "srcset", "action", "data") and value]
+        self.targets += [
+            value for name, value in attrs if name in ("src", "href", "srcset", "action", "data") and value
+        ]
 
 
 def test_page_loads_nothing_and_escapes(whole: Tree) -> None:
@@ -131,7 +133,9 @@ def test_a_run_that_depends_on_another_leads_to_it_and_is_made_after_it(tmp_path
         tree[f"simclr/none/base/{seed}"]["upstream"] = f"structural/none/full/{seed}"
     text = tree.page()
     parts = dict(re.findall(r'<details class="source" id="(source-\d+)">(.*?)</details>', text, re.DOTALL))
-    links = {name: re.findall(r'same seed of <a href="#(source-\d+)">([^<]*)</a>', part) for name, part in parts.items()}
+    links = {
+        name: re.findall(r'same seed of <a href="#(source-\d+)">([^<]*)</a>', part) for name, part in parts.items()
+    }
     (source,) = (name for name in links if links[name])
     ((above, title),) = links[source]
     assert "SimCLR" in parts[source] and title == "Digits 16×16, Structural GAN, none, full" and title in parts[above]

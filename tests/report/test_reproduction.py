@@ -81,7 +81,9 @@ def test_every_data_set_method_and_metric_has_a_line(tree: Tree) -> None:
     probes, generating = {"linear", "svm", "kmeans", "knn"}, ("structural", "plain_gan")
     methods = {run["names"]["method"] for run in tree.runs.values()}
     wanted = {(method, metric) for method in methods for metric in probes}
-    assert {key[:2] for key in lines} == wanted | {(method, metric) for method in generating for metric in ("fid", "is")}
+    assert {key[:2] for key in lines} == wanted | {
+        (method, metric) for method in generating for metric in ("fid", "is")
+    }
     assert {line["verdict"] for line in lines.values()} == {"no reference"}
     assert "Published numbers, reproduced or not (no published number" in tree.page()
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from synthetic_suite import Tree, protocol
+from synthetic_suite import DATA, Tree, protocol
 
 from structgan import evaluation
 from structgan.errors import UserError
@@ -33,7 +33,9 @@ def test_imports_no_torch() -> None:
 def test_every_number_is_a_row(tree: Tree) -> None:
     frame = results.load(tree.write())
     assert list(frame) == COLUMNS and set(frame["state"]) == {"finished"}
-    (row,) = chosen(frame, method="structural", augmentation="none", variant="full", seed=1, metric="fid").to_dict("records")
+    (row,) = chosen(frame, method="structural", augmentation="none", variant="full", seed=1, metric="fid").to_dict(
+        "records"
+    )
     identity = tree.config(tree["structural/none/full/1"])["identity"]
     assert (row["value"], row["unit"], row["evaluation"]) == (21.0, "", "fidelity")
     assert (row["protocol"], row["run"]) == (protocol("fidelity")["identity"][:8], identity[:8])
@@ -128,7 +130,7 @@ def test_a_new_evaluation_gets_a_table_of_its_own(tree: Tree, monkeypatch: pytes
     content = {"evaluation": "calibration", "settings": {}, "sources": "", "identity": "12345678" * 8}
     tree.plan["evaluations"]["calibration"] = content
     for seed, value in enumerate((0.1, 0.3)):
-        record = {"metrics": {"linear": {"ece": value}}, "protocol": {"bins": 15}, "dataset": tree["simclr/none/base/0"]["probe"]["dataset"]}  # fmt: skip
+        record = {"metrics": {"linear": {"ece": value}}, "protocol": {"bins": 15}, "dataset": DATA}
         tree[f"simclr/none/base/{seed}"]["calibration"] = record
     (row,) = tree.table("calibration")
     assert (row["method"], row["seeds"], float(row["ece_linear_mean"])) == ("simclr", "2", pytest.approx(0.2))

@@ -72,9 +72,22 @@ def test_holm_by_hand() -> None:
 
 def test_every_mean_of_the_tables_has_its_interval(tree: Tree) -> None:
     found = tree.table("statistics")
-    assert list(found[0]) == [*"dataset metric method augmentation variant n mean std ci_low ci_high".split()]
+    assert list(found[0]) == [
+        "dataset",
+        "metric",
+        "method",
+        "augmentation",
+        "variant",
+        "n",
+        "mean",
+        "std",
+        "ci_low",
+        "ci_high",
+    ]
     metrics = {line["metric"] for line in found if line["method"] == "structural"}
-    assert metrics == {*"linear svm kmeans knn linear_1pct linear_10pct fid is kid precision recall".split()}
+    assert metrics == set(
+        ["linear", "svm", "kmeans", "knn", "linear_1pct", "linear_10pct", "fid", "is", "kid", "precision", "recall"]
+    )
     assert not any(line["method"] == "simclr" and line["metric"] == "fid" for line in found)
     (line,) = [row for row in found if list(row.values())[1:5] == ["linear", "structural", "none", "full"]]
     half = 12.706204736 * (0.04 / math.sqrt(2)) / math.sqrt(2)
@@ -93,7 +106,10 @@ def test_one_seed_has_no_interval_and_no_test(tmp_path: Path) -> None:
 
 
 def test_rows_are_compared_with_the_main_row_of_their_augmentation(tree: Tree) -> None:
-    found = {tuple(row[key] for key in ("metric", "method", "augmentation", "variant")): row for row in tree.table("comparisons")}
+    found = {
+        tuple(row[key] for key in ("metric", "method", "augmentation", "variant")): row
+        for row in tree.table("comparisons")
+    }
     crop, none = found["linear", "simclr", "crop", "base"], found["linear", "simclr", "none", "base"]
     assert (crop["against_method"], crop["against_augmentation"]) == ("structural", "crop")
     assert float(crop["difference"]) == pytest.approx(0.55 - 0.56) and float(none["difference"]) == pytest.approx(-0.41)

@@ -28,7 +28,9 @@ def test_columns_are_the_same_in_every_suite(tree: Tree) -> None:
     assert head["representation"] == LEAD + means
     assert head["generation"] == LEAD + "fid_mean,fid_std,is_mean,is_std,extractor"
     assert head["few_labels"] == LEAD + "linear_1pct_mean,linear_1pct_std,linear_10pct_mean,linear_10pct_std"
-    assert head["augmentation"].startswith("dataset,method,variant,none_mean,none_std,none_seeds,none_minus_simclr,crop_")
+    assert head["augmentation"].startswith(
+        "dataset,method,variant,none_mean,none_std,none_seeds,none_minus_simclr,crop_"
+    )
     assert head["ablation"].startswith(LEAD + "linear_mean,linear_std,linear_minus_full,kmeans_mean")
     assert {path.name for path in made} == {path.name for path in tree.tables.iterdir()}
     assert {path.suffix for path in made} == {".csv", ".md", ".tex", ".json"} and len(made) == 11 * 3 + 4
@@ -45,7 +47,9 @@ def test_mean_and_sample_deviation(tree: Tree) -> None:
 
 def test_a_deviation_has_its_means_digits(tree: Tree) -> None:
     fid = results.read(tree.write()).metric("fid")
-    small = Cell(shown(0.0123, fid), statistic=Statistic(0.0123, 0.00456, 2), metric=fid, delta=signed(-0.002, fid, 0.01))
+    small = Cell(
+        shown(0.0123, fid), statistic=Statistic(0.0123, 0.00456, 2), metric=fid, delta=signed(-0.002, fid, 0.01)
+    )
     assert small.text == "0.0123 ± 0.0046 (−0.0020)"
     assert Cell(shown(12.3, fid), statistic=Statistic(12.3, 0.456, 2), metric=fid).text == "12.30 ± 0.46"
 
