@@ -41,7 +41,7 @@ test: lint
 	OMP_NUM_THREADS=1 pytest -n 2 --dist loadgroup --durations 10
 
 test-dvc: setup
-	OMP_NUM_THREADS=1 pytest -m dvc --durations 5 tests/test_dvc.py
+	OMP_NUM_THREADS=1 pytest -m dvc --durations 5 tests/slow/test_dvc.py
 
 test-faults: setup
 	OMP_NUM_THREADS=1 pytest -n 2 -m faults --durations 10

@@ -11,7 +11,6 @@ import click
 
 from structgan import __version__
 from structgan.arguments import DATA, DEVICE, OUT, PATH, PLAN, PLANS, PROTOCOL, RAW, RUN, plan_file, resolve_device
-from structgan.contract import verbs
 from structgan.errors import UserError
 
 if TYPE_CHECKING:
@@ -214,8 +213,45 @@ def methods() -> None:
         click.echo(f"{name:16} {path.relative_to(sources.ROOT)}  {', '.join(marks)}".rstrip())
 
 
-cli.add_command(verbs.new)
-cli.add_command(verbs.check)
+@cli.group()
+def new() -> None:
+    """Write the files of something new."""
+
+
+@new.command()
+@click.argument("name")
+def baseline(name: str) -> None:
+    """Write baselines/NAME.py, a small working method, and workflow/config/NAME.yaml, its settings."""
+    from structgan import new as writer
+
+    click.echo(writer.baseline(name))
+
+
+@cli.command()
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.option(
+    "--configfile",
+    "files",
+    multiple=True,
+    help="Laid on top of workflow/config/config.yaml, and each on those before it. [default: demo.yaml, field.yaml"
+    " and, if it exists, NAME.yaml of workflow/config]",
+)
+@click.option(
+    "--processes", default=1, show_default=True, type=click.IntRange(1, 8), help="Also compare runs on so many."
+)
+def check(names: tuple[str, ...], files: tuple[str, ...], processes: int) -> None:
+    """Check that methods keep the contract, and say what is wrong; exit code 1 if anything is.
+
+    On tiny digits, in a temporary folder, on the CPU: settings, features, samples, learning, labels, random numbers,
+    resuming, and every augmentation and variant.
+    """
+    from structgan import sources
+
+    for name in names:
+        sources.method_file(name)  # an unknown name ends the command before anything is trained
+    from structgan import testing
+
+    sys.exit(1 if sum(testing.report(name, list(files), processes) for name in names) else 0)
 
 
 def main() -> None:

@@ -26,6 +26,10 @@ pytest_plugins = ["fault_runs"]
 ROOT = Path(__file__).resolve().parent.parent
 
 
+def pytest_addoption(parser):
+    parser.addoption("--write-goldens", action="store_true", help="Record tests/goldens again.")
+
+
 @pytest.fixture(scope="session")
 def demo():
     """The demo's configuration, checked, with the methods' settings shrunk and a data set of 200 images."""

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import torch
 
-from structgan.contract.state import same, snapshot
+from structgan.harness import same
 
 __all__ = ["IMAGES", "same", "snapshot"]
 IMAGES = torch.rand(7, 3, 16, 16, generator=torch.Generator().manual_seed(9)) * 2 - 1
+
+
+def snapshot(method):
+    """A copy of all parameters and buffers that are saved."""
+    return {key: value.clone() for key, value in method.state_dict().items()}

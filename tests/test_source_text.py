@@ -52,7 +52,7 @@ def test_every_package_is_installed_with_the_project():
 @pytest.mark.parametrize("path", [*FILES, *WORKFLOW], ids=lambda path: str(path.relative_to(ROOT)))
 def test_files_are_short_and_open_with_their_purpose(path):
     text = path.read_text()
-    assert len(text.splitlines()) <= 250
+    assert len(text.splitlines()) <= 400
     assert text.startswith(("#", '"""')) and not re.search(r"\b(TODO|FIXME|XXX)\b", text)
     assert not re.search(r"(/home/|/Users/|/root/)", text)
 

@@ -72,22 +72,9 @@ def test_holm_by_hand() -> None:
 
 def test_every_mean_of_the_tables_has_its_interval(tree: Tree) -> None:
     found = tree.table("statistics")
-    assert list(found[0]) == [
-        "dataset",
-        "metric",
-        "method",
-        "augmentation",
-        "variant",
-        "n",
-        "mean",
-        "std",
-        "ci_low",
-        "ci_high",
-    ]
+    assert ",".join(found[0]) == "dataset,metric,method,augmentation,variant,n,mean,std,ci_low,ci_high"
     metrics = {line["metric"] for line in found if line["method"] == "structural"}
-    assert metrics == set(
-        ["linear", "svm", "kmeans", "knn", "linear_1pct", "linear_10pct", "fid", "is", "kid", "precision", "recall"]
-    )
+    assert ",".join(sorted(metrics)) == "fid,is,kid,kmeans,knn,linear,linear_10pct,linear_1pct,precision,recall,svm"
     assert not any(line["method"] == "simclr" and line["metric"] == "fid" for line in found)
     (line,) = [row for row in found if list(row.values())[1:5] == ["linear", "structural", "none", "full"]]
     half = 12.706204736 * (0.04 / math.sqrt(2)) / math.sqrt(2)

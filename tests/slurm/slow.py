@@ -16,7 +16,8 @@ from pathlib import Path
 from structgan import train
 
 for run in sys.argv[1:]:
-    train.run(Path(run), Path("data/prepared/digits.safetensors"))
+    (data,) = Path("data/prepared").glob("digits-*.safetensors")
+    train.run(Path(run), data)
 """
 SLOW = '''
 """SimCLR that takes its time, as much as the environment says; the numbers are the same."""

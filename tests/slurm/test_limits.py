@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from cluster import Cluster
 from slow import add_slow, same_end, train_untouched
-from trees import Tree
+from trees import Tree, small
 
 pytestmark = pytest.mark.limits
 CONFIG = "tests/slurm/limits.yaml"
@@ -20,11 +20,13 @@ RUN = "results/runs/limits/digits/slow/none/base/seed=0"
 def run(slurm: Cluster, scratch: Tree) -> Path:
     """The run, trained through the cluster in submissions of three minutes each, which it needs three of at least."""
     add_slow(scratch, CONFIG)
-    path = scratch.root / RUN
+    (path,) = (scratch.root / RUN).iterdir()
     target = str(path.relative_to(scratch.root) / "encoder.safetensors")
     warned = ("--default-resources", "mem_mb=500", "slurm_extra='--signal=USR1@60'")
     intervals = ("--slurm-init-seconds-before-status-checks", "3")
-    scratch.run("--profile", "slurm", *warned, *intervals, target, config=CONFIG, timeout=900, SLOW="1.0")
+    scratch.run(
+        "--profile", "slurm", *small(500, 3, 0), *warned, *intervals, target, config=CONFIG, timeout=900, SLOW="1.0"
+    )
     return path
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from cluster import Cluster, call, wait
 from slow import add_slow, same_end, train_untouched
-from trees import Tree, end
+from trees import Tree, end, small
 
 CONFIG = "tests/slurm/preempted.yaml"
 RUNS = "results/runs/preempted/digits/slow/none/base"
@@ -27,7 +27,8 @@ WAYS = {
 
 
 def run_of(tree: Tree, way: str) -> Path:
-    return tree.root / RUNS / f"seed={list(WAYS).index(way)}"
+    (folder,) = (tree.root / RUNS / f"seed={list(WAYS).index(way)}").iterdir()
+    return folder
 
 
 def progress(tree: Tree, way: str) -> dict[str, Any]:
@@ -36,9 +37,9 @@ def progress(tree: Tree, way: str) -> dict[str, Any]:
     return json.loads(path.read_text()) if path.exists() else {"state": None, "step": 0}
 
 
-def job_of(slurm: Cluster, way: str) -> str:
+def job_of(slurm: Cluster, tree: Tree, way: str) -> str:
     """The job that trains a run now."""
-    end = f"_{list(WAYS).index(way)}"
+    end = f"_{run_of(tree, way).name}"
     found = [number for number, what in slurm.jobs("running").items() if what.endswith(end)]
     assert len(found) == 1, (way, slurm.jobs("all"))
     return found[0]
@@ -61,7 +62,7 @@ def interrupt(slurm: Cluster, tree: Tree) -> dict[str, dict[str, Any]]:
     before = {way: progress(tree, way) for way in WAYS}
     wait(lambda: all(progress(tree, way)["step"] >= before[way]["step"] + 3 for way in WAYS), 180, "all train again")
     for way, command in WAYS.items():
-        call(*(word.replace("JOB", job_of(slurm, way)) for word in command))
+        call(*(word.replace("JOB", job_of(slurm, tree, way)) for word in command))
     said: dict[str, dict[str, Any]] = {}
 
     def all_stopped() -> bool:
@@ -84,7 +85,9 @@ def said(slurm: Cluster, tree: Tree) -> dict[str, dict[str, Any]]:
     """The whole story: trainings start, lose their node, are interrupted, and end; what they said when interrupted."""
     intervals = ("--slurm-init-seconds-before-status-checks", "3")
     targets = [str(run_of(tree, way).relative_to(tree.root) / "encoder.safetensors") for way in WAYS]
-    with tree.start("--profile", "slurm", *intervals, *targets, config=CONFIG, SLOW="0.5") as process:
+    with tree.start(
+        "--profile", "slurm", *small(500, 10, 0), *intervals, *targets, config=CONFIG, SLOW="0.5"
+    ) as process:
         try:
             lose_node(slurm, tree)
             said = interrupt(slurm, tree)
@@ -116,5 +119,5 @@ def test_retries_submit_again_and_a_requeue_keeps_its_job(slurm: Cluster, said: 
     restarts: dict[str, list[int]] = {way: [] for way in WAYS}
     for number, what in sorted(slurm.jobs("all").items(), key=lambda item: int(item[0])):
         if what.startswith("rule_train_wildcards_digits_slow"):
-            restarts[list(WAYS)[int(what[-1])]].append(int(slurm.job(number)["Restarts"]))
+            restarts[list(WAYS)[int(what.split("_")[-2])]].append(int(slurm.job(number)["Restarts"]))
     assert restarts == {"cancelled": [1, 0], "terminated": [1, 0], "requeued": [2], "out of time": [1, 0]}

@@ -13,6 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = ("Snakefile", "structgan", "baselines", "workflow", "tests", "pyproject.toml", "slurm", "profiles")
 LOG = "snakemake.log"
+RULES = ("train", "evaluate", "evaluate_samples", "extractor", "prepare", "table", "plot", "report")
 CONFIGS = ("workflow/config/demo.yaml", "tests/tiny.yaml")
 
 
@@ -54,6 +55,13 @@ class Tree:
     def messages(self) -> str:
         """What the last call said."""
         return (self.root / LOG).read_text()
+
+
+def small(mem_mb: int, runtime: int, gpu: int) -> list[str]:
+    """Options that make each job small enough for the cluster of the tests."""
+    asked = [f"{rule}:{key}={value}" for rule in RULES for key, value in (("mem_mb", mem_mb), ("runtime", runtime))]
+    asked += [f"{rule}:gpu={gpu}" for rule in RULES[:4]]
+    return ["--set-threads", *(f"{rule}=1" for rule in RULES), "--set-resources", *asked]
 
 
 def end(process: subprocess.Popen[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import re
 import shutil
 import subprocess
@@ -12,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 PARTS = ("Snakefile", "structgan", "baselines", "workflow", "dvc.yaml", ".dvc/config", ".dvc/plots", ".dvc/.gitignore")
 PARTS += (".dvcignore", ".gitignore", "pyproject.toml")
 SUITE = "workflow/config/small.yaml"
-GAN = "results/runs/small/digits/plain_gan/none/base/seed=0"
-RANDOM = "results/runs/small/digits/random/none/base/seed=0"
+GAN, RANDOM = (f"results/runs/digits/{name}/none/base/seed=0" for name in ("plain_gan", "random"))
+REPORT = {"table", "plot", "report", "all"}
 LEARNING_RATE = "discriminator: {lr: 1.0e-3}"
 
 pytestmark = pytest.mark.dvc
@@ -73,8 +74,13 @@ class Repository:
         """Each trained run and the file that holds its encoder, which is a new one after each training."""
         return {
             str(path.parent.relative_to(self.folder)): f"{path.stat().st_ino} {path.stat().st_mtime_ns}"
-            for path in self.folder.glob("results/runs/small/digits/*/*/*/seed=*/encoder.safetensors")
+            for path in self.folder.glob("results/runs/digits/*/*/*/seed=*/*/encoder.safetensors")
         }
+
+    def of(self, start: str) -> Path:
+        """The folder of the only run below one of its parents."""
+        (found,) = (self.folder / run for run in self.trained() if run.startswith(start))
+        return found
 
 
 def copy_of(repository: Repository, folder: Path) -> Repository:
@@ -118,7 +124,9 @@ def clone(recorded: Repository) -> Repository:
 
 
 def test_the_first_repro_trains_and_the_second_does_nothing(recorded: Repository) -> None:
-    assert set(recorded.trained()) == {GAN, RANDOM}
+    assert sorted(recorded.trained()) == sorted(
+        str(recorded.of(run).relative_to(recorded.folder)) for run in (GAN, RANDOM)
+    )
     before = recorded.trained()
     assert recorded.stages_run() == []
     assert recorded.trained() == before
@@ -127,7 +135,7 @@ def test_the_first_repro_trains_and_the_second_does_nothing(recorded: Repository
 
 def test_what_only_training_needs_is_neither_versioned_nor_deleted(recorded: Repository, tmp_path: Path) -> None:
     tree = copy_of(recorded, tmp_path / "tree")
-    run = tree.folder / GAN
+    run, other = tree.of(GAN), tree.of(RANDOM)
     for name in ("state.previous.safetensors", "progress.json", "lock"):
         (run / name).write_text("of a training process")
     kept = ["state.safetensors", "state.previous.safetensors", "progress.json", "lock", "train.log"]
@@ -136,12 +144,12 @@ def test_what_only_training_needs_is_neither_versioned_nor_deleted(recorded: Rep
     (run / "encoder.safetensors").unlink()
     tree.dvc("checkout")
     assert (run / "encoder.safetensors").read_bytes() == weights
-    shutil.rmtree(run.parents[4] / "digits/random")
+    shutil.rmtree(other)
     tree.dvc("checkout", "--force")
-    assert (tree.folder / RANDOM / "encoder.safetensors").exists()
+    assert (other / "encoder.safetensors").exists()
     assert {name: (run / name).read_bytes() for name in kept} == before
-    listed = {entry["path"] for entry in json.loads(tree.dvc("ls", "--json", "--recursive", ".", "results/runs/small"))}
-    assert "digits/plain_gan/none/base/seed=0/encoder.safetensors" in listed
+    listed = {entry["path"] for entry in json.loads(tree.dvc("ls", "--json", "--recursive", ".", "results/runs"))}
+    assert str((run / "encoder.safetensors").relative_to(tree.folder / "results/runs")) in listed
     assert not [path for path in listed if Path(path).name in kept]
 
 
@@ -154,28 +162,43 @@ def test_a_new_seed_trains_only_its_run(recorded: Repository, tmp_path: Path) ->
     )
     assert tree.stages_run() == ["data", "runs", "tables"]
     after = tree.trained()
-    assert {run for run in after if after[run] != before.get(run)} == {RANDOM.replace("seed=0", "seed=1")}
+    (new,) = (run for run in after if after[run] != before.get(run))
+    assert new.startswith(RANDOM.replace("seed=0", "seed=1"))
     assert ",random,none,base,2," in (tree.folder / "results/tables/small/representation.csv").read_text()
 
 
-def test_a_fresh_clone_plans_no_work_once_verified(clone: Repository) -> None:
+def test_a_fresh_clone_trains_and_measures_nothing_whatever_its_file_times(clone: Repository) -> None:
+    chance, before = random.Random(0), clone.trained()
+    for path in (path for part in ("data", "results") for path in (clone.folder / part).rglob("*") if path.is_file()):
+        os.utime(path, (chance.uniform(1e9, 1.7e9),) * 2)
+    assert clone.planned() <= REPORT
     assert clone.verify() == []
-    before = clone.trained()
-    assert clone.planned() == set()
     assert clone.stages_run() == []
-    assert clone.trained() == before
+    assert set(clone.trained()) == set(before)
+
+
+def test_another_suite_leaves_the_runs_of_the_first(recorded: Repository, tmp_path: Path) -> None:
+    tree = copy_of(recorded, tmp_path / "tree")
+    before, report = tree.trained(), tree.folder / "results/report/small.html"
+    other = tree.folder / "workflow/config/other.yaml"
+    other.write_text((tree.folder / SUITE).read_text().replace("suite: small", "suite: other"))
+    tree.change("suite: small", "suite: other", "dvc.yaml")
+    tree.change(f"configfile: {SUITE}", "configfile: workflow/config/other.yaml", "dvc.yaml")
+    assert "tables" in tree.stages_run()
+    tree.dvc("checkout")
+    assert tree.trained() == before and report.exists()
+    assert (tree.folder / "results/tables/other/representation.csv").exists()
 
 
 def test_a_value_changed_in_a_fresh_clone_is_trained_and_recorded(clone: Repository) -> None:
-    """Without Snakemake's records, a clone once kept the old results and wrote the new learning rate beside them."""
-    assert clone.verify() == []
-    before, old = clone.trained(), json.loads((clone.folder / GAN / "env.json").read_text())
+    """The old run stays beside the new one; the tables have the new one."""
+    before, old = clone.trained(), clone.of(GAN)
     clone.change(LEARNING_RATE, "discriminator: {lr: 0.02}")
     assert clone.stages_run() == ["runs", "tables"]
-    after, new = clone.trained(), json.loads((clone.folder / GAN / "env.json").read_text())
-    assert {run for run in after if after[run] != before[run]} == {GAN}
-    config = json.loads((clone.folder / GAN / "config.json").read_text())
-    assert new["identity"] == config["identity"] != old["identity"]
+    after = clone.trained()
+    (new,) = (clone.folder / run for run in after if run not in before)
+    assert {run: after[run] for run in before} == before and new.parent == old.parent
+    config = json.loads((new / "config.json").read_text())
     assert config["settings"]["method"]["optimiser"]["discriminator"]["lr"] == 0.02
     assert clone.verify() == [] and clone.stages_run() == []
 
@@ -186,7 +209,8 @@ def test_a_value_changed_in_a_fresh_clone_is_trained_and_recorded(clone: Reposit
     }
     metrics = json.loads(clone.dvc("metrics", "diff", "--json"))["results/tables/small/metrics.json"]
     linear = metrics["digits.plain_gan.none.base.linear"]
-    probe = json.loads((clone.folder / GAN / "probe.json").read_text())
+    (file,) = new.glob("probe-*.json")
+    probe = json.loads(file.read_text())
     assert linear["new"] == pytest.approx(probe["metrics"]["linear"]["top1"]) and linear["old"] != linear["new"]
     assert not [key for key in metrics if ".random." in key]
     plots = json.loads(clone.dvc("plots", "diff", "--split", "--json"))
@@ -198,47 +222,33 @@ def test_a_value_changed_in_a_fresh_clone_is_trained_and_recorded(clone: Reposit
         assert len(old_values) == len(new_values) > 0 and old_values != new_values
 
 
-def test_a_run_of_another_identity_is_planned_whatever_the_times_say(clone: Repository) -> None:
-    """Straight after the pull and with every configuration older than every result, as bad luck may have it."""
-    clone.change(LEARNING_RATE, "discriminator: {lr: 0.02}")
-    clone.planned()  # writes the new config.json
-    for path in clone.folder.rglob("config.json"):
-        os.utime(path, (100_000, 100_000))
-    assert {"train_generative", "probe", "fidelity", "table"} <= clone.planned()
-    lines = clone.verify(code=1)
-    assert [line.split(": ")[0] for line in lines if line.startswith(GAN)] == [f"{GAN}/env.json"]
-    assert {"train_generative", "probe", "fidelity", "table"} <= clone.planned()
-    assert "prepare" not in clone.planned() and "train" not in clone.planned()
-
-
-def test_damage_is_told_by_file_and_planned_again(clone: Repository) -> None:
-    data = clone.folder / "data/prepared/digits.safetensors"
-    for path in (clone.folder / RANDOM / "encoder.safetensors", data):
+def test_damage_is_named_by_file_and_made_again(clone: Repository) -> None:
+    (data,) = (clone.folder / "data/prepared").glob("digits-*.safetensors")
+    encoder, table = clone.of(RANDOM) / "encoder.safetensors", clone.folder / "results/tables/small/representation.csv"
+    for path in (encoder, data):
         content = bytearray(path.read_bytes())
         content[-1] ^= 1
+        path.unlink()  # it may be a link into DVC's cache
         path.write_bytes(content)
-    probe = clone.folder / GAN / "probe.json"
+    (probe,) = clone.of(GAN).glob("probe-*.json")
     record = json.loads(probe.read_text())
     record["metrics"]["linear"]["top1"] = 0.999
     probe.write_text(json.dumps(record))
-    table = clone.folder / "results/tables/small/representation.csv"
     table.write_text(table.read_text() + "\n")
     lines = clone.verify(code=1)
-    names = [line.split(": ")[0] for line in lines]
-    wrong = [str(path.relative_to(clone.folder)) for path in (data, probe, table)]
-    assert {*wrong, f"{RANDOM}/encoder.safetensors"} <= set(names) and len(names) == len(set(names))
-    assert all(": " in line and len(line) < 240 for line in lines)
-    assert {"prepare", "train", "probe", "table"} <= clone.planned()
+    wrong = {str(path.relative_to(clone.folder)) for path in (data, probe, table, encoder)}
+    assert {line.split(": ")[0] for line in lines} == wrong and len(lines) == len(wrong)
+    assert clone.run(sys.executable, "-m", "structgan", "verify", "--delete", code=1).splitlines() == lines
+    assert {"prepare", "train", "evaluate", "table"} <= clone.planned()
     clone.dvc("checkout", "--force")
-    clone.run("git", "checkout", "--", str(table))
-    assert clone.verify() == [] and clone.planned() == set()
+    clone.run("git", "checkout", "--", "results")
+    assert clone.verify() == [] and clone.planned() <= REPORT
 
 
 def test_an_experiment_sets_a_value_on_the_command_line(recorded: Repository, tmp_path: Path) -> None:
     tree = copy_of(recorded, tmp_path / "tree")
     before = tree.trained()
     tree.dvc("exp", "run", "--name", "longer", "--set-param", f"{SUITE}:training.steps=8")
-    assert json.loads((tree.folder / GAN / "env.json").read_text())["steps"] == 8
-    after = tree.trained()
-    assert {run for run in after if after[run] != before[run]} == {GAN}
+    (new,) = (tree.folder / run for run in tree.trained() if run not in before and run.startswith(GAN))
+    assert json.loads((new / "env.json").read_text())["steps"] == 8
     assert "longer" in tree.dvc("exp", "list", "--name-only")

@@ -1,0 +1,88 @@
+"""``structgan new baseline``: the guide's example under another name, both files or none, and nothing overwritten."""
+
+from __future__ import annotations
+
+import ast
+
+import pytest
+import yaml
+
+from structgan import files, new, sources
+from structgan.errors import UserError
+
+
+@pytest.fixture
+def root(tmp_path, copy_tree):
+    return copy_tree(tmp_path / "tree")
+
+
+def contents(root):
+    found = (path for path in root.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    return {str(path.relative_to(root)): path.read_text() for path in found}
+
+
+def test_two_files_are_written_and_the_next_commands_printed(root, command):
+    before = contents(root)
+    done = command("-m", "structgan", "new", "baseline", "my_way", cwd=root, root=root)
+    assert done.returncode == 0, done.stderr
+    written = {name: text for name, text in contents(root).items() if text != before.get(name)}
+    assert set(written) == {"baselines/my_way.py", "workflow/config/my_way.yaml"}
+    assert not any("mine" in text.lower() for text in written.values())
+    kinds = [node for node in ast.parse(written["baselines/my_way.py"]).body if isinstance(node, ast.ClassDef)]
+    assert [kind.name for kind in kinds] == ["MyWay"] and ast.get_docstring(kinds[0])
+    block = yaml.safe_load(written["workflow/config/my_way.yaml"])
+    assert block["suite"] == "my_way" and list(block["methods"]) == ["my_way"]
+    steps = new.rename(new.example()["sh"], "my_way").splitlines()
+    assert done.stdout.splitlines()[3:] == [f"  {step}" for step in steps[1:]] and "structgan check my_way" in steps
+
+
+@pytest.mark.parametrize("name", ["Mine", "my-way", "../mine", "_mine", "1st", "mine\n", "", "class", "match"])
+def test_a_name_that_is_no_lower_case_identifier_is_refused(name):
+    assert new.problem(name, "")
+
+
+@pytest.mark.parametrize(
+    ("name", "user"),
+    [
+        ("simclr", "baselines/simclr.py"),
+        ("structural", "structgan/methods/structural.py"),
+        ("backbone", "Backbone"),
+        ("train", "structgan.train"),
+        ("losses", "structgan.losses"),
+        ("base", "variant"),
+        ("paper", "workflow/config/config.yaml"),
+        ("demo", "workflow/config/demo.yaml"),
+    ],
+)
+def test_a_name_in_use_is_refused_with_its_user(name, user):
+    before = sorted(sources.ROOT.glob("*/*"))
+    with pytest.raises(UserError) as caught:
+        new.baseline(name)
+    assert user in str(caught.value) and f"'{name}'" in str(caught.value)
+    assert sorted(sources.ROOT.glob("*/*")) == before
+
+
+@pytest.mark.parametrize("there", ["baselines/mine.py", "workflow/config/mine.yaml"])
+def test_an_existing_file_stays_and_no_other_is_written(root, command, refusal, there):
+    (root / there).write_text("# mine already\n")
+    before = contents(root)
+    line = refusal(command("-m", "structgan", "new", "baseline", "mine", cwd=root, root=root))
+    assert there in line and contents(root) == before
+
+
+def test_of_several_new_files_all_are_written_or_none(tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    second.write_text("old")
+    for target in (second, second / "below"):
+        with pytest.raises(UserError, match="second"):
+            files.write_new({first: "1", target: "2"})
+        assert list(tmp_path.iterdir()) == [second] and second.read_text() == "old"
+    files.write_new({first: "1", tmp_path / "third": "2"})
+    assert first.read_text() == "1" and first.stat().st_mode == second.stat().st_mode
+
+
+def test_a_guide_without_its_example_is_named(root, command, refusal):
+    guide = root / "baselines/README.md"
+    guide.write_text(guide.read_text().replace("```yaml", "```yml"))
+    line = refusal(command("-m", "structgan", "new", "baseline", "mine", cwd=root, root=root))
+    assert "baselines/README.md" in line and "```yaml" in line and not (root / "baselines/mine.py").exists()
