@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from synthetic_suite import METHODS, Tree
+from synthetic_suite import Tree
 
 from structgan import provenance
 from structgan.report import figures, results, summary
@@ -204,8 +204,3 @@ def test_statistics_published_numbers_and_cost_are_on_the_page(tmp_path: Path) -
     assert "<b>reproduced</b>" in text and 'data-v="0.53"><span class="">53.0</span></td>' in text
     assert "alert(2)" in text and "<script>alert(2)" not in text and "Student&#39;s t interval" in text
     assert ">Machine<" in text and "Machine 2: device cpu, threads 7" in text
-
-
-def test_every_method_keeps_its_color(whole: Tree) -> None:
-    text = whole.html.read_text()
-    assert all(f"--m-{index}:" in text for index in range(len(METHODS)))

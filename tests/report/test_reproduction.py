@@ -108,18 +108,14 @@ def test_a_run_that_had_it_all_is_judged(tree: Tree) -> None:
 
 def test_what_is_missing_or_not_planned_is_not_run(tree: Tree) -> None:
     other = {"method": "simclr", "augmentation": "none", "variant": "other"}
-    tree.plan["references"] = [row(0.53, requires=MATCHING), row(0.11, requires=MATCHING, ours=other)]
+    elsewhere = row(0.5, requires=MATCHING, metric="knn", dataset="cifar10")
+    tree.plan["references"] = [row(0.53, requires=MATCHING), row(0.11, requires=MATCHING, ours=other), elsewhere]
     for run in tree.of("structural/none/full"):
         run["probe"] = None
     lines = written(tree)
     assert lines["structural", "linear", "none"]["verdict"] == lines["simclr", "linear", "none"]["verdict"] == "not run"
     assert "does not plan" in lines["simclr", "linear", "none"]["reason"]
-
-
-def test_a_number_of_another_data_set_is_no_reference(tree: Tree) -> None:
-    tree.plan["references"] = [row(0.53, requires=MATCHING, dataset="cifar10")]
-    line = written(tree)["structural", "linear", ""]
-    assert (line["verdict"], line["reason"]) == ("no reference", "the published number is of cifar10")
+    assert lines["structural", "knn", ""]["reason"] == "the published number is of cifar10"
 
 
 def test_the_papers_numbers_are_null_until_a_person_enters_them(tree: Tree) -> None:

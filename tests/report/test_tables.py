@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 import re
-from pathlib import Path
 
 import pytest
 from synthetic_suite import SCORES, Tree, protocol
@@ -199,15 +197,4 @@ def test_transfer_has_columns_for_each_target(tree: Tree) -> None:
     row = tree.rows("transfer")["structural/none/full"]
     assert (row["seeds"], row["more_linear_mean"], row["more_knn_mean"]) == ("2", "0.505", "0.4")
     assert "to More digits: linear probe, top-1 %" in tree.text("transfer.md")
-
-
-def test_a_suite_that_asks_for_neither_has_no_table_of_them(tree: Tree) -> None:
-    assert not {"dense.csv", "transfer.csv"} & {path.name for path in tables.write(tree.write(), tree.tables)}
-
-
-def test_tables_do_not_depend_on_the_working_directory(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = tree.rows("representation")
-    monkeypatch.chdir(tree.root)
-    tables.write(tree.plan_file.relative_to(tree.root), Path("again"))
-    with Path("again/representation.csv").open() as file:
-        assert [*csv.DictReader(file)] == [*first.values()]
+    assert not (tree.tables / "dense.csv").exists()
