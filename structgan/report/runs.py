@@ -107,7 +107,7 @@ def _verbs(suite: Suite, run: Run, by_path: Mapping[str, Run]) -> str:
     lines = [["train", "--run", each["run"], "--data", str(each.get("data"))] for each in chain]
     protocols = [provenance.protocol_path(suite.plan["evaluations"][name]) for name in run["evaluations"]]
     lines += [["evaluate", "--run", run["run"], "--protocol", protocol] for protocol in protocols]
-    return "\n".join(shlex.join(["structgan", *line]) for line in lines)
+    return "\n".join(shlex.join(["python", "-m", "structgan", *line]) for line in lines)
 
 
 def _cards(title: str, values: Any) -> Iterator[Card]:

@@ -120,9 +120,12 @@ def test_page_gives_the_commands_and_where_numbers_come_from(whole: Tree) -> Non
     command = f"snakemake --profile workflow/profiles/local --configfile a.yaml -- {results_}"
     assert command in commands(text)
     train, probe, fidelity = commands(text)[commands(text).index(command) + 1].splitlines()
-    assert train == f"structgan train --run {paths[0]} --data data/prepared/digits-0.safetensors"
+    assert train == f"python -m structgan train --run {paths[0]} --data data/prepared/digits-0.safetensors"
     for line, name in ((probe, "probe"), (fidelity, "fidelity")):
-        assert line == f"structgan evaluate --run {paths[0]} --protocol results/protocols/{name}-{marks[name]}.json"
+        assert (
+            line
+            == f"python -m structgan evaluate --run {paths[0]} --protocol results/protocols/{name}-{marks[name]}.json"
+        )
     assert whole.config(whole[runs[0]])["identity"] in text and "prefers-color-scheme: dark" in text
     assert "sees none" in text and "solo-learn README" in text
 
