@@ -19,7 +19,7 @@ def load(suite: str | Path) -> pd.DataFrame:
     """Every number of a suite.
 
     Args:
-        suite: a plan's file, or a suite's name; the name stands for its newest plan in results/plans/<suite>/.
+        suite: a plan's file, or a suite's name, which means its newest plan in results/plans/<suite>/.
 
     Returns:
         A frame with the same columns for every suite:

@@ -50,7 +50,7 @@ def save(figure: Any, out_dir: Path, name: str, dpi: int = 144) -> list[Path]:
 
 
 def canvas(size: tuple[float, float]) -> Any:
-    """An empty figure of so many inches."""
+    """An empty figure of this width and height in inches."""
     import matplotlib.pyplot as plt
 
     return plt.figure(figsize=size)

@@ -102,7 +102,7 @@ class Suite:
             for name in ("training", *run["evaluations"]):
                 record, mark = self.records.get((run["run"], name)), Path(run["evaluations"].get(name, "")).stem
                 mark = sources.fingerprint(protocols.machine(record)) if record and name == "training" else mark[-8:]
-                for metric in self.metrics[name]:
+                for metric in self.metrics.get(name, []):
                     value = number(self._stored(run, metric))
                     if not math.isnan(value) or (record is None and (run["dataset"], metric) in given):
                         names = (*group_of(run), int(run["seed"]), name, metric.name)
