@@ -24,7 +24,7 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 
 demo: setup
 	snakemake --profile workflow/profiles/local --configfile $(CONFIG) --quiet rules
-	@structgan show --plan $(SUITE) --tables results/tables/$(SUITE)
+	@structgan show --plan $(SUITE)
 	@echo "Report: $(CURDIR)/results/report/$(SUITE).html"
 
 cifar10-small: setup

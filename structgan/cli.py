@@ -101,7 +101,7 @@ def evaluate(run: Path, protocol: Path, data: Path | None, raw: Path, device: st
 @PLAN
 @OUT
 def table(plan: str, out: Path) -> None:
-    """Aggregate a suite's runs into tables: csv, md and tex."""
+    """Write a suite's tables: csv, md and tex, and every number as results.csv."""
     from structgan.report import tables
 
     tables.write(plan_file(plan), out)
@@ -131,12 +131,11 @@ def report(plan: str, tables: Path, figures: Path, out: Path) -> None:
 
 @cli.command()
 @PLAN
-@click.option("--tables", required=True, type=PATH, help="Folder of the suite's tables.")
-def show(plan: str, tables: Path) -> None:
-    """Print a suite's tables in the terminal."""
-    from structgan.report.tables import print_summary
+def show(plan: str) -> None:
+    """Print a suite's probes and generation metrics in the terminal."""
+    from structgan.report import summary
 
-    print_summary(plan_file(plan), tables)
+    summary.show(plan_file(plan))
 
 
 @cli.command()

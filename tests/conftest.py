@@ -135,14 +135,6 @@ def make_run(write_run, tmp_path):
     return make
 
 
-@pytest.fixture
-def tree(tmp_path):
-    """A suite of finished runs in a temporary folder."""
-    from suite_tree import Tree  # here, for it brings pandas and matplotlib
-
-    return Tree(tmp_path)
-
-
 @pytest.fixture(scope="session")
 def halves(tmp_path_factory):
     """A tree with a data set, a trained extractor and finished runs; tests copy what they change."""

@@ -233,7 +233,7 @@ def draw(folder: Path, rows: list[Row], titles: Mapping[str, Mapping[str, str]])
                 own = [row for row in rows if (row["method"], row["augmentation"]) == run]
                 points = [row[column] for row in own], [100 * row["linear"] for row in own]
                 look: dict[str, Any] = {
-                    "color": style.COLOURS[index % 8],
+                    "color": style.COLORS[index % 8],
                     "marker": style.MARKERS[index % 8],
                     "markersize": 4,
                 }

@@ -1,178 +1,148 @@
-"""Statistics over seeds, and the cells and tables that hold them."""
+"""What a table is, before it is written in any format: headings, rows of cells, a caption, notes and references."""
 
 from __future__ import annotations
 
-import math
-import statistics
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+import functools
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
 
-DASH = "—"
+import yaml
 
+from structgan.report.metrics import DASH, Metric, shown
+from structgan.report.statistics import Statistic
+from structgan.report.suite import Group, Suite
 
-@dataclass(frozen=True)
-class Statistic:
-    """Mean and sample standard deviation (ddof = 1; None with one value) over ``n`` seeds."""
-
-    mean: float
-    std: float | None
-    n: int
-
-
-def summarise(values: Iterable[float]) -> Statistic | None:
-    """Statistic of the values that are numbers; None where there is none.
-
-    Values are summed exactly, so that their order does not matter.
-    """
-    found = [float(value) for value in values if not math.isnan(value)]
-    if not found:
-        return None
-    std = statistics.stdev(found) if len(found) > 1 else None
-    return Statistic(math.fsum(found) / len(found), std, len(found))
+NAMES = {
+    "dataset": "Data set", "metric": "Metric", "machine": "Machine", "method": "Method", "augmentation": "Augmentation",
+    "variant": "Variant", "value": "Value",
+}  # fmt: skip
+"""Columns that name a row. The page leaves one out that says the same in every row, except for the method."""
 
 
-def pooled_std(one: Statistic, two: Statistic) -> float | None:
-    """√(((n₁−1)s₁² + (n₂−1)s₂²) / (n₁+n₂−2)); None where neither has two seeds."""
-    freedom = one.n + two.n - 2
-    if freedom <= 0:
-        return None
-    squares = sum((entry.n - 1) * (entry.std or 0.0) ** 2 for entry in (one, two))
-    return math.sqrt(squares / freedom)
+class Heading(NamedTuple):
+    """A column: its key in links, its title with the unit, its kind, its place, and its csv columns.
 
-
-def tied(one: Statistic, best: Statistic) -> bool:
-    """Whether the two means lie within one pooled standard deviation; without one, only equal means are tied."""
-    spread = pooled_std(one, best) or 0.0
-    return abs(one.mean - best.mean) <= spread
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column of numbers.
-
-    Attributes:
-        key: prefix of its csv columns.
-        title: its heading, with the unit.
-        scale: factor from the stored value to the shown one (100 for per cent).
-        digits: digits shown after the point.
-        better: 1 where larger is better, −1 where smaller is.
-        short: its heading where room is scarce.
+    Kinds are ``word``; ``number``, aligned to the right and sorted as a number; ``long``, which may break into lines.
+    Places are ``column``; ``block``, in the title of a block of rows; ``csv``, in the csv file only.
     """
 
     key: str
-    title: str
-    scale: float = 100.0
-    digits: int = 1
-    better: int = 1
-    short: str = ""
+    title: str = ""
+    kind: str = "word"
+    place: str = "column"
+    better: int = 0
+    csv: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass
 class Cell:
-    """One cell of a table.
+    """A cell: its words, the texts of its csv columns, and whether it stands out.
 
     Attributes:
-        statistic: None where there is no number.
-        planned: seeds that the plan asks for; 0 where the plan has no such run.
-        state: ``value``, ``missing``, ``no sample``, ``not applicable`` or ``not planned``.
-        reason: why it is not applicable.
-        best, tied: its place in its block; stale: numbers of another identity are in it; unconverged: a solver stopped
-            before it converged in one of its runs.
-        delta: difference to what the table compares with; ``within``: at most one pooled standard deviation.
+        group: the configuration whose runs gave the number; None for somebody else's.
+        statistic, metric: what a mean is of.
+        marks: such as ≈; delta: a difference, which is (trend) good, bad or even.
+        seeds: ``1/2`` where seeds are missing and no other column says so.
+        state: ``missing`` where a run is missing that would give a number; hint: why there is no number.
     """
 
+    words: str = ""
+    csv: list[str] = field(default_factory=lambda: [""])
+    strong: bool = False
+    group: Group | None = None
     statistic: Statistic | None = None
-    planned: int = 0
-    state: str = "not planned"
-    reason: str = ""
-    best: bool = False
-    tied: bool = False
-    stale: bool = False
-    unconverged: bool = False
-    delta: float | None = None
-    within: bool = False
-
-
-@dataclass(frozen=True)
-class Row:
-    """A row: raw keys and words of its leading columns, seeds done and planned, its cells by column key."""
-
-    keys: dict[str, str]
-    words: dict[str, str]
-    cells: dict[str, Cell]
-    done: int = 0
-    planned: int = 0
-    uses_labels: bool = False
-    reference: bool = False
-    extra: dict[str, str] = field(default_factory=dict)
+    metric: Metric | None = None
+    marks: str = ""
+    delta: str = ""
+    trend: str = ""
+    seeds: str = ""
+    state: str = ""
+    hint: str = ""
 
     @property
-    def dataset(self) -> str:
-        """The data set's key: the block of the table that the row belongs to."""
-        return self.keys["dataset"]
+    def spread(self) -> str:
+        """``± 0.8``, where there are two seeds."""
+        if not self.statistic or not self.metric or self.statistic.std is None:
+            return ""
+        return f"± {shown(self.statistic.std, self.metric, self.statistic.mean)}"
+
+    @property
+    def text(self) -> str:
+        """All of it: ``52.9 ± 0.8≈ (−1.2) [1/2]``."""
+        delta, seeds = f" ({self.delta})" if self.delta else "", f" [{self.seeds}]" if self.seeds else ""
+        return f"{self.words} {self.spread}".rstrip() + self.marks + delta + seeds
 
 
-@dataclass(frozen=True)
-class Reference:
-    """A number of somebody else's under another protocol."""
+class Row(NamedTuple):
+    """A row: the title of its block, its cells by key, its configuration, and whether its method uses labels."""
 
-    dataset: str
-    method: str
-    metric: str
-    value: str
-    protocol: str
-    source: str
+    block: str
+    cells: dict[str, Cell]
+    group: Group
+    uses_labels: bool = False
 
 
-@dataclass(frozen=True)
-class Table:
-    """A table before it is written in any format.
+class Table(NamedTuple):
+    """A table.
 
     Attributes:
-        lead: keys of the leading columns, in order.
-        seeds: whether a column of seeds stands after them.
-        extra: keys of trailing text columns of the csv.
-        layout: suffixes of each column's csv columns, such as ``mean`` and ``std``.
-        delta: words for what a difference is taken to; empty where the table shows none.
+        section: of the page: tables, statistics or ablation.
+        captions: names of its captions in captions.yaml, by default its own.
+        references: published numbers as (data set, method, metric, value, protocol, source).
+        empty: what is said in place of rows.
+        silent: why it says nothing about this suite, so that the page leaves it out.
     """
 
     name: str
     title: str
-    lead: tuple[str, ...]
-    columns: tuple[Column, ...]
-    rows: tuple[Row, ...]
-    caption: str
+    headings: tuple[Heading, ...]
+    rows: list[Row]
     notes: tuple[str, ...] = ()
-    references: tuple[Reference, ...] = ()
-    seeds: bool = True
-    extra: tuple[str, ...] = ()
-    layout: tuple[str, ...] = ("mean", "std")
-    delta: str = ""
+    section: str = "tables"
+    captions: tuple[str, ...] = ()
+    references: tuple[tuple[str, ...], ...] = ()
+    empty: str = "No run of this kind is planned."
+    silent: str = ""
 
-    def blocks(self) -> list[tuple[str, list[Row]]]:
-        """Rows by data set, in order: (words for the data set, its rows)."""
-        found: dict[str, list[Row]] = {}
-        for row in self.rows:
-            found.setdefault(row.words["dataset"], []).append(row)
-        return list(found.items())
+    @property
+    def caption(self) -> str:
+        """What it shows, in words."""
+        return " ".join(captions("tables").get(name, f"{self.title}.") for name in self.captions or (self.name,))
 
 
-def mark_best(rows: Sequence[Row], columns: Sequence[Column]) -> list[Row]:
-    """Mark, in each column, the best mean of these rows and what is tied with it; rows that use labels stand apart."""
-    marked = list(rows)
-    for column in columns:
-        rivals = [
-            (index, cell.statistic)
-            for index, row in enumerate(marked)
-            if not row.uses_labels and (cell := row.cells[column.key]).statistic is not None
-        ]
-        if len(rivals) < 2:
-            continue
-        best = max((entry for _, entry in rivals if entry), key=lambda entry: column.better * entry.mean)
-        for index, entry in rivals:
-            if entry is None:
-                continue
-            is_best = entry is best or entry.mean == best.mean
-            cell = replace(marked[index].cells[column.key], best=is_best, tied=not is_best and tied(entry, best))
-            marked[index] = replace(marked[index], cells={**marked[index].cells, column.key: cell})
-    return marked
+@functools.cache
+def captions(kind: str) -> dict[str, str]:
+    """The captions of ``tables`` or ``figures`` by name, from captions.yaml."""
+    found: dict[str, str] = yaml.safe_load(Path(__file__).with_name("captions.yaml").read_text(encoding="utf-8"))[kind]
+    return found
+
+
+def digits(value: float | None) -> str:
+    """A number as csv files hold it."""
+    return "" if value is None else f"{value:.8g}"
+
+
+def word(value: object, csv: str | None = None) -> Cell:
+    """A text, the same in the csv file unless another is given."""
+    return Cell(str(value), [str(value) if csv is None else csv])
+
+
+def figure(value: float | None, words: str, group: Group, strong: bool = False) -> Cell:
+    """A number of a configuration, a dash where there is none."""
+    return Cell(words, [digits(value)], strong, group) if value is not None else word(DASH, "")
+
+
+def naming(suite: Suite, group: Group) -> dict[str, Cell]:
+    """The cells that name a row."""
+    return {kind: word(words, getattr(group, kind)) for kind, words in suite.words(group).items()}
+
+
+def lead(*keys: str, blocks: tuple[str, ...] = ("dataset",)) -> tuple[Heading, ...]:
+    """The headings that name a row; ``blocks`` are shown in titles of blocks."""
+    return tuple(Heading(key, NAMES[key], place="block" if key in blocks else "column") for key in keys)
+
+
+def numbers(**titles: str) -> tuple[Heading, ...]:
+    """Headings of numbers; one without a title is in the csv file only."""
+    return tuple(Heading(key, title, "number", "column" if title else "csv") for key, title in titles.items())

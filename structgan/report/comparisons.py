@@ -1,179 +1,109 @@
-"""Paired tests between rows that share seeds: every row against the main row of its data set."""
+"""How sure the means are: an interval for each, and paired tests of every row against the main row of its data set."""
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 
-from structgan.report import sheets
-from structgan.report.cells import Column, summarise, tied
-from structgan.report.layouts import FID, PROBES
-from structgan.report.markup import signed
-from structgan.report.records import Group, Suite, rank
-from structgan.report.statistics import CONFIDENCE, LEAD, lead
+from structgan.report.cells import Cell, Heading, Row, Table, figure, lead, naming, numbers, word
+from structgan.report.metrics import Metric, shown, signed
+from structgan.report.statistics import Paired, holm, interval, paired, summarise, tied
+from structgan.report.suite import Group, Suite
 
-COLUMNS = (PROBES[0], PROBES[3], FID)
+TESTED = ("linear", "knn", "fid")
 LEVEL = 0.05
-SAME = 1e-9
-"""Differences that spread less than this share of the values are equal but for rounding: nothing is left to test."""
-FIELDS = (
-    *LEAD,
-    sheets.Field("against_method", "Against"),
-    sheets.Field("against_augmentation", "", place="csv"),
-    sheets.Field("against_variant", "", place="csv"),
-    sheets.Field("shared_seeds", "Shared seeds", "number"),
-    sheets.Field("difference", "Difference", "number"),
-    sheets.Field("ci_low", "95 % from", "number"),
-    sheets.Field("ci_high", "to", "number"),
-    sheets.Field("p", "p", "number"),
-    sheets.Field("p_holm", "p, Holm", "number"),
-    sheets.Field("tied", "Tie"),
-    sheets.Field("note", "Note", "long"),
-)
-CAPTION = (
-    "Difference: mean over the shared seeds of the row minus the row that it stands against, in points for "
-    "accuracies; a smaller FID is better. 95 %: Student's t interval of the paired difference. p: two-sided paired "
-    "t-test over the shared seeds (scipy.stats.ttest_rel), which takes the differences for normal. p, Holm: p "
-    "corrected by Holm's step-down method for all tests of its block, one metric on one data set, reference rows "
-    "counted, the main method's own variants in a block apart; bold below 0.05. ≈: "
-    "the two means lie within one pooled standard deviation, a description of the spread and no test. An exact sign "
-    "or Wilcoxon test cannot reach 0.05 with fewer than six seeds (its smallest p is 2/2^n, 0.25 with three), so that "
-    "none is shown; with two or three seeds the t-test, too, only finds differences that are large beside their "
-    "spread. A method that starts from the same seed shares a number and no weights, so that pairing may take out "
-    "little."
-)
+FEWEST = 3
+"""Seeds below which an interval or a test says nothing; the page leaves such a table out."""
+LEAD = lead("dataset", "metric", "method", "augmentation", "variant", blocks=("dataset", "metric"))
 
 
-@dataclass(frozen=True)
-class Paired:
-    """Two rows over the seeds that both have: difference of means, its 95 % interval, p; None where undefined."""
-
-    n: int
-    difference: float | None = None
-    low: float | None = None
-    high: float | None = None
-    p: float | None = None
-    note: str = ""
-
-
-def paired(one: Mapping[int, float], two: Mapping[int, float]) -> Paired:
-    """Paired t-test of ``one`` minus ``two``, values by seed, over the seeds that both have.
-
-    t = d̄ / (s_d / √n) on n−1 degrees of freedom, for the differences d; the interval is d̄ ± t(0.975, n−1)·s_d/√n.
-    """
-    from scipy import stats
-
-    seeds = sorted(set(one) & set(two))
-    if len(seeds) < 2:
-        return Paired(len(seeds), note="fewer than 2 shared seeds")
-    first, second = [one[seed] for seed in seeds], [two[seed] for seed in seeds]
-    differences = [a - b for a, b in zip(first, second, strict=True)]
-    mean = math.fsum(differences) / len(seeds)
-    if max(differences) - min(differences) <= SAME * max(map(abs, [*first, *second])):
-        return Paired(len(seeds), mean, note="every seed differs by the same: no test")
-    result = stats.ttest_rel(first, second)
-    bounds = result.confidence_interval(confidence_level=CONFIDENCE)
-    return Paired(len(seeds), mean, float(bounds.low), float(bounds.high), float(result.pvalue))
-
-
-def holm(values: Sequence[float | None]) -> list[float | None]:
-    """p corrected for testing several times: Holm (1979), Scandinavian Journal of Statistics 6, 65-70.
-
-    In ascending order, the i-th of m becomes the largest of min(1, (m−j+1)·p_j) over j ≤ i. SciPy corrects the false
-    discovery rate only. What is None was not tested and is not counted.
-    """
-    tested = sorted((value, place) for place, value in enumerate(values) if value is not None)
-    corrected: list[float | None] = [None] * len(values)
-    largest = 0.0
-    for done, (value, place) in enumerate(tested):
-        largest = max(largest, min(1.0, (len(tested) - done) * value))
-        corrected[place] = largest
-    return corrected
-
-
-def is_main(suite: Suite, group: Group) -> bool:
-    """Whether a row is the main method's main variant, under whatever regime."""
-    return group.method == suite.main_method and group.variant == suite.main_variant(group.method)
+def intervals(suite: Suite) -> Table:
+    """A row per mean of an evaluation: seeds, mean, standard deviation and 95 % interval."""
+    known = [metric for name in suite.metrics if name in suite.plan["evaluations"] for metric in suite.metrics[name]]
+    rows, most = [], 0
+    for group, metric in ((group, metric) for metric in known for group in suite.ordered):
+        if statistic := summarise(suite.values(group, metric).values()):
+            low, high = interval(statistic) or (None, None)
+            values = {"mean": statistic.mean, "std": statistic.std, "ci_low": low, "ci_high": high}
+            words = {key: "" if v is None else shown(v, metric, statistic.mean) for key, v in values.items()}
+            cells = {key: figure(value, words[key], group) for key, value in values.items()}
+            rows.append(_row(suite, group, metric, "", {"n": word(statistic.n), **cells}))
+            most = max(most, statistic.n)
+    rows.sort(key=lambda row: suite.rank("dataset", row.group.dataset))
+    return Table(
+        "statistics", "Statistics over seeds",
+        (*LEAD, *numbers(n="Seeds", mean="Mean", std="Std", ci_low="95 % from", ci_high="to")), rows,
+        section="statistics", empty="No run is finished yet.", silent=f"fewer than {FEWEST} seeds" * (most < FEWEST),
+    )  # fmt: skip
 
 
 def main_row(suite: Suite, group: Group) -> Group | None:
-    """The row that a group stands against, on its own data set; None for a main row itself, and where there is none.
+    """The row that a group is compared with, on its own data set; None where there is none.
 
-    It is the main method's main variant under the same regime, or under the weakest regime that it is planned in.
+    It is the main method's main variant under the same augmentation, or under the weakest that it is planned with.
     """
-    mains = [other for other in suite.groups if other.dataset == group.dataset and is_main(suite, other)]
-    if not mains or group in mains:
-        return None
-
-    def distance(other: Group) -> tuple[bool, int]:
-        return other.augmentation != group.augmentation, rank(suite.plan, "augmentation", other.augmentation)
-
-    return min(mains, key=distance)
+    mains = [g for g in suite.groups if g[:2] == (group.dataset, suite.main_method) and suite.is_main(g)]
+    ordered = sorted(mains, key=lambda g: suite.rank("augmentation", g.augmentation))
+    return min(ordered, key=lambda g: (g != group, g.augmentation != group.augmentation), default=None)
 
 
-def by_seed(suite: Suite, group: Group, metric: str) -> dict[int, float]:
-    """A group's numbers by training seed, where there is one; stale ones are never tested."""
-    states = suite.values(group, "fidelity" if metric == FID.key else "probe")
-    rows = zip(suite.values(group, "seed"), suite.values(group, metric), states, strict=True)
-    return {int(seed): float(value) for seed, value, state in rows if state == "finished" and not math.isnan(value)}
-
-
-def build(suite: Suite) -> sheets.Sheet:
-    """A line per row and metric, a block per data set and metric; variants of the main method have their own blocks."""
-    blocks: dict[tuple[str, bool, Column], list[tuple[Group, Group]]] = {}
-    for column in COLUMNS:
-        for group in suite.groups:
-            main = main_row(suite, group)
-            if main is not None and (column != FID or (suite.samples(group.method) and suite.samples(main.method))):
-                blocks.setdefault((group.dataset, group.method == main.method, column), []).append((group, main))
-    lines: list[sheets.Line] = []
-    for dataset, own, column in sorted(blocks, key=lambda key: (rank(suite.plan, "dataset", key[0]), key[1])):
-        words = f"{suite.title('dataset', dataset)}: {column.title}"
-        words += f", variants of {suite.title('method', suite.main_method)}" if own else ""
-        lines += _block(suite, words, column, blocks[dataset, own, column])
-    title = suite.title("method", suite.main_method) if suite.main_method else "the main method"
-    empty = f"No row shares a data set with a row of {title}."
-    return sheets.Sheet("comparisons", f"Paired tests against {title}", FIELDS, tuple(lines), CAPTION, empty=empty)
-
-
-def _block(suite: Suite, words: str, column: Column, pairs: list[tuple[Group, Group]]) -> list[sheets.Line]:
-    results = [paired(by_seed(suite, one, column.key), by_seed(suite, two, column.key)) for one, two in pairs]
-    corrected = holm([result.p for result in results])
-    return [
-        _line(suite, words, *pair, column, result, p) for pair, result, p in zip(pairs, results, corrected, strict=True)
+def table(suite: Suite) -> Table:
+    """Paired tests: a row per configuration and metric, a block per data set and metric."""
+    name = suite.title("method", suite.main_method) if suite.main_method else "the main method"
+    pairs = [
+        ((suite.rank("dataset", group.dataset), group.method == main.method, at), suite.metric(metric), group, main)
+        for at, metric in enumerate(TESTED)
+        for group in suite.groups
+        if (main := main_row(suite, group)) and not (group.method == main.method and suite.is_main(group))
+        if all(suite.asked(one, suite.metric(metric).evaluation) for one in (group, main))
     ]
+    rows, most = list[Row](), 0
+    for key, block in itertools.groupby(sorted(pairs, key=lambda pair: pair[0]), key=lambda pair: pair[0]):
+        title, tests = f", variants of {name}" if key[1] else "", [pair[1:] for pair in block]
+        found = [paired(*(_known(suite, group, metric) for group in both)) for metric, *both in tests]
+        for test, result, p in zip(tests, found, holm([result.p for result in found]), strict=True):
+            rows.append(_test(suite, title, *test, result, p))
+            most = max(most, result.n)
+    against = tuple(f"against_{kind}" for kind in ("method", "augmentation", "variant"))
+    headings = (
+        Heading("against", "Compared with", csv=against),
+        *numbers(shared_seeds="Shared seeds", difference="Difference", ci_low="95 % from", ci_high="to", p="p"),
+        *numbers(p_holm="p, Holm"), Heading("tied", "Tie"), Heading("note", "Note", "long"),
+    )  # fmt: skip
+    return Table(
+        "comparisons", f"Paired tests against {name}", (*LEAD, *headings), rows, section="statistics",
+        empty=f"No row shares a data set with a row of {name}.",
+        silent=f"fewer than {FEWEST} shared seeds" * (most < FEWEST),
+    )  # fmt: skip
 
 
-def _line(
-    suite: Suite, block: str, group: Group, main: Group, column: Column, result: Paired, holm_p: float | None
-) -> sheets.Line:
-    one, two = (summarise(by_seed(suite, each, column.key).values()) for each in (group, main))
+def _known(suite: Suite, group: Group, metric: Metric) -> dict[int, float]:
+    return {seed: value for seed, value in suite.values(group, metric).items() if not math.isnan(value)}
+
+
+def _test(
+    suite: Suite, block: str, metric: Metric, group: Group, main: Group, result: Paired, p_holm: float | None
+) -> Row:
+    one, two = (summarise(suite.values(each, metric).values()) for each in (group, main))
     tie = one is not None and two is not None and tied(one, two)
     against = suite.title("method", main.method)
     if main.augmentation != group.augmentation:
         against += f", {suite.title('augmentation', main.augmentation)}"
-    beside = two.mean if two else None
-    bounds = {
-        key: sheets.number(value, "" if value is None else signed(value, column, beside))
-        for key, value in (("difference", result.difference), ("ci_low", result.low), ("ci_high", result.high))
+    bounds = {"difference": result.difference, "ci_low": result.low, "ci_high": result.high}
+    words = {key: "" if v is None else signed(v, metric, two.mean if two else None) for key, v in bounds.items()}
+    chances = {"p": result.p, "p_holm": p_holm}
+    texts = {key: "< 0.001" if (p or 0) < 0.001 else f"{p:.3f}" for key, p in chances.items()}
+    cells = {
+        "against": Cell(against, list(main[1:])),
+        "shared_seeds": word(result.n),
+        **{key: figure(value, words[key], group) for key, value in bounds.items()},
+        **{key: figure(p, texts[key], group, key == "p_holm" and (p or 1) < LEVEL) for key, p in chances.items()},
+        "tied": word("≈" if tie else "", "yes" if tie else "no" if one and two else ""),
+        "note": word(result.note),
     }
-    chances = {key: sheets.number(p, _chance(p)) for key, p in (("p", result.p), ("p_holm", holm_p))}
-    if holm_p is not None and holm_p < LEVEL:
-        chances["p_holm"] = replace(chances["p_holm"], strong=True)
-    entries = {
-        **lead(suite, group, column),
-        "against_method": sheets.Entry(against, main.method),
-        "against_augmentation": sheets.Entry(main.augmentation),
-        "against_variant": sheets.Entry(main.variant),
-        "shared_seeds": sheets.Entry(str(result.n)),
-        **bounds,
-        **chances,
-        "tied": sheets.Entry("≈" if tie else "", "yes" if tie else "no" if one and two else ""),
-        "note": sheets.Entry(result.note),
-    }
-    return sheets.Line(block, entries, group)
+    return _row(suite, group, metric, block, cells)
 
 
-def _chance(p: float | None) -> str:
-    return "" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
+def _row(suite: Suite, group: Group, metric: Metric, more: str, cells: dict[str, Cell]) -> Row:
+    named = naming(suite, group) | {"metric": word(metric.title, metric.name)}
+    return Row(f"{suite.title('dataset', group.dataset)}: {metric.title}{more}", named | cells, group)

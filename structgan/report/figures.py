@@ -1,43 +1,71 @@
-"""The figures of a suite on the disk."""
+"""The figures of a suite. To add one, add an entry to ``FIGURES``."""
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NamedTuple
 
-from structgan.report import axis_charts, charts, grids, protocols, records, style
-
-FIGURES = {
-    "augmentation": charts.augmentation,
-    "ablation": charts.ablation,
-    "training": grids.training,
-    "samples": grids.samples,
-    "features": grids.features,
-}
-
-# A hundred dots an inch: a sample's pixel is then a whole number of the figure's.
-DPI = {"samples": 100}
+from structgan.report import ablation_charts, ablations, charts, grids, results, style
+from structgan.report.cells import captions
+from structgan.report.suite import Suite
 
 
-def write(plan_file: str | Path, out_dir: str | Path, include_stale: bool = False) -> list[Path]:
-    """Write every figure as svg and png; one without data says so, so that the set of files never changes.
+class Figure(NamedTuple):
+    """A figure: the stem of its files, its title on the page, what draws it, its caption, its dots an inch."""
+
+    name: str
+    title: str
+    draw: Callable[[Suite], Any]
+    caption: str = ""
+    dpi: int = 144
+
+    @property
+    def words(self) -> str:
+        """Its caption."""
+        return captions("figures")[self.caption or self.name]
+
+
+def variants(suite: Suite) -> Any:
+    """The chart of the variants."""
+    return ablation_charts.axis(suite, ablations.variants(suite))
+
+
+FIGURES = (
+    Figure("augmentation", "Accuracy by augmentation", charts.augmentation),
+    Figure("ablation", "Ablation", variants),
+    Figure("training", "Training", grids.training),
+    Figure("samples", "Generated images", grids.samples, dpi=100),  # a sample's pixel is a whole number of the figure's
+    Figure("features", "Map of the features", grids.features),
+)
+
+
+def of(suite: Suite) -> tuple[Figure, ...]:
+    """Every figure of a suite: ``FIGURES``, one per axis of an ablation, and the axes side by side."""
+    axes = [
+        Figure(axis["file"], str(axis["title"]), functools.partial(ablation_charts.axis, axis=axis), "axis")
+        for axis in suite.axes
+    ]
+    return (*FIGURES, *axes, *([Figure("sensitivity", "Sensitivity", ablation_charts.sensitivity)] if axes else []))
+
+
+def write(plan: str | Path, out_dir: str | Path) -> list[Path]:
+    """Write every figure as svg and png. One without data says so, so that a suite's set of files never changes.
 
     Args:
-        plan_file: results/runs/<suite>/plan.json.
+        plan: the plan's file, or the suite's name.
         out_dir: results/figures/<suite>.
-        include_stale: draw runs of another identity too.
 
     Returns:
-        The files: augmentation, ablation, training, samples, features, where the suite has axes one for each and
-        sensitivity, each as svg and png, and made_from.json. The same runs and the same version of Matplotlib give the
-        same bytes.
+        The files: an svg and a png of each figure, and made_from.json. The same runs and the same version of Matplotlib
+        give the same bytes.
 
     Raises:
-        UserError: two protocols would meet in one figure, or a file is damaged.
+        UserError: two protocols would meet in a figure, or a file is damaged.
     """
-    suite = records.read(plan_file, include_stale)
-    protocols.check(suite)
-    paths: list[Path] = []
+    suite, paths = results.read(plan), list[Path]()
     with style.drawing():
-        for name, draw in (FIGURES | axis_charts.figures(suite)).items():
-            paths += style.save(draw(suite), Path(out_dir), name, DPI.get(name, 144))
-    return [*paths, records.sign(suite, Path(out_dir), paths)]
+        for figure in of(suite):
+            paths += style.save(figure.draw(suite), Path(out_dir), figure.name, figure.dpi)
+    return [*paths, suite.seal(Path(out_dir), paths)]

@@ -1,53 +1,42 @@
-"""What version control compares from one commit to the next: a suite's headline numbers and its training curves."""
+"""The files of a suite for machines: every number, the headline numbers, and the training curves."""
 
 from __future__ import annotations
 
-import csv
-import io
-import math
-from pathlib import Path
 from typing import Any
 
-from structgan.files import read_json
-from structgan.report.records import ACCURACIES, Suite
+import pandas as pd
 
-HEADLINE = (*ACCURACIES, "fid")
+from structgan.report.statistics import summarise
+from structgan.report.suite import Suite
+
+HEADLINE = ("linear", "svm", "kmeans", "knn", "fid")
 POINTS = 50
-"""Records of a run in training.csv, evenly spread: the file lies in git."""
+"""Records of a run in training.csv, evenly spread: the file is in git."""
 
 
 def headline(suite: Suite) -> dict[str, Any]:
-    """Mean over the finished seeds: data set → method → augmentation → variant → metric → number.
-
-    Accuracies are in [0, 1]; what has no number is left out.
-    """
+    """metrics.json: means over the finished seeds, by data set, method, augmentation, variant and metric."""
     found: dict[str, Any] = {}
     for group in suite.ordered:
         for name in HEADLINE:
-            values = [value for value in suite.values(group, name) if not math.isnan(value)]
-            if values:
+            if statistic := summarise(suite.values(group, suite.metric(name)).values()):
                 place = found
                 for key in group:
                     place = place.setdefault(key, {})
-                place[name] = float(f"{math.fsum(values) / len(values):.8g}")
+                place[name] = float(f"{statistic.mean:.8g}")
     return found
 
 
 def training(suite: Suite) -> str:
-    """Every finished run's losses as csv in long form: dataset, run, step, loss, value."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("dataset", "run", "step", "loss", "value"))
-    for group, rows in suite.groups.items():
-        for row in rows:
-            path = Path(suite.lists["folder"][row]) / "history.json"
-            counted = suite.lists["probe"][row] == "finished" or (suite.include_stale and row in suite.probes)
-            if not counted or not path.exists():
-                continue
-            run = "/".join((*group[1:], f"seed={suite.lists['seed'][row]}"))
-            records = read_json(path).get("records", [])
-            kept = records[:: -(-len(records) // POINTS)] if records else []
-            for record in [*kept, *(records[-1:] if kept and kept[-1] is not records[-1] else [])]:
-                for loss, value in record["losses"].items():
-                    writer.writerow((group.dataset, run, record["step"], loss, f"{value:.6g}"))
-    return text.getvalue()
+    """training.csv: every finished run's losses, one a row."""
+    rows = []
+    for group, runs in suite.groups.items():
+        trained = [run for run in runs if (run["run"], "training") in suite.records]
+        for run, history in zip(trained, suite.histories(group), strict=True):
+            stride, last = max(1, -(-len(history) // POINTS)), len(history) - 1
+            kept = history[[at % stride == 0 or at == last for at in range(len(history))]]
+            name = "/".join((*group[1:], f"seed={run['seed']}"))
+            long = kept.stack().dropna()
+            rows += [(group.dataset, name, *key, value) for key, value in zip(long.index.tolist(), long, strict=True)]
+    frame = pd.DataFrame(rows, columns=["dataset", "run", "step", "loss", "value"])
+    return str(frame.to_csv(index=False, lineterminator="\n", float_format="%.6g"))

@@ -1,90 +1,91 @@
-"""How sure the means are: number of seeds, sample standard deviation and a 95 % interval of every mean of a suite."""
+"""Statistics over seeds: means and deviations, intervals, paired tests, and Holm's correction."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import replace
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
-from structgan.report import sheets
-from structgan.report.cells import Column, Row, Statistic, Table
-from structgan.report.markup import shown
-from structgan.report.records import Group, Suite, rank
+SAME = 1e-9
+"""Differences that spread less than this share of the values are equal but for rounding and cannot be tested."""
 
-CONFIDENCE = 0.95
-LEAD = (
-    sheets.Field("dataset", "Data set", place="block"),
-    sheets.Field("metric", "Metric", place="block"),
-    sheets.Field("method", "Method"),
-    sheets.Field("augmentation", "Augmentation"),
-    sheets.Field("variant", "Variant"),
-)
-"""The columns that say what a line is about."""
-FIELDS = (
-    *LEAD,
-    sheets.Field("n", "Seeds", "number"),
-    sheets.Field("mean", "Mean", "number"),
-    sheets.Field("std", "Std", "number"),
-    sheets.Field("ci_low", "95 % from", "number"),
-    sheets.Field("ci_high", "to", "number"),
-)
-CAPTION = (
-    "n: finished seeds behind a mean. Std: sample standard deviation (ddof = 1) over the seeds, how much a run "
-    "varies. 95 %: Student's t interval of the mean over seeds, mean ± t(0.975, n−1) × std / √n, how well the mean is "
-    "known if the seeds' values are normal; it is wide with two seeds (t = 12.7) and three (t = 4.3), is not cut off "
-    "at 0 or 100 %, and does not exist with one. It covers what the training seed changes, not the choice of the test "
-    "images."
-)
+
+class Statistic(NamedTuple):
+    """Mean and sample standard deviation (ddof = 1; None with one value) over ``n`` seeds."""
+
+    mean: float
+    std: float | None
+    n: int
+
+
+def summarise(values: Iterable[float]) -> Statistic | None:
+    """Statistic of the values that are numbers; None where there is none. Sums are exact: order does not matter."""
+    found = [float(value) for value in values if not math.isnan(value)]
+    std = statistics.stdev(found) if len(found) > 1 else None
+    return Statistic(math.fsum(found) / len(found), std, len(found)) if found else None
+
+
+def pooled_std(one: Statistic, two: Statistic) -> float | None:
+    """√(((n₁−1)s₁² + (n₂−1)s₂²) / (n₁+n₂−2)); None where neither has two seeds."""
+    freedom = one.n + two.n - 2
+    squares = sum((entry.n - 1) * (entry.std or 0.0) ** 2 for entry in (one, two))
+    return math.sqrt(squares / freedom) if freedom > 0 else None
+
+
+def tied(one: Statistic, two: Statistic) -> bool:
+    """Whether two means differ by at most one pooled standard deviation; without one, whether they are equal."""
+    return abs(one.mean - two.mean) <= (pooled_std(one, two) or 0.0)
 
 
 def interval(statistic: Statistic) -> tuple[float, float] | None:
     """Student's t interval of a mean at 95 %: mean ± t(0.975, n−1)·std/√n; None with one seed."""
     from scipy import stats
 
-    if statistic.std is None or statistic.n < 2:
+    if statistic.std is None:
         return None
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, statistic.n - 1)) * statistic.std / math.sqrt(statistic.n)
+    half = float(stats.t.ppf(0.975, statistic.n - 1)) * statistic.std / math.sqrt(statistic.n)
     return statistic.mean - half, statistic.mean + half
 
 
-def lead(suite: Suite, group: Group, column: Column) -> dict[str, sheets.Entry]:
-    """The cells of ``LEAD``."""
-    words = {kind: suite.title(kind, key) for kind, key in group._asdict().items()}
-    if suite.method(group.method).get("uses_labels"):
-        words["method"] += " (uses labels)"
-    found = {kind: sheets.Entry(words[kind], key) for kind, key in group._asdict().items()}
-    return found | {"metric": sheets.Entry(column.title, column.key)}
+class Paired(NamedTuple):
+    """Difference of two means over ``n`` shared seeds, its 95 % interval and p; None where undefined."""
+
+    n: int
+    difference: float | None = None
+    low: float | None = None
+    high: float | None = None
+    p: float | None = None
+    note: str = ""
 
 
-def build(suite: Suite, tables: Mapping[str, Table]) -> sheets.Sheet:
-    """A line per mean of the tables that have a row per configuration."""
-    lines: list[sheets.Line] = []
-    seen: set[str] = set()
-    for table in tables.values():
-        if set(table.lead) != set(Group._fields) or table.layout != ("mean", "std"):
-            continue
-        for column in table.columns:
-            if column.key not in seen:
-                lines += [line for row in table.rows if (line := _line(suite, row, column))]
-            seen.add(column.key)
-    lines.sort(key=lambda line: rank(suite.plan, "dataset", line.group.dataset))
-    empty = "No run is finished yet."
-    return sheets.Sheet("statistics", "Statistics over seeds", FIELDS, tuple(lines), CAPTION, empty=empty)
+def paired(one: Mapping[int, float], two: Mapping[int, float]) -> Paired:
+    """Paired t-test of ``one`` minus ``two``, values by seed, over the seeds that both have.
+
+    t = d̄ / (s_d / √n) on n−1 degrees of freedom, for the differences d; the interval is d̄ ± t(0.975, n−1)·s_d/√n.
+    """
+    from scipy import stats
+
+    seeds = sorted(set(one) & set(two))
+    if len(seeds) < 2:
+        return Paired(len(seeds), note="fewer than 2 shared seeds")
+    first, second = [one[seed] for seed in seeds], [two[seed] for seed in seeds]
+    differences = [a - b for a, b in zip(first, second, strict=True)]
+    mean = math.fsum(differences) / len(seeds)
+    if max(differences) - min(differences) <= SAME * max(map(abs, [*first, *second])):
+        return Paired(len(seeds), mean, note="every seed differs by the same: no test")
+    result = stats.ttest_rel(first, second)
+    bounds = result.confidence_interval(confidence_level=0.95)
+    return Paired(len(seeds), mean, float(bounds.low), float(bounds.high), float(result.pvalue))
 
 
-def _line(suite: Suite, row: Row, column: Column) -> sheets.Line | None:
-    cell, group = row.cells[column.key], Group(**row.keys)
-    statistic = cell.statistic
-    if statistic is None:
-        return None
-    low, high = interval(statistic) or (None, None)
-    values = {"mean": statistic.mean, "std": statistic.std, "ci_low": low, "ci_high": high}
-    numbers = {
-        key: sheets.number(value, "" if value is None else shown(value, column, statistic.mean).replace("-", "−"))
-        for key, value in values.items()
-    }
-    if cell.stale:
-        numbers["mean"] = replace(numbers["mean"], words=f"{numbers['mean'].words}†")
-    block = f"{suite.title('dataset', group.dataset)}: {column.title}"
-    n = sheets.Entry(str(statistic.n))
-    return sheets.Line(block, {**lead(suite, group, column), "n": n, **numbers}, group)
+def holm(values: Sequence[float | None]) -> list[float | None]:
+    """p-values corrected for several tests: Holm (1979), Scandinavian Journal of Statistics 6, 65-70.
+
+    In ascending order, the i-th of m becomes the largest of min(1, (m−j+1)·p_j) over j ≤ i; None was not tested.
+    """
+    tested = sorted((value, place) for place, value in enumerate(values) if value is not None)
+    corrected, largest = dict.fromkeys(range(len(values))), 0.0
+    for done, (value, place) in enumerate(tested):
+        corrected[place] = largest = max(largest, min(1.0, (len(tested) - done) * value))
+    return list(corrected.values())

@@ -1,122 +1,163 @@
-"""The tables of a suite on the disk, and the summary that the terminal shows."""
+"""The tables of a suite. To add one, add an entry to ``TABLES``."""
 
 from __future__ import annotations
 
+import fnmatch
 import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from structgan.files import read_json, write_json, write_text
-from structgan.identity.protocol import OPTIONAL
-from structgan.report import axes, evidence, layouts, markup, records, series, sheets
-from structgan.report.cells import DASH
+from structgan import evaluation
+from structgan.files import write_json, write_text
+from structgan.report import ablations, comparisons, costs, means, reproduction, results, series, writers
+from structgan.report.cells import Heading, Table, lead, word
+from structgan.report.means import LAYOUT, SEEDS
+from structgan.report.metrics import Metric
+from structgan.report.suite import SECTIONS, Suite
 
-WIDE = 150
+
+@dataclass(frozen=True)
+class Means:
+    """A table with a row per configuration and a column per metric of an evaluation.
+
+    Attributes:
+        metrics: patterns of the metrics' names; by default all that no other table of the evaluation shows.
+        extra: keys of the protocol that its csv file gives in columns of their own.
+        always: whether it is written where the evaluation is not planned, too.
+    """
+
+    name: str
+    title: str
+    evaluation: str
+    metrics: tuple[str, ...] = ()
+    extra: tuple[str, ...] = ()
+    always: bool = False
+
+    def pick(self, suite: Suite) -> list[Metric]:
+        """Its metrics, in the order of the evaluation's columns."""
+        others = [p for one in MEANS if one.evaluation == self.evaluation and one is not self for p in one.metrics]
+        known, patterns = suite.metrics.get(self.evaluation, []), self.metrics or others
+        wanted = bool(self.metrics)
+        return [m for m in known if any(fnmatch.fnmatch(m.name, pattern) for pattern in patterns) == wanted]
+
+    def __call__(self, suite: Suite) -> Table:
+        """The table of a suite."""
+        metrics, needs = self.pick(suite), evaluation.found()[self.evaluation].needs
+        recorded, rows = suite.protocols, []
+        for group in (group for group in suite.ordered if group in suite.groups):
+            if needs or suite.asked(group, self.evaluation):
+                known = recorded[group.dataset][self.evaluation] if suite.of(group, self.evaluation) else {}
+                cells = {key: word(known.get(key, "")) for key in self.extra}
+                cells |= {metric.name: means.mean(suite, group, metric) for metric in metrics}
+                rows.append(means.row(suite, group, self.evaluation, cells))
+        means.mark(rows, {metric.name: metric for metric in metrics})
+        headings = (*lead(*SECTIONS), SEEDS, *(means.heading(metric.name, metric) for metric in metrics))
+        states = {row.cells[metric.name].state for row in rows for metric in metrics}
+        nested = [m.path.split(".")[0] for m in metrics if "." in m.path and not m.path.startswith(f"{m.star}.")]
+        notes = means.notes(suite, rows, self.evaluation, dict.fromkeys(nested) or ("",))
+        return Table(
+            self.name, self.title, (*headings, *(Heading(key, place="csv") for key in self.extra)), rows,
+            (*notes, *floors(suite, self.evaluation)), captions=(self.name, "means"),
+            references=references(suite, metrics),
+            silent="" if states & {"value", "missing"} else "nothing was measured",
+        )  # fmt: skip
 
 
-def write(plan_file: str | Path, out_dir: str | Path, include_stale: bool = False) -> list[Path]:
-    """Write every table as csv, md and tex.
+def augmentation(suite: Suite) -> Table:
+    """The linear probe by augmentation: a row per method and variant, with the difference to the contrast."""
+    linear, regimes, rows = suite.metric("linear"), suite.regimes(), []
+    present, title = any(g.method == suite.contrast for g in suite.groups), suite.title("method", suite.contrast)
+    layout = (*LAYOUT, "seeds", *([f"minus_{suite.contrast}"] if present else []))
+    columns = dict.fromkeys(regimes, linear)
+    for dataset in dict.fromkeys(group.dataset for group in suite.ordered):
+        block = []
+        groups = {group._replace(augmentation="") for group in suite.ordered if group.dataset == dataset}
+        for group in sorted(groups, key=suite.place):
+            places = {key: group._replace(augmentation=key) for key in regimes}
+            cells = {key: means.mean(suite, place, linear, layout) for key, place in places.items()}
+            block.append(means.row(suite, group, "probe", cells))
+        means.mark(block, columns)
+        means.compare(block, columns, next((row for row in block if row.group.method == suite.contrast), None))
+        rows += block
+    headings = (means.heading(key, linear, layout, suite.title("augmentation", key)) for key in regimes)
+    against = [f"In brackets: difference to {title} under the same augmentation, in points."] if present else []
+    return Table(
+        "augmentation", "Dependence on augmentation", (*lead("dataset", "method", "variant"), *headings), rows,
+        (*against, *means.notes(suite, rows, "probe", ("linear",))), captions=("augmentation", "means"),
+    )  # fmt: skip
+
+
+MEANS = (
+    Means("representation", "Representation", "probe", always=True),
+    Means("generation", "Generation", "fidelity", ("fid", "is"), ("extractor",), True),
+    Means(
+        "generation_more", "Generation, more metrics", "fidelity", always=True,
+        extra=("extractor", "extractor_sha256", "n_generated", "n_reference", "reference", "resizer", "backend"),
+    ),
+    Means("few_labels", "Few labels", "probe", ("linear_*pct",), always=True),
+    Means("release", "As the authors' release measures", "probe", ("kmeans_release*", "online_probe*"), always=True),
+    Means("dense", "Segmentation and detection", "dense"),
+    Means("transfer", "Transfer to other data sets", "transfer"),
+)  # fmt: skip
+TABLES: tuple[Callable[[Suite], Table], ...] = (
+    MEANS[0], augmentation, *MEANS[1:], comparisons.intervals, comparisons.table, reproduction.table, costs.table,
+)  # fmt: skip
+"""The tables in the page's order. An evaluation that no entry names gets a table of its own."""
+
+
+def build(suite: Suite) -> dict[str, Table]:
+    """Every table of a suite by name."""
+    planned, known = suite.plan["evaluations"], {one.evaluation for one in MEANS}
+    made = [one for one in TABLES if not isinstance(one, Means) or one.always or one.evaluation in planned]
+    others = [name for name in planned if name in suite.metrics and name not in known]
+    made += [Means(name, name.replace("_", " ").capitalize(), name) for name in others]
+    return {table.name: table for table in (*(make(suite) for make in made), *ablations.tables(suite))}
+
+
+def floors(suite: Suite, name: str) -> Iterator[str]:
+    """What a head reaches that sees nothing; it is the same for every run."""
+    records = [record for group in suite.ordered for record in suite.of(group, name) if name == "dense"][:1]
+    for key, entry in (records[0]["metrics"] if records else {}).items():
+        share = 100 * entry.get("miou_of_the_commonest_class", 0.0)
+        yield f"{key}: predicting the commonest class everywhere has an mIoU of {share:.1f} %."
+
+
+def references(suite: Suite, metrics: Sequence[Metric]) -> tuple[tuple[str, ...], ...]:
+    """Published numbers of these metrics, the paper's own first."""
+    known, found = {metric.name: metric for metric in metrics}, []
+    for entry in (*suite.plan.get("paper", []), *suite.plan.get("references", [])):
+        if (metric := known.get(entry["metric"])) and entry["value"] is not None:
+            value = f"{entry['value'] * metric.scale:.{metric.digits}f}"
+            names = suite.title("dataset", entry["dataset"]), str(entry["method"]), metric.title
+            found.append((*names, value, str(entry.get("protocol", "")), reproduction.source_of(entry)))
+    return tuple(found)
+
+
+def write(plan: str | Path, out_dir: str | Path) -> list[Path]:
+    """Write results.csv and every table of a suite as csv, md and tex.
 
     Args:
-        plan_file: results/runs/<suite>/plan.json.
+        plan: the plan's file, or the suite's name.
         out_dir: results/tables/<suite>.
-        include_stale: count runs of another identity, marked †; by default they are not finished.
 
     Returns:
-        The files: representation, release, few_labels, generation, generation_more, augmentation, ablation, one for
-        each axis of the suite, dense and transfer where the suite asks for them, and beside them statistics,
-        comparisons, verdicts, cost, each in three forms; metrics.json and training.csv, which version control compares;
-        made_from.json.
+        The files: results.csv, three of each table, metrics.json and training.csv for version control, made_from.json.
 
     Raises:
-        UserError: a column would mix two protocols (nothing is written), or a file is damaged.
+        UserError: two protocols would meet in a column or a file is damaged; then nothing is written.
     """
-    suite = records.read(plan_file, include_stale)
-    tables = layouts.build(suite) | axes.tables(suite)
-    for line in warnings(suite):
-        print(line, file=sys.stderr)
-    forms = {"csv": markup.to_csv, "md": markup.to_markdown, "tex": markup.to_tex}
-    texts = {
-        Path(out_dir) / f"{name}.{form}": to(table) for name, table in tables.items() for form, to in forms.items()
-    }
-    forms_beside = {"csv": sheets.to_csv, "md": sheets.to_markdown, "tex": sheets.to_tex}
-    for name, sheet in evidence.build(suite, tables).items():
-        texts |= {Path(out_dir) / f"{name}.{form}": to(sheet) for form, to in forms_beside.items()}
-    texts[Path(out_dir) / "training.csv"] = series.training(suite)
+    suite, folder = results.read(plan), Path(out_dir)
+    forms = {"csv": writers.to_csv, "md": writers.to_markdown, "tex": writers.to_tex}
+    tables = build(suite)
+    texts = {folder / f"{name}.{form}": to(table) for name, table in tables.items() for form, to in forms.items()}
+    texts[folder / "results.csv"] = str(suite.frame.to_csv(index=False, lineterminator="\n"))
+    texts[folder / "training.csv"] = series.training(suite)
+    if absent := dict.fromkeys(run["run"] for run in suite.runs for name in suite.missing(run)):
+        count = f"{len(absent)} of {len(suite.runs)} runs are not finished"
+        print(f"{suite.file}: {count} (not counted), first {next(iter(absent))}", file=sys.stderr)
     for path, text in texts.items():
         write_text(path, text)
-    metrics = Path(out_dir) / "metrics.json"
-    write_json(metrics, series.headline(suite))
-    return [*texts, metrics, records.sign(suite, Path(out_dir), [*texts, metrics])]
-
-
-def warnings(suite: records.Suite) -> list[str]:
-    """One line for what is not finished and one for what is stale."""
-    lines = []
-    for state, told in (
-        ("missing", "not finished"),
-        ("stale", "of another identity, protocol or source than the plan"),
-    ):
-        kinds = ["probe", "fidelity", *(kind for kind in OPTIONAL if kind in suite.frame)]
-        rows = suite.frame.index[(suite.frame[kinds] == state).any(axis=1)]
-        if len(rows):
-            counted = "marked †" if state == "stale" and suite.include_stale else "not counted"
-            first = str(suite.frame.at[rows[0], "run"])
-            lines.append(f"{suite.file}: {len(rows)} of {len(suite.frame)} runs are {told} ({counted}), first {first}")
-    return lines
-
-
-def print_summary(plan_file: str | Path, tables_dir: str | Path) -> None:
-    """Print representation and generation, as their csv files have them, as one table on the terminal."""
-    import pandas as pd
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    plan, folder = read_json(plan_file), Path(tables_dir)
-    lead = list(records.SECTIONS)
-    frame = pd.read_csv(
-        folder / "representation.csv", dtype=dict.fromkeys(lead, str), keep_default_na=False, na_values=[""]
-    )
-    more = pd.read_csv(folder / "generation.csv", dtype=dict.fromkeys(lead, str), keep_default_na=False, na_values=[""])
-    columns = (*layouts.PROBES, *layouts.GENERATION)
-    frame = frame.merge(more.drop(columns="seeds"), on=lead, how="left")
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=WIDE)
-    table = Table(
-        title=escape(str(plan.get("title", plan["suite"]))), title_style="bold", box=SIMPLE_HEAD, pad_edge=False
-    )
-    kinds = [kind for kind in lead if kind == "method" or frame[kind].nunique() > 1]
-    for kind in kinds:
-        table.add_column(markup.HEADINGS[kind])
-    for heading in ("Seeds", *(column.short for column in columns)):
-        table.add_column(heading, justify="right", no_wrap=True)
-    labelled = frame["method"].map(lambda key: bool(plan["methods"].get(key, {}).get("uses_labels"))).astype(bool)
-    best = {
-        column.key: (column.better * frame[f"{column.key}_mean"].where(~labelled))
-        .groupby(frame["dataset"])
-        .transform("max")
-        for column in columns
-    }
-    previous: tuple[str, ...] = ()
-    for index, row in enumerate(frame.to_dict("records")):
-        names = [
-            escape(str(plan[records.SECTIONS[kind]].get(row[kind], {}).get("title") or row[kind])) for kind in kinds
-        ]
-        names[kinds.index("method")] += " (labels)" if labelled[index] else ""
-        cells = []
-        for column in columns:
-            mean, std = row[f"{column.key}_mean"], row[f"{column.key}_std"]
-            text = DASH if pd.isna(mean) else markup.shown(mean, column)
-            if not pd.isna(std) and (console.width >= WIDE or column.key in ("linear", "fid")):
-                text += f" ± {markup.shown(std, column, mean)}"
-            cells.append(f"[bold green]{text}[/]" if column.better * mean == best[column.key][index] else text)
-        family = (str(row["dataset"]), str(row["method"]))
-        if previous == family:
-            names[: kinds.index("method") + 1] = [""] * (kinds.index("method") + 1)
-        elif previous:
-            table.add_section()
-        previous = family
-        table.add_row(*names, str(row["seeds"]), *cells)
-    console.print(table)
+    write_json(folder / "metrics.json", series.headline(suite))
+    made = [*texts, folder / "metrics.json"]
+    return [*made, suite.seal(folder, made)]

@@ -10,12 +10,13 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from suite_tree import Tree
-
-from structgan.report import figures
+from synthetic_suite import Tree
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+HOSTILE = (
+    '<img src=x onerror="document.body.dataset.told=1"></style></script><script>document.body.dataset.told=1</script>'
+)
 
 
 def browse(path: Path, script: str, profile: Path) -> str:
@@ -31,14 +32,8 @@ def browse(path: Path, script: str, profile: Path) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
 
 
-HOSTILE = (
-    '<img src=x onerror="document.body.dataset.told=1"></style></script><script>document.body.dataset.told=1</script>'
-)
-
-
-def test_words_of_the_configuration_never_run_in_a_browser(tmp_path: Path) -> None:
+def test_words_of_the_configuration_never_run_in_a_browser(tree: Tree) -> None:
     """Every free text of a configuration at once, drawings included, and every drawer opened."""
-    tree = Tree(tmp_path)
     tree.plan |= {"title": HOSTILE, "note": HOSTILE, "configfiles": [HOSTILE]}
     for section in ("datasets", "methods", "augmentations", "variants"):
         for key, entry in tree.plan[section].items():
@@ -46,29 +41,23 @@ def test_words_of_the_configuration_never_run_in_a_browser(tmp_path: Path) -> No
     tree.plan["not_applicable"][0]["reason"] = HOSTILE
     for entry in tree.plan["references"]:
         entry |= {"method": HOSTILE, "protocol": HOSTILE, "source": HOSTILE}
-    tree.edit(
-        "structural/none/full/seed=0", "env.json", lambda v: v.update(device=HOSTILE, versions={HOSTILE: HOSTILE})
-    )
-    tree.edit("structural/none/full/seed=0", "config.json", lambda v: v.update(settings={HOSTILE: {HOSTILE: HOSTILE}}))
-    for cell in tree.plan["cells"]:
-        run = cell["run"].removeprefix("results/runs/demo/digits/")
-        tree.edit(run, "probe.json", lambda v: v["protocol"]["linear"].update({HOSTILE: HOSTILE}))
-    tree.save()
-    figures.write(tree.plan_file, tree.figures)
-    tree.page()
-    script = (
+    tree["structural/none/full/0"]["env"] |= {"device": HOSTILE, "versions": {HOSTILE: HOSTILE}}
+    for run in tree.runs.values():
+        run["settings"] = {**run["settings"], HOSTILE: {HOSTILE: HOSTILE}}
+        run["probe"]["protocol"]["linear"][HOSTILE] = HOSTILE
+    tree.page(drawn=True)
+    profile = tree.root / "profile"
+    click = (
         "for (const link of document.querySelectorAll('a[href^=\"#source\"]')) link.click(); document.title = 'ran';"
     )
-    dom = browse(tree.html, script, tmp_path / "profile")
+    dom = browse(tree.html, click, profile)
     assert "<title>ran</title>" in dom and "data-told" not in dom
-    alive = browse(tree.html, "document.body.dataset.told = 1", tmp_path / "profile")
+    alive = browse(tree.html, "document.body.dataset.told = 1", profile)
     assert "data-told" in alive  # the mark that is looked for is seen where a script does run
 
 
-def test_sorting_and_filter(tmp_path: Path) -> None:
-    whole = Tree(tmp_path)
-    figures.write(whole.plan_file, whole.figures)
-    whole.page()
+def test_sorting_and_filter(tree: Tree) -> None:
+    tree.page(drawn=True)
     script = """
       const table = document.querySelector('table[data-name=generation]');
       const column = [...table.tHead.rows[0].cells].findIndex(h => h.dataset.key === 'fid');
@@ -83,14 +72,12 @@ def test_sorting_and_filter(tmp_path: Path) -> None:
       told.push(rows.map(r => r.querySelector('.mean').textContent).join(','));
       document.querySelector('.card').click();
       const opened = document.querySelector('#drawer');
-      const shown = ['snakemake --profile', 'python -m structgan train', '</pre><script>',
-        'torch 2.12.1', 'node7', 'dirty'];
+      const shown = ['snakemake --profile', 'structgan train', '</pre><script>', 'torch 2.12.1', 'node7', 'dirty'];
       told.push(opened.open ? shown.filter((words) => !opened.textContent.includes(words)) : 'shut');
       told.push(document.querySelectorAll('#drawer [id]').length);
       document.body.dataset.told = JSON.stringify(told);
     """
-    dom = browse(whole.html, script, tmp_path / "profile")
-    found = re.search(r'data-told="([^"]*)"', dom)
+    found = re.search(r'data-told="([^"]*)"', browse(tree.html, script, tree.root / "profile"))
     assert found
     told = json.loads(html.unescape(found.group(1)))
     state = [entry.split(":") for entry in told[:4]]
@@ -99,6 +86,4 @@ def test_sorting_and_filter(tmp_path: Path) -> None:
     assert up[:4] == ["20.5", "20.5", "20.5", "25.5"] and set(up[4:]) == {""}
     assert down[:4] == ["25.5", "20.5", "20.5", "20.5"] and set(down[4:]) == {""}
     assert state[3][1] == state[0][1]
-    assert told[4] == "focus"
-    assert told[5] == "11.0,26.0,29.0,41.0,52.0,55.0,56.0,91.0"
-    assert told[6:] == [[], 0]
+    assert told[4:] == ["focus", "11.0,26.0,29.0,41.0,52.0,55.0,56.0,91.0", [], 0]

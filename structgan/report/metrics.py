@@ -1,0 +1,115 @@
+"""The metrics of a suite: what evaluations declare in ``COLUMNS``, and what a training measures of itself."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from structgan.evaluation import Column, Evaluation
+
+DASH = "—"
+STORED = {"%": "fraction", "seconds": "s", "peak_host_memory_mb": "MiB", "peak_gpu_memory_mb": "MiB"}
+"""The unit of a stored value, by the unit of its column or by its name."""
+IMAGES = {"scenes": "Digit scenes", "voc": "Pascal VOC"}
+
+
+@dataclass(frozen=True)
+class Metric(Column):
+    """A column of an evaluation; ``star`` is what its * stands for, where its name was declared with one."""
+
+    evaluation: str = ""
+    star: str = ""
+
+    @property
+    def title(self) -> str:
+        """Its heading with the unit; an arrow shows the better direction of numbers that are not per cent."""
+        unit = {"%": " %", "‰": " × 1000"}.get(self.unit, "")
+        plain = self.unit == "%" or self.evaluation == "training"
+        return f"{self.label}{unit}{'' if plain else {'higher': ' ↑', 'lower': ' ↓'}.get(self.better, '')}"
+
+    @property
+    def brief(self) -> str:
+        """Its heading where room is scarce."""
+        return self.title.replace(self.label, self.short or self.label)
+
+    @property
+    def sign(self) -> int:
+        """1 where larger is better, −1 where smaller is, 0 where neither is."""
+        return {"higher": 1, "lower": -1}.get(self.better, 0)
+
+    @property
+    def stored(self) -> str:
+        """The unit of its stored values."""
+        return STORED.get(self.unit) or STORED.get(self.name, "")
+
+
+def _trained(name: str, label: str, better: str = "") -> Metric:
+    return Metric(name, name, label, better=better, digits=0, evaluation="training")
+
+
+TRAINING = (
+    _trained("seconds", "Training, s", "lower"),
+    _trained("images", "Images a run"),
+    _trained("images_per_second", "Images per second", "higher"),
+    _trained("parameters", "Parameters"),
+    _trained("peak_host_memory_mb", "Peak memory, MiB", "lower"),
+    _trained("peak_gpu_memory_mb", "Peak GPU memory, MiB", "lower"),
+)
+"""The metrics of the evaluation "training"; their names are keys of env.json."""
+
+
+def filled(entry: Evaluation, records: Iterable[Mapping[str, Any]], words: Mapping[str, str]) -> Iterator[Metric]:
+    """The metrics of an evaluation: a column with a * once for each text that the records hold in its place.
+
+    Args:
+        entry: what the evaluation's module declares.
+        records: results of the evaluation.
+        words: titles of the texts that have one.
+    """
+    leaves = dict.fromkeys(key for record in records for key, _ in flat(record["metrics"]))
+    stars: dict[str, list[Metric]] = {}
+    for column in entry.columns:
+        pattern = re.compile(re.escape(column.path).replace(r"\*", "([^.]+)"))
+        if "*" not in column.name:
+            yield Metric(**vars(column), evaluation=entry.name)
+        for text in (match[1] for match in map(pattern.fullmatch, leaves) if match and pattern.groups):
+            shown = {"name": text, "path": text, "label": words.get(text) or IMAGES.get(text, text)}
+            parts = {key: getattr(column, key).replace("*", new) for key, new in shown.items()}
+            stars.setdefault(text, []).append(Metric(**{**vars(column), **parts}, evaluation=entry.name, star=text))
+    for text in sorted(stars, key=lambda text: (float(text) if re.fullmatch(r"[\d.]+", text) else math.inf, text)):
+        yield from stars[text]
+
+
+def flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Leaves of nested mappings as (keys joined by dots, value), sorted by key."""
+    if isinstance(value, Mapping):
+        for key in sorted(value):
+            yield from flat(value[key], f"{prefix}.{key}" if prefix else str(key))
+    else:
+        yield prefix, value
+
+
+def number(value: Any) -> float:
+    """A finite number as a float, anything else as NaN."""
+    ok = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return float(value) if ok else math.nan
+
+
+def shown(value: float, metric: Column, beside: float | None = None, sign: str = "") -> str:
+    """A number in its metric's unit and digits, with a true minus; ``+`` as the sign shows that of a difference, too.
+
+    A deviation or a difference has the digits of the mean that it is beside. Where the number has no unit, there are
+    two digits more below 1: a small extractor's FIDs are small.
+    """
+    value = float(f"{value:.8g}")  # as the csv has it, so that every form of a table rounds the same number
+    small = abs(value if beside is None else beside) < 1
+    digits = metric.digits + 2 * (metric.scale == 1.0 and metric.digits == 2 and small)
+    return f"{value * metric.scale:{sign}.{digits}f}".replace("-", "−")
+
+
+def signed(value: float, metric: Column, beside: float | None = None) -> str:
+    """A difference with its sign."""
+    return shown(value, metric, beside, "+")
