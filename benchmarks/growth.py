@@ -11,11 +11,11 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
-from structgan.evaluation.battery import Probes
-
 from benchmarks import settings, step, timing
 from benchmarks.drawn import APART, DIMENSIONS, draw
 from structgan import precision
+from structgan.evaluation import probe
+from structgan.evaluation.features import Features
 
 BASE = {"batch": 32, "width": 32, "image_size": 32, "bank": 10240}
 POINTS = {"batch": (16, 32, 64), "width": (16, 32, 64), "image_size": (16, 32, 64), "bank": (1024, 10240, 51200)}
@@ -42,7 +42,7 @@ def probes(name: str) -> dict[str, Callable[[], object]]:
 
     def side(classes: int) -> Callable[[], object]:
         (train, labels), (test, test_labels) = draw(classes, SAMPLES)
-        return lambda: getattr(Probes(train, labels, test, test_labels, asked, asked["seed"]), name)()
+        return lambda: probe.probes(Features(train, labels, test, test_labels), asked)[name]()
 
     return {str(classes): side(classes) for classes in sorted(APART)}
 

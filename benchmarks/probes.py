@@ -22,12 +22,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from structgan.evaluation.battery import Probes
 from torch import Tensor
 
 from benchmarks import settings, timing
 from benchmarks.drawn import draw
-from structgan.evaluation import cluster, features, linear
+from structgan.evaluation import features, kmeans, linear, probe
+from structgan.evaluation.features import Features
 
 LIMITS = {"linear": {10: 15, 100: 60}, "svm": {10: 15, 100: 60}, "kmeans": {10: 15, 100: 60}, "knn": {10: 10, 100: 10}}
 """Seconds that each probe may take on two cores."""
@@ -45,8 +45,8 @@ class Case:
 
     def ours(self) -> dict[str, Any]:
         """The probe as a job runs it, standardisation and scores with it."""
-        probes = Probes(self.train, self.labels, self.test, self.test_labels, self.settings, self.settings["seed"])
-        return {"linear": probes.linear, "svm": probes.svm, "kmeans": probes.kmeans, "knn": probes.knn}[self.probe]()[0]
+        data = Features(self.train, self.labels, self.test, self.test_labels)
+        return probe.probes(data, self.settings)[self.probe]()[0]
 
     def sides(self) -> tuple[dict[str, Callable[[], float]], str]:
         """Ours and scikit-learn's on the same problem, each to its accuracy in points; and what is compared."""
@@ -65,7 +65,7 @@ class Case:
     def linear(self) -> tuple[dict[str, Callable[[], float]], str]:
         from sklearn.linear_model import LogisticRegression
 
-        x, test = features.standardise(self.train, self.test)
+        x, test = features.standardize(self.train, self.test)
 
         def theirs() -> float:
             found = LogisticRegression(C=self.settings["linear"]["C"], tol=1e-4, max_iter=10000)
@@ -80,7 +80,7 @@ class Case:
     def svm(self) -> tuple[dict[str, Callable[[], float]], str]:
         from sklearn.svm import LinearSVC
 
-        x, test = features.standardise(self.train, self.test)
+        x, test = features.standardize(self.train, self.test)
         block, double = self.settings["svm"], x.double().numpy()
         some = range(min(self.parts, self.classes))
 
@@ -111,13 +111,13 @@ class Case:
     def kmeans(self) -> tuple[dict[str, Callable[[], float]], str]:
         from sklearn.cluster import KMeans
 
-        x, test = features.normalise(self.train), features.normalise(self.test)
+        x, test = features.normalize(self.train), features.normalize(self.test)
         block, k = self.settings["kmeans"], self.classes
-        starts = cluster.plus_plus(x, k, min(self.parts, block["n_init"]), torch.Generator().manual_seed(0))
+        starts = kmeans.plus_plus(x, k, min(self.parts, block["n_init"]), torch.Generator().manual_seed(0))
 
-        def matched(centres: Tensor) -> float:
-            table = cluster.contingency(cluster.assign(test, centres[None])[0][:, 0], self.test_labels, k)
-            return 100 * float(table.gather(1, cluster.match(table)[:, None]).sum()) / len(test)
+        def matched(centers: Tensor) -> float:
+            clusters = kmeans.assign(test, centers[None])[0][:, 0]
+            return self.score(probe.match(clusters, self.test_labels, k)[clusters], self.test_labels)
 
         def theirs() -> float:
             found = [
@@ -127,7 +127,7 @@ class Case:
             return matched(torch.from_numpy(min(found, key=lambda one: one.inertia_).cluster_centers_))
 
         def ours() -> float:
-            return matched(cluster.lloyd(x, starts, block["max_iter"], block["tol"]).centres)
+            return matched(kmeans.lloyd(x, starts, block["max_iter"], block["tol"]).centers)
 
         return {"ours": ours, "scikit-learn": theirs}, f"KMeans from {len(starts)} equal starts of {block['n_init']}"
 
@@ -136,8 +136,8 @@ class Case:
         block = self.settings["knn"]
 
         def product() -> float:
-            columns, predicted = features.normalise(self.train).T.contiguous(), []
-            for queries in torch.split(features.normalise(self.test), 500):
+            columns, predicted = features.normalize(self.train).T.contiguous(), []
+            for queries in torch.split(features.normalize(self.test), 500):
                 similarity, index = (queries @ columns).topk(block["k"], dim=1)
                 votes = torch.zeros(len(queries), self.classes)
                 votes.scatter_add_(1, self.labels[index], (similarity / block["temperature"]).exp())

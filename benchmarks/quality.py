@@ -15,12 +15,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from structgan.evaluation.battery import Probes
-
 from benchmarks import timing
 from benchmarks.textbook import TextbookStep
 from structgan import config, datasets, sources, train
-from structgan.evaluation import features
+from structgan.evaluation import features, linear
 from structgan.files import write_json
 from structgan.grid import Grid
 from structgan.methods.structural import Structural
@@ -77,13 +75,9 @@ class Demo:
 
     def linear(self, method: Structural) -> float:
         """Top-1 of the demo's linear probe on the test scans, in points."""
-        images, protocol = datasets.load(self.data, self.device), self.config["evaluation"]
-        train_features, test_features = (
-            features.extract(method.encode, split.images).cpu() for split in (images.train, images.test)
-        )
-        labels = images.train.labels.cpu(), images.test.labels.cpu()
-        probes = Probes(train_features, labels[0], test_features, labels[1], protocol, protocol["seed"])
-        return 100 * float(probes.linear()[0]["top1"])
+        data = features.read(method.encode, datasets.load(self.data, self.device))
+        scores, _ = linear.logistic_regression(data, self.config["evaluation"]["linear"])
+        return 100 * float(scores["top1"])
 
 
 def pooled(a: Sequence[float], b: Sequence[float]) -> float:

@@ -220,6 +220,15 @@ def new() -> None:
 
 @new.command()
 @click.argument("name")
+def evaluation(name: str) -> None:
+    """Write structgan/evaluation/NAME.py, a small working evaluation, and workflow/config/NAME.yaml."""
+    from structgan import new as writer
+
+    click.echo(writer.new_evaluation(name))
+
+
+@new.command()
+@click.argument("name")
 def baseline(name: str) -> None:
     """Write baselines/NAME.py, a small working method, and workflow/config/NAME.yaml, its settings."""
     from structgan import new as writer

@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from structgan import builders, sources
+from structgan import builders, evaluation, sources
 from structgan.errors import UserError, limits, unknown
 
 SCHEMAS = sources.ROOT / "workflow" / "schemas"
@@ -82,6 +82,7 @@ def check(config: Mapping[str, Any], files: Iterable[str]) -> None:
     """
     names = list(files)
     validate(config, SCHEMAS / "config.schema.yaml", (), names)
+    check_evaluations(config["evaluation"], names)
     for name, block in config["datasets"].items():
         check_dataset(name, block, names)
     known = sources.methods()
@@ -93,6 +94,17 @@ def check(config: Mapping[str, Any], files: Iterable[str]) -> None:
         for variant, change in block.get("variants", {}).items():
             changed = merge(settings, (change or {}).get("settings", {}))
             check_settings(method, changed, ("methods", method, "variants", variant, "settings"), names)
+
+
+def check_evaluations(blocks: Mapping[str, Any], files: Sequence[str]) -> None:
+    """Every block of ``evaluation`` is in some evaluation's ``SETTINGS``, and fits its own schema, where it has one."""
+    known = {"extractor", *(key for entry in evaluation.found().values() for key in entry.settings)}
+    for name, block in blocks.items():
+        if name not in known:
+            raise unknown("setting", name, known, f"{origin(('evaluation', name), files)}: evaluation")
+        own = SCHEMAS / "evaluations" / f"{name}.yaml"
+        if own.exists() and block is not None:
+            validate(block, own, ("evaluation", name), files)
 
 
 def check_dataset(name: str, block: Mapping[str, Any], files: Sequence[str]) -> None:

@@ -82,10 +82,8 @@ class Job:
         return self.run / f"{stem}-{self.planned['identity'][: provenance.ID]}.{suffix}"
 
     @property
-    def extractor(self) -> Path | None:
-        """The trained feature extractor of the data set; None where the settings name no block "extractor"."""
-        if "extractor" not in self.settings:
-            return None
+    def extractor(self) -> Path:
+        """The feature extractor that was trained on the data set, as the block "extractor" of the settings says."""
         planned = provenance.protocol("extractor", {"extractor": self.settings["extractor"]})
         path = provenance.extractor_path(self.config["dataset"], self.config["data"], planned)
         return provenance.tree_of(self.run) / path
@@ -143,7 +141,10 @@ def run(run: Path, protocol: Path, data: Path | None = None, device: str = "cpu"
         raise UserError(f"{run}: '{config['method']}' has no sample(), which the evaluation '{name}' needs")
     job = Job(run, config, trained, planned, dataset, loaded, device, raw)
     with frozen(loaded, f"{run}: {config['method']}"):
-        measured = importlib.import_module(f"structgan.evaluation.{name}").run(job)
+        measured: Measured = importlib.import_module(f"structgan.evaluation.{name}").run(job)
+    made = [job.path(file) for file in known[name].files]
+    if missing := [path.name for path in made if not path.exists()]:
+        raise UserError(f"structgan/evaluation/{name}.py: FILES names {missing[0]}, which run() did not write")
     record = {
         "identity": config["identity"],
         "evaluation": provenance.mark(planned),
@@ -155,7 +156,7 @@ def run(run: Path, protocol: Path, data: Path | None = None, device: str = "cpu"
         "seconds": round(time.monotonic() - begin, 3),
     }
     out = run / f"{name}-{planned['identity'][: provenance.ID]}.json"
-    provenance.write_sealed(out, record, made=[job.path(file) for file in known[name].files], inputs=networks)
+    provenance.write_sealed(out, record, made, inputs=networks)
     return out
 
 

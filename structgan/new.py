@@ -1,35 +1,37 @@
-"""``structgan new baseline`` writes a method's two files from the example in ``baselines/README.md``; no torch."""
+"""``structgan new`` writes the two files of a baseline or an evaluation from the example in its guide; no torch."""
 
 from __future__ import annotations
 
 import ast
 import keyword
 import re
+from pathlib import Path
 
-from structgan import config, sources
+from structgan import config, evaluation, sources
 from structgan.errors import UserError
 from structgan.files import write_new
 
 GUIDE = sources.ROOT / "baselines" / "README.md"
+EVALUATIONS = sources.ROOT / "docs" / "evaluations.md"
 EXAMPLE = "mine"
 
 
-def example() -> dict[str, str]:
-    """The first block of each language in the guide: ``python``, ``yaml`` and ``sh``.
+def example(guide: Path = GUIDE) -> dict[str, str]:
+    """The first block of each language in a guide: ``python``, ``yaml`` and ``sh``.
 
     Raises:
         UserError: the guide is missing or has no such block.
     """
     try:
-        text = GUIDE.read_text(encoding="utf-8")
+        text = guide.read_text(encoding="utf-8")
     except OSError as error:
-        raise UserError(f"{GUIDE}: the example for new baselines cannot be read: {error.strerror}") from error
+        raise UserError(f"{guide}: the example to start from cannot be read: {error.strerror}") from error
     blocks: dict[str, str] = {}
     for language, block in re.findall(r"^```(\w+)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
         blocks.setdefault(language, block)
     for language in ("python", "yaml", "sh"):
         if language not in blocks:
-            raise UserError(f"{GUIDE}: the example for new baselines has no block ```{language}")
+            raise UserError(f"{guide}: the example to start from has no block ```{language}")
     return blocks
 
 
@@ -39,9 +41,18 @@ def class_name(name: str) -> str:
 
 
 def rename(text: str, name: str) -> str:
-    """A block of the example for a method of another name."""
+    """A block of the example for another name."""
     text = re.sub(rf"\b{EXAMPLE}\b", name, text)
     return re.sub(rf"\b{class_name(EXAMPLE)}\b", class_name(name), text)
+
+
+def spelling(name: str) -> str | None:
+    """Why a module cannot have this name, or None."""
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+        return "must start with a lower-case letter and contain only lower-case letters, digits and _"
+    if keyword.iskeyword(name) or keyword.issoftkeyword(name):
+        return "is a Python keyword"
+    return None
 
 
 def problem(name: str, code: str) -> str | None:
@@ -51,10 +62,8 @@ def problem(name: str, code: str) -> str | None:
         name: of the new baseline.
         code: the example, whose imports the new class must not hide.
     """
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
-        return "must start with a lower-case letter and contain only lower-case letters, digits and _"
-    if keyword.iskeyword(name) or keyword.issoftkeyword(name):
-        return "is a Python keyword"
+    if reason := spelling(name):
+        return reason
     taken = {method.lower(): path for method, path in sources.methods().items()}
     if name in taken:
         return f"is already used by {config.short(str(taken[name]))}"
@@ -81,14 +90,35 @@ def baseline(name: str) -> str:
     blocks = example()
     if reason := problem(name, blocks["python"]):
         raise UserError(f"new baseline '{name}': the name {reason}")
-    files = {f"workflow/config/{name}.yaml": blocks["yaml"], f"baselines/{name}.py": blocks["python"]}
-    write_new({sources.ROOT / path: rename(text, name) for path, text in files.items()})
+    module = f"baselines/{name}.py: a small working method, class {class_name(name)}; edit it"
+    settings = f"workflow/config/{name}.yaml: its settings, and a grid that compares it with other methods"
+    return write(name, blocks, module, settings)
+
+
+def new_evaluation(name: str) -> str:
+    """Write ``structgan/evaluation/NAME.py`` and ``workflow/config/NAME.yaml``, or neither; return what to do next.
+
+    Raises:
+        UserError: the name cannot be used, or one of the files exists.
+    """
+    known = evaluation.found()
+    reason = spelling(name)
+    if name in {*known, *(key for each in known.values() for key in each.settings)}:
+        reason = "is already used in structgan/evaluation"
+    if reason:
+        raise UserError(f"new evaluation '{name}': the name {reason}")
+    module = f"structgan/evaluation/{name}.py: a small working evaluation; edit it"
+    return write(name, example(EVALUATIONS), module, f"workflow/config/{name}.yaml: its settings")
+
+
+def write(name: str, blocks: dict[str, str], module: str, settings: str) -> str:
+    """Write both files of an example, or neither; return what to do next.
+
+    Args:
+        blocks: of the guide.
+        module, settings: a line for each file, which begins with its path.
+    """
+    files = {settings: blocks["yaml"], module: blocks["python"]}
+    write_new({sources.ROOT / line.partition(":")[0]: rename(text, name) for line, text in files.items()})
     steps = [line for line in rename(blocks["sh"], name).splitlines() if not line.startswith("structgan new")]
-    return "\n".join(
-        [
-            f"baselines/{name}.py: a small working method, class {class_name(name)}; edit it",
-            f"workflow/config/{name}.yaml: its settings, and a grid that compares it with other methods",
-            f"Next, in {sources.ROOT}:",
-            *(f"  {line}" for line in steps),
-        ]
-    )
+    return "\n".join([module, settings, f"Next, in {sources.ROOT}:", *(f"  {line}" for line in steps)])

@@ -7,6 +7,7 @@ is ever written again.
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 from structgan import config as configuration
 from structgan import evaluation, provenance, sources
 from structgan.errors import UserError, unknown
+from structgan.evaluation import limits
 from structgan.files import write_json, write_json_if_changed
 from structgan.grid import Grid, RunConfig
 
@@ -47,8 +49,14 @@ class Plan:
         self.protocols = self._protocols(used["dataset"])
         self.datasets = {name: self.grid.dataset(name) for name in (*used["dataset"], *self._targets())}
         self.embedded = provenance.protocol("extractor", {"extractor": config["evaluation"]["extractor"]})
+        sizes = {name: self._sizes(name) for name in used["dataset"]}
         for run in self.runs:
-            self._check(run)
+            self._check(run, sizes[run.dataset])
+        for name, protocol in itertools.product(sizes, self.protocols.values()):
+            try:
+                limits.check(protocol["settings"], sizes[name])
+            except UserError as error:
+                raise UserError(f"{self.grid.where('evaluation')}, data set '{name}': {error}") from error
         axes = self._axes()
         main = config.get("main")
         if main is not None and main not in config["methods"]:
@@ -233,12 +241,20 @@ class Plan:
         shown = {self.config["datasets"][name].get("reference", name) for name in datasets}
         return [row for row in content["rows"] if row["dataset"] in shown]
 
-    def _check(self, run: RunConfig) -> None:
-        """Refuse a run whose settings do not fit each other, as far as they tell before its data is prepared."""
+    def _sizes(self, dataset: str) -> dict[str, int]:
+        """Images of each part of a data set, as far as its settings or its prepared file tell."""
+        settings = self.datasets[dataset]
+        prepared = provenance.prepared_sizes(Path(provenance.data_path(dataset, settings["identity"])))
+        asked = {part: settings.get(f"{part}_size") for part in ("train", "test")}
+        return prepared or {part: size for part, size in asked.items() if isinstance(size, int)}
+
+    def _check(self, run: RunConfig, sizes: Mapping[str, int]) -> None:
+        """Refuse a run whose settings do not fit each other or its data, as far as is known."""
         settings, method = run.settings, run.settings["method"]
         batch, size = settings["training"]["batch_size"], settings["dataset"]["image_size"]
-        images = settings["dataset"].get("train_size")
-        if isinstance(images, int) and batch > images:
+        labelled = sources.traits(run.method)["uses_labels"]
+        images = sizes.get("train" if labelled else "unlabelled", sizes.get("train"))
+        if images is not None and batch > images:
             place = self.grid.where("training", "batch_size")
             raise UserError(f"{place} = {batch}: more than the {images} training images of '{run.dataset}'")
         group = method.get("per_process") or batch

@@ -57,6 +57,17 @@ def extractor_path(dataset: str, data: str, planned: Mapping[str, Any]) -> str:
     return f"{RUNS}/{dataset}/extractor-{identity[:ID]}.safetensors"
 
 
+def prepared_sizes(path: Path) -> dict[str, int]:
+    """Images of "train", "test" and "unlabelled" in a prepared data set; empty where there is none, or a damaged one."""
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(min(length, 1_000_000)))
+        return {name.split("/")[0]: entry["shape"][0] for name, entry in header.items() if name.endswith("/images")}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return {}
+
+
 def tree_of(run: Path) -> Path:
     """The root of the tree that holds a run; the working folder for a run that lies elsewhere than planned."""
     parts = run.absolute().parts

@@ -22,7 +22,7 @@ METHOD_FOLDERS = (ROOT / "structgan" / "methods", ROOT / "baselines")
 TRAINING = (ROOT / "structgan" / "train.py",)
 PLUMBING = (
     "__init__ environment errors files progress provenance sources training/__init__ training/heartbeat training/lock"
-    " training/preempt evaluation/__init__"
+    " training/preempt evaluation/__init__ evaluation/limits"
 )
 NEUTRAL = frozenset(ROOT / "structgan" / f"{name}.py" for name in PLUMBING.split())
 """Modules that cannot change a weight: how files are written, what is printed, who may train, the version number."""

@@ -148,7 +148,7 @@ def copy_tree():
 
     def make(to):
         skip = shutil.ignore_patterns("__pycache__")
-        for name in ("structgan", "baselines", "workflow"):
+        for name in ("structgan", "baselines", "workflow", "docs", "tests"):
             shutil.copytree(ROOT / name, to / name, ignore=skip)
         return to
 

@@ -65,7 +65,7 @@ WHOLE = {"cli", "__main__", "train", "training", "evaluate", "report", "testing"
 def part(name):
     """structgan.losses.gaussian is of the part losses; an evaluation's module is of ``evaluations``."""
     _, first, second = [*name.split("."), "", ""][:3]
-    return "evaluations" if first == "evaluation" and second else first
+    return "evaluations" if first == "evaluation" and second not in ("", "limits") else first
 
 
 def ours_of(name):

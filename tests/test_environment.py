@@ -157,8 +157,8 @@ def test_the_commit_is_not_part_of_a_runs_identity(repository, tmp_path, command
     def identities():
         done = command("-m", "structgan", "configure", cwd=tmp_path, root=root)
         assert done.returncode == 0, done.stderr
-        plan = files.read_json(tmp_path / "results/runs/paper/plan.json")
-        return [cell["identity"] for cell in plan["cells"]]
+        (plan,) = (tmp_path / "results/plans/paper").glob("*.json")
+        return [entry["identity"] for entry in files.read_json(plan)["runs"]]
 
     before = identities()
     git("commit", "--quiet", "--allow-empty", "--message", "second")

@@ -143,7 +143,7 @@ def test_a_lock_that_stays_held_is_one_line(run, digits, monkeypatch, capsys):
     assert first.kill()
 
 
-def test_a_finished_run_is_trained_again_only_where_that_is_asked_for(run, whole, digits):
+def test_a_finished_run_that_lost_its_outputs_publishes_them_again(run, whole, digits):
     shutil.copytree(whole, run, dirs_exist_ok=True)
     before = {name: (run / name).read_bytes() for name in (*OUTPUTS, "env.json", checkpoint.NEWEST)}
     for name in OUTPUTS:
@@ -151,17 +151,6 @@ def test_a_finished_run_is_trained_again_only_where_that_is_asked_for(run, whole
     again = Training(run, digits)
     assert again.end() == 0 and f"resumed at step {STEPS}" in again.said()
     assert {name: (run / name).read_bytes() for name in before} == before
-
-    stopped = Training(run, digits, "--fresh")
-    assert stopped.until(lambda: told(run)["state"] == "running" and state_changed(run, before))
-    assert "trained again from the first step" in stopped.said() and stopped.kill()
-    retried = Training(run, digits, "--fresh")
-    assert retried.end() == 0 and retried.said().count("trained again") == 1
-    assert {name: (run / name).read_bytes() for name in OUTPUTS} == {name: before[name] for name in OUTPUTS}
-
-
-def state_changed(folder, before):
-    return (folder / checkpoint.NEWEST).read_bytes() != before[checkpoint.NEWEST]
 
 
 def test_a_run_that_fails_says_why(make_run, digits):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 import torch.nn.functional as F
-from run_folder import equal, history
+from run_folder import equal, history, train_until
 from snapshots import same
 
-from structgan import config, files, sources, train
+from structgan import files, sources, train
 from structgan.evaluation import probe
 
 PROBE = {"every": 4, "ema": 0.5, "optimiser": {"name": "adamw", "lr": 0.01, "betas": [0.5, 0.999], "weight_decay": 0.1}}
@@ -85,22 +87,26 @@ def test_it_learns_what_features_tell(make_run, digits):
 def test_an_interrupted_run_goes_on_exactly(make_run, digits):
     folders = [make_run("structural", folder=name, online_probe=PROBE, steps=6, save_every=3) for name in ("a", "b")]
     train.run(folders[0], digits)
-    planned = files.read_json(folders[1] / "config.json")
-    stopped = config.merge(planned, {"settings": {"training": {"steps": 3}}})  # the identity stays
-    for part in (stopped, planned):
-        files.write_json(folders[1] / "config.json", part)
-        train.run(folders[1], digits)
+    train_until(folders[1], digits, 3)
+    train.run(folders[1], digits)
     assert equal(folders[0] / "state.safetensors", folders[1] / "state.safetensors")
     assert history(folders[0])[-1] == history(folders[1])[-1]
 
 
-def test_its_last_scores_and_its_protocol_stand_beside_the_probes(make_run, digits):
+def test_its_last_scores_and_its_protocol_are_in_the_probes_result(make_run, digits):
+    def online(folder):
+        config = files.read_json(folder / "config.json")
+        return probe.online_probe(SimpleNamespace(config=config, history=lambda: records(folder)))
+
+    def records(folder):
+        return files.read_json(folder / "history.json")["records"]
+
     folder = make_run("structural", online_probe=PROBE, steps=4)
     train.run(folder, digits)
-    scores, protocol = probe.online(folder)
-    last = files.read_json(folder / "history.json")["records"][-1]["losses"]
-    assert scores == {"top1": last["online_top1"], "top1_ema": last["online_top1_ema"]}
-    assert protocol["optimiser"] == PROBE["optimiser"] and protocol["every"] == 4
+    scores, protocol = online(folder)
+    last = records(folder)[-1]["losses"]
+    assert scores == {"online_probe": {"top1": last["online_top1"], "top1_ema": last["online_top1_ema"]}}
+    assert protocol["online_probe"]["optimiser"] == PROBE["optimiser"] and protocol["online_probe"]["every"] == 4
     without = make_run("structural", folder="without", steps=4)
     train.run(without, digits)
-    assert probe.online(without) == ({}, None)
+    assert online(without) == ({}, {})

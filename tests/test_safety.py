@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from halves import SETTINGS
 from refusal import refused
 
 from structgan import config, files
-from structgan.evaluation import backend, inception
+from structgan.evaluation import inception, torch_fidelity
 
 
 class Bomb:
@@ -48,7 +47,7 @@ def test_weights_that_are_a_pickle_do_nothing(bomb, tmp_path, form):
         inception.weights(path)
     images = torch.zeros(4, 3, 16, 16, dtype=torch.uint8)
     with pytest.raises(pickle.UnpicklingError):
-        backend.measure(images, images, {**SETTINGS, "extractor": "inception"}, path)
+        torch_fidelity.measure(images, images, config.load([])["evaluation"]["fidelity"], path)
     assert not fuse.exists()
 
 

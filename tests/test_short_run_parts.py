@@ -14,7 +14,7 @@ import torch
 from benchmarks.gpu import absorb, curves, short_run
 from structgan import files, method, train
 from structgan.errors import UserError
-from structgan.evaluation import neighbours
+from structgan.evaluation import knn
 from structgan.training import checkpoint
 
 
@@ -144,7 +144,7 @@ def test_the_devices_neighbours_are_scikit_learns():
     generator = torch.Generator().manual_seed(0)
     train_, queries = (torch.randn(n, 6, generator=generator) for n in (300, 90))
     labels = torch.randint(5, (300,), generator=generator)
-    expected = neighbours.predict(train_, labels, queries, 20, 0.07)
+    expected = knn.predict(train_, labels, queries, 20, 0.07)
     assert torch.equal(curves.nearest(train_, labels, queries, 20, 0.07, 5), expected)
 
 

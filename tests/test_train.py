@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 import torch
-from run_folder import names, progress
+from run_folder import names, progress, replan
 
 from structgan import files, train
 from structgan.datasets import store
@@ -111,8 +111,7 @@ def test_a_bank_just_large_enough_trains(make_run, digits, bank, k, skip):
 
 def test_a_run_planned_for_other_sources_stops(make_run, digits):
     folder = make_run("random")
-    config = files.read_json(folder / "config.json")
-    files.write_json(folder / "config.json", {**config, "sources": "0" * 64})
+    replan(folder, lambda config: config.update(sources="0" * 64))
     with pytest.raises(UserError, match="other sources than these; plan again"):
         train.Run(folder, digits, "cpu")
 
@@ -174,9 +173,7 @@ def test_labels_are_learned_where_they_are_and_the_unlabelled_part_without(make_
 
 def test_a_setting_that_is_missing_is_named(make_run, digits):
     folder = make_run("random")
-    config = files.read_json(folder / "config.json")
-    del config["settings"]["method"]["encoder"]
-    files.write_json(folder / "config.json", config)
+    replan(folder, lambda config: config["settings"]["method"].pop("encoder"))
     with pytest.raises(UserError, match=r"methods\.random\.settings: key 'encoder' is missing"):
         train.Run(folder, digits, "cpu")
 

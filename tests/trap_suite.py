@@ -64,5 +64,5 @@ def suite(demo):
             },
         ],
         "evaluation": demo["evaluation"],
-        "resources": demo["resources"],
+        "device": "auto",
     }

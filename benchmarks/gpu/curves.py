@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from structgan.evaluation.battery import Probes, Scored
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import timing
 from benchmarks.gpu.short_run import clean
 from structgan import precision, provenance, sources, train
-from structgan.evaluation import extractor, features, samples
+from structgan.evaluation import extractor, features, linear, probe, samples
+from structgan.evaluation.features import Features, Scored
 from structgan.files import write_json
 
 if TYPE_CHECKING:
@@ -95,9 +95,9 @@ class Entry:
         self.run.seconds = self.seconds
         self.run.log()
 
-    def probes(self, plan: Plan, narrow: bool) -> Probes:
-        """The official probes on features in the precision of training (``narrow``) or in float32."""
-        method, dataset, chosen = self.run.method.eval(), self.run.dataset, plan.evaluation
+    def features(self, plan: Plan, narrow: bool) -> Features:
+        """Features in the precision of training (``narrow``) or in float32."""
+        method, dataset = self.run.method.eval(), self.run.dataset
 
         def encode(images: Tensor) -> Tensor:
             with precision.autocast(PRECISION if narrow else "float32", self.device):
@@ -108,17 +108,14 @@ class Entry:
             stride = max(1, len(split) // REHEARSED) if plan.options.small else 1
             parts += [features.extract(encode, split.images[::stride], 1000), split.labels[::stride]]
         method.train()
-        if narrow:
-            chosen = {**chosen, "linear": {**chosen["linear"], **QUICK_LINEAR}}
-        train, labels, test, test_labels = parts
-        return Probes(train, labels, test, test_labels, chosen, chosen["seed"])
+        return Features(*parts)
 
     def score(self, plan: Plan) -> dict[str, float]:
         """Accuracy of a linear probe and of kNN on the test split, both on the device."""
-        probes, knn = self.probes(plan, narrow=True), plan.evaluation["knn"]
-        found, _ = probes.linear()
-        labels = nearest(probes.train, probes.train_labels, probes.test, knn["k"], knn["temperature"], probes.classes)
-        return {"linear": found["top1"], "knn": features.accuracy(labels, probes.test_labels)}
+        data, knn = self.features(plan, narrow=True), plan.evaluation["knn"]
+        found, _ = linear.logistic_regression(data, {**plan.evaluation["linear"], **QUICK_LINEAR})
+        labels = nearest(data.train, data.train_labels, data.test, knn["k"], knn["temperature"], data.classes)
+        return {"linear": found["top1"], "knn": features.accuracy(labels, data.test_labels)}
 
     def record(self) -> dict[str, Any]:
         """What a line of the curve says of the run besides its scores."""
@@ -137,9 +134,9 @@ class Entry:
 
 
 def nearest(train: Tensor, labels: Tensor, queries: Tensor, k: int, temperature: float, classes: int) -> Tensor:
-    """What ``structgan.evaluation.neighbours`` predicts, found on the device. Shape: (N, D), (N,), (M, D) to (M,)."""
-    pool, found = features.normalise(train), []
-    for part in torch.split(features.normalise(queries), 1000):
+    """What ``structgan.evaluation.knn`` predicts, found on the device. Shape: (N, D), (N,), (M, D) to (M,)."""
+    pool, found = features.normalize(train), []
+    for part in torch.split(features.normalize(queries), 1000):
         cosine, index = (part @ pool.T).topk(k, dim=1)
         weight = torch.exp((cosine - cosine[:, :1]) / temperature)
         votes = weight.new_zeros(len(part), classes).scatter_add_(1, labels[index], weight)
@@ -230,8 +227,8 @@ def finish(out: Output, plan: Plan, data: Path, entries: list[Entry]) -> None:
             out.env["not_reached"].append(f"final measures of {entry.title}")
             continue
         out.keep(f"{entry.title}/history.json", encoded({"records": entry.run.history.records}))
-        probes = out.attempt(f"features of {entry.title}", entry.probes, plan, False, again=True)
-        own: dict[str, Callable[[], Any]] = dict(probes.all()) if probes else {}
+        read = out.attempt(f"features of {entry.title}", entry.features, plan, False, again=True)
+        own: dict[str, Callable[[], Any]] = dict(probe.probes(read, plan.evaluation)) if read else {}
         if sources.traits(entry.method)["samples"]:
             own["samples"] = partial(grid, out, entry)
             own["fidelity"] = partial(distance, out, plan, data, entry)
@@ -270,15 +267,15 @@ def grid(out: Output, entry: Entry) -> Scored:
 
 def distance(out: Output, plan: Plan, data: Path, entry: Entry) -> Scored:
     """FID and Inception Score with the embedded extractor, which the first call trains."""
-    from structgan.evaluation import backend, fidelity  # here, for these need torch-fidelity, which may be missing
+    from structgan.evaluation import limits, torch_fidelity  # here, for it needs torch-fidelity, which may be missing
 
     weights, planned = out.scratch / "extractor.safetensors", out.scratch / "extractor.json"
     if not weights.exists():
         write_json(planned, provenance.protocol("extractor", {"extractor": plan.evaluation["extractor"]}))
         extractor.train(data, planned, weights, entry.device)
-    asked, method = fidelity.check(plan.evaluation["fidelity"]), entry.run.method.eval()
-    fidelity.check_sizes(asked, len(entry.run.dataset.test))
+    asked, method = plan.evaluation["fidelity"], entry.run.method.eval()
+    limits.fidelity(asked, len(entry.run.dataset.test))
     drawn = samples.draw(method, asked["n_generated"], asked["seed"], asked["batch_size"], entry.device)  # type: ignore[arg-type]
-    metrics = backend.measure(drawn, entry.run.dataset.test.images, asked, weights, entry.device)
-    about = {"backend": backend.VERSION, "extractor_test_accuracy": extractor.load(weights).test_accuracy}
+    metrics = torch_fidelity.measure(drawn, entry.run.dataset.test.images, asked, weights, entry.device)
+    about = {"backend": torch_fidelity.VERSION, "extractor_test_accuracy": extractor.load(weights).test_accuracy}
     return metrics, {**asked, **about, "extractor_settings": plan.evaluation["extractor"]}

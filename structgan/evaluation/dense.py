@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import torch
 import torchmetrics
+from torch import Tensor
+from torchmetrics import MetricCollection
+from torchmetrics.classification import MulticlassJaccardIndex
 
 from structgan.datasets import scenes, voc
-from structgan.datasets.annotated import Annotated
+from structgan.datasets.annotated import IGNORED, Annotated
 from structgan.evaluate import Job, Measured
-from structgan.evaluation import dense_features, detection, segmentation
+from structgan.evaluation import dense_features, detection
 from structgan.progress import Progress
 
 SETTINGS = ("seed", "dense")
@@ -48,21 +52,21 @@ def evaluate(
     """
     train, test = images
     size = (test.images.shape[2], test.images.shape[3])
-    by_pixel = segmentation.Fit(train.masks, len(classes) + 1, settings["segmentation"], seed)
-    by_cell = detection.Fit(train, len(classes), settings["detection"], seed)
+    pixels = dense_features.Gathered(train.masks, size, settings["segmentation"]["places"], seed)
+    cells = detection.Fit(train, len(classes), settings["detection"], seed)
     for part, values in dense_features.batches(maps, train.images):
-        by_pixel.add(part, values)
-        by_cell.add(part, values)
-    pixel_head, pixel_fit = by_pixel.head()
-    *cell_heads, cell_fit = by_cell.heads()
-    segmented, detected = segmentation.Scores(len(classes) + 1), detection.Scores()
+        pixels.add(part, values)
+        cells.gathered.add(part, values)
+    pixel_head, pixel_fit = pixels.head(len(classes) + 1, settings["segmentation"])
+    *cell_heads, cell_fit = cells.heads()
+    segmented, detected = SegmentationScores(len(classes) + 1), detection.Scores()
     for part, values in dense_features.batches(maps, test.images):
-        segmented.add(segmentation.predict(pixel_head, values, size).cpu(), test.masks[part].cpu())
+        segmented.add(pixel_head.scores(values, size).argmax(dim=1).cpu(), test.masks[part].cpu())
         detected.add(detection.predict((cell_heads[0], cell_heads[1]), values, size, settings["detection"]), test, part)
     metrics = {
         **segmented.result(),
         **detected.result(),
-        "miou_of_the_commonest_class": segmentation.majority(train, test, len(classes) + 1),
+        "miou_of_the_commonest_class": majority(train, test, len(classes) + 1),
         "segmentation_fit": pixel_fit,
         "detection_fit": cell_fit,
     }
@@ -119,3 +123,34 @@ def describe_heads(settings: Mapping[str, Any], seed: int) -> dict[str, Any]:
             **settings["detection"],
         },
     }
+
+
+class SegmentationScores:
+    """Intersection over union of each class, background included, over the pixels of all images, as in Pascal VOC.
+
+    A class that neither occurs nor is predicted is 0 in ``iou`` and left out of the mean.
+    """
+
+    def __init__(self, classes: int, device: torch.device | str = "cpu") -> None:
+        of: dict[str, Literal["macro", "none"]] = {"miou": "macro", "by_class": "none"}
+        self.metric = MetricCollection(
+            {name: MulticlassJaccardIndex(classes, average=kind, ignore_index=IGNORED) for name, kind in of.items()}
+        ).to(device)
+
+    def add(self, predicted: Tensor, masks: Tensor) -> None:
+        """Shape: (n, H, W) both; classes, and in ``masks`` also ``IGNORED``."""
+        self.metric.update(predicted, masks.long())
+
+    def result(self) -> dict[str, Any]:
+        """``miou`` and ``iou`` by class, in [0, 1]."""
+        found = self.metric.compute()
+        return {"miou": float(found["miou"]), "iou": [float(value) for value in found["by_class"]]}
+
+
+def majority(train: Annotated, test: Annotated, classes: int) -> float:
+    """mIoU of predicting the most common class everywhere."""
+    flat = train.masks[train.masks != IGNORED]
+    commonest = int(torch.bincount(flat.long(), minlength=classes).argmax())
+    scores = SegmentationScores(classes)
+    scores.add(torch.full_like(test.masks, commonest, dtype=torch.int64), test.masks)
+    return float(scores.result()["miou"])

@@ -1,7 +1,7 @@
 """Linear heads on feature maps: which places they are fitted on, and their scores at every place.
 
-A head is a 1×1 convolution on the encoder's maps, brought to one grid and concatenated. Resampling a map and applying a
-1×1 convolution commute, so that a head reads each map at its own resolution and only its scores are resampled.
+A head is a 1×1 convolution on the encoder's maps, resampled to one grid and concatenated. Resampling and a 1×1
+convolution commute, so a head is applied to each map at its own resolution and only its scores are resampled.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from structgan.datasets.annotated import IGNORED
 from structgan.errors import UserError
 from structgan.evaluation import features, linear
 
 Maps = Callable[[Tensor], list[Tensor]]
 """Images (n, 3, H, W), float32 in [-1, 1], to maps (n, D_i, H_i, W_i)."""
 BATCH_PIXELS = 1 << 16
-"""Pixels of the images of one forward pass: memory only, the results do not depend on it."""
+"""Pixels of the images of one forward pass. It affects memory and no number."""
 
 
 def resample(values: Tensor, size: tuple[int, int]) -> Tensor:
@@ -49,7 +50,7 @@ def batches(maps: Maps, images: Tensor) -> Iterator[tuple[slice, list[Tensor]]]:
 
 
 def choose(classes: Tensor, count: int, ignored: int, generator: torch.Generator) -> Tensor:
-    """Places to fit a head on: half of ``count`` on objects and half on background, as far as there are so many.
+    """Places to fit a head on: up to half of ``count`` on objects and half on background.
 
     Args:
         classes: 0 background, else an object, or ``ignored``. Shape: (N, P), P places of each of N images.
@@ -66,7 +67,7 @@ def choose(classes: Tensor, count: int, ignored: int, generator: torch.Generator
 
 
 def read(values: list[Tensor], size: tuple[int, int], image: Tensor, place: Tensor) -> Tensor:
-    """Features at places of a grid: what ``resample`` gives there of every map, concatenated.
+    """Features at places of a grid: all maps, resampled to it as in ``resample``, and concatenated.
 
     Args:
         values: maps of n images.
@@ -82,7 +83,7 @@ def read(values: list[Tensor], size: tuple[int, int], image: Tensor, place: Tens
             parts.append(resample(part, size).flatten(2)[image, :, place])
             continue
         (top, bottom, down), (left, right, across) = (
-            between(index, count, wanted)
+            interpolation(index, count, wanted)
             for index, count, wanted in zip((place // size[1], place % size[1]), part.shape[2:], size, strict=True)
         )
         by_place = part.permute(0, 2, 3, 1)
@@ -92,11 +93,38 @@ def read(values: list[Tensor], size: tuple[int, int], image: Tensor, place: Tens
     return torch.cat(parts, dim=1)
 
 
-def between(index: Tensor, count: int, wanted: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The two of ``count`` cells between whose centres lies each of ``wanted`` cells, and how far from the first."""
+def interpolation(index: Tensor, count: int, wanted: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The two of ``count`` cells that each of ``wanted`` cells lies between, and its distance from the first."""
     at = ((index + 0.5) * (count / wanted) - 0.5).clamp(0, count - 1)
     first = at.long()
     return first, (first + 1).clamp_max(count - 1), (at - first).float()
+
+
+class Gathered:
+    """Features at chosen places of the training images, taken from their maps batch by batch.
+
+    Args:
+        classes: of each place, as in ``choose``. Shape: (N, h, w) or (N, h · w).
+        size: (h, w), the grid of places.
+        count: places to choose.
+    """
+
+    def __init__(self, classes: Tensor, size: tuple[int, int], count: int, seed: int) -> None:
+        self.classes, self.size = classes.reshape(-1).cpu(), size
+        self.chosen = choose(classes, count, IGNORED, torch.Generator().manual_seed(seed))
+        self.parts: list[Tensor] = []
+
+    def add(self, part: slice, values: list[Tensor]) -> None:
+        """Read the features of the images ``part`` from their maps."""
+        area = self.size[0] * self.size[1]
+        inside = self.chosen[(self.chosen >= part.start * area) & (self.chosen < part.stop * area)].to(values[0].device)
+        self.parts.append(read(values, self.size, inside // area - part.start, inside % area))
+
+    def head(self, classes: int, settings: Mapping[str, Any]) -> tuple[Head, dict[str, Any]]:
+        """The head of ``classes`` classes, and how its fit ended; see ``classifier``."""
+        x = torch.cat(self.parts)
+        counts = torch.bincount(self.classes[self.classes != IGNORED].long(), minlength=classes).double().to(x.device)
+        return classifier(x, self.classes[self.chosen].long().to(x.device), counts, settings)
 
 
 @dataclass(frozen=True)
@@ -117,24 +145,24 @@ class Head:
         return total
 
 
-def raw(weight: Tensor, bias: Tensor, shift: Tensor, scale: Tensor) -> Head:
-    """The head on features as they are, from one on standardised features, (x - shift) * scale."""
+def unscaled(weight: Tensor, bias: Tensor, shift: Tensor, scale: Tensor) -> Head:
+    """The head on features as they are, from one on standardized features, (x - shift) * scale."""
     return Head(weight * scale, bias - (weight * scale) @ shift)
 
 
 def classifier(x: Tensor, classes: Tensor, counts: Tensor, settings: Mapping[str, Any]) -> tuple[Head, dict[str, Any]]:
-    """Multinomial logistic regression on chosen places, standardised, with the intercepts of all places.
+    """Multinomial logistic regression on chosen places, standardized, with the intercepts of all places.
 
-    Where classes are drawn at rates of their own, logistic regression finds the same weights, and intercepts that are
+    Where classes are sampled at different rates, logistic regression finds the same weights, and intercepts that are
     off by the logarithm of the rate (Prentice & Pyke 1979, "Logistic disease incidence models and case-control
-    studies"): log(all places / chosen places) of each class is added back.
+    studies"). So log(all places / chosen places) of each class is added back.
 
     Args:
         x: Shape: (n, D). classes: of each place, 0 background. Shape: (n,), int64.
         counts: places of each class among all. Shape: (K,). settings: C, max_iter and tol of the solver.
 
     Returns:
-        The head and how its fit went; a class without a chosen place is never predicted.
+        The head and how its fit ended. A class without a chosen place is never predicted.
     """
     shift, scale = features.scaling(features.finite(x, "features at the chosen places"))
     model = linear.fit(
@@ -142,10 +170,5 @@ def classifier(x: Tensor, classes: Tensor, counts: Tensor, settings: Mapping[str
     )
     chosen = torch.bincount(classes, minlength=len(counts)).to(counts)
     rate = torch.where(chosen > 0, counts / chosen.clamp_min(1), 0.0).log().float()
-    told = {
-        "converged": model.converged,
-        "iterations": model.iterations,
-        "relative_gradient": model.gradient,
-        "places": len(x),
-    }
-    return raw(model.weight, model.bias + rate.to(model.bias), shift, scale), told
+    head = unscaled(model.weight, model.bias + rate.to(model.bias), shift, scale)
+    return head, {**model.convergence, "places": len(x)}

@@ -1,7 +1,7 @@
-"""Detection by linear heads on frozen maps: at each cell of a grid a class or none, and the four edges of a box.
+"""Detection by linear heads on frozen maps: for each cell of a grid a class or none, and the four edges of a box.
 
-As in FCOS (Tian et al. 2019, arXiv 1904.01355), without anchors: a cell whose centre lies in the middle part of a box
-answers for that box, by the distances from its centre to the four edges. Here both heads are linear and fitted to their
+As in FCOS (Tian et al. 2019, arXiv 1904.01355), without anchors: a cell whose center lies in the middle part of a box
+predicts that box, by the distances from its center to the four edges. Here both heads are linear and fitted to their
 minimum: logistic regression for the class, ridge regression for the edges.
 """
 
@@ -26,30 +26,30 @@ Found = dict[str, Tensor]
 
 
 def grid(size: tuple[int, int], stride: int) -> tuple[tuple[int, int], Tensor]:
-    """Cells of ``stride`` pixels, and their centres (x, y) in pixels. Shape: (h, w), and (h · w, 2)."""
+    """Cells of ``stride`` pixels, and their centers (x, y) in pixels. Shape: (h, w), and (h · w, 2)."""
     cells = (-(-size[0] // stride), -(-size[1] // stride))
     steps = (size[0] / cells[0], size[1] / cells[1])
     rows, columns = ((torch.arange(count) + 0.5) * step for count, step in zip(cells, steps, strict=True))
     return cells, torch.stack(torch.meshgrid(columns, rows, indexing="xy"), dim=-1).reshape(-1, 2)
 
 
-def assign(centres: Tensor, boxes: Tensor, middle: float) -> tuple[Tensor, Tensor]:
-    """Which box each cell answers for.
+def assign(centers: Tensor, boxes: Tensor, middle: float) -> tuple[Tensor, Tensor]:
+    """Which box each cell predicts.
 
     Args:
-        centres: Shape: (P, 2). boxes: of one image. Shape: (m, 4).
-        middle: share of a box's sides within which a cell's centre answers for it; the cell nearest to the middle of a
-            box always does. Of several boxes the smallest counts.
+        centers: Shape: (P, 2). boxes: of one image. Shape: (m, 4).
+        middle: share of a box's sides. Cells whose centers lie in this middle part predict the box, and the cell
+            nearest to the middle always does. Where boxes overlap, a cell predicts the smallest.
 
     Returns:
-        Index of the box, or -1; and whether the cell lies in some box without answering for one, so that it is neither
-        object nor background. Shape: (P,) both.
+        Index of the box, or -1; and whether the cell lies in some box and predicts none, so that it is neither object
+        nor background. Shape: (P,) both.
     """
-    owner = torch.full((len(centres),), -1)
+    owner = torch.full((len(centers),), -1)
     if not len(boxes):
-        return owner, torch.zeros(len(centres), dtype=torch.bool)
+        return owner, torch.zeros(len(centers), dtype=torch.bool)
     middles, sides = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
-    offset = (centres[:, None] - middles[None]).abs()
+    offset = (centers[:, None] - middles[None]).abs()
     for box in sides.prod(dim=1).argsort(descending=True, stable=True).tolist():
         owner[(offset[:, box] <= middle / 2 * sides[box]).all(dim=1)] = box
     for box in sides.prod(dim=1).argsort(descending=True, stable=True).tolist():
@@ -58,71 +58,58 @@ def assign(centres: Tensor, boxes: Tensor, middle: float) -> tuple[Tensor, Tenso
     return owner, inside & (owner < 0)
 
 
-def edges(centres: Tensor, boxes: Tensor) -> Tensor:
-    """Distances from a centre to the left, top, right and bottom edge. Shape: (n, 2), (n, 4) to (n, 4)."""
-    return torch.cat([centres - boxes[:, :2], boxes[:, 2:] - centres], dim=1)
+def edges(centers: Tensor, boxes: Tensor) -> Tensor:
+    """Distances from a center to the left, top, right and bottom edge. Shape: (n, 2), (n, 4) to (n, 4)."""
+    return torch.cat([centers - boxes[:, :2], boxes[:, 2:] - centers], dim=1)
 
 
-def boxes_of(centres: Tensor, distances: Tensor, size: tuple[int, int]) -> Tensor:
+def boxes_of(centers: Tensor, distances: Tensor, size: tuple[int, int]) -> Tensor:
     """Boxes from distances to their edges, cut off at the image's. Shape: (n, 2), (n, 4) to (n, 4)."""
     distances = distances.clamp_min(0)
-    found = torch.cat([centres - distances[:, :2], centres + distances[:, 2:]], dim=1)
+    found = torch.cat([centers - distances[:, :2], centers + distances[:, 2:]], dim=1)
     height, width = size
     return found.clamp_min(0).minimum(found.new_tensor([width, height, width, height]))
 
 
 class Fit:
-    """Gathers features at chosen cells of the training images, then fits both heads.
+    """Features at chosen cells of the training images, and both heads fitted to them.
 
     Args:
-        train: the training images; boxes that are difficult are left out, and their cells ignored.
+        train: the training images. Difficult boxes are left out, and their cells ignored.
         classes: without the background.
         settings: ``stride``, ``middle``, ``places`` (cells to fit on), C, max_iter and tol, and ``ridge``, the penalty
-            of the regression on standardised features.
+            of the regression on standardized features.
     """
 
     def __init__(self, train: Annotated, classes: int, settings: Mapping[str, Any], seed: int) -> None:
         self.classes, self.settings = classes, settings
-        size = (train.images.shape[2], train.images.shape[3])
-        self.cells, self.centres = grid(size, settings["stride"])
-        self.targets = torch.zeros(len(train), len(self.centres), 4)
-        self.labels = torch.zeros(len(train), len(self.centres), dtype=torch.int64)
+        cells, centers = grid((train.images.shape[2], train.images.shape[3]), settings["stride"])
+        self.targets = torch.zeros(len(train), len(centers), 4)
+        labels = torch.zeros(len(train), len(centers), dtype=torch.int64)
         for image in range(len(train)):
-            boxes, labels, difficult = train.of(image)
-            owner, between = assign(self.centres, boxes, settings["middle"])
-            of_box = owner >= 0
-            self.labels[image, between] = IGNORED
-            self.labels[image, of_box] = torch.where(difficult[owner[of_box]], IGNORED, labels[owner[of_box]] + 1)
-            self.targets[image, of_box] = edges(self.centres[of_box], boxes[owner[of_box]])
-        generator = torch.Generator().manual_seed(seed)
-        self.chosen = dense_features.choose(self.labels, settings["places"], IGNORED, generator)
-        self.parts: list[Tensor] = []
-
-    def add(self, part: slice, values: list[Tensor]) -> None:
-        """Take the features of the images ``part`` from their maps."""
-        area = len(self.centres)
-        inside = self.chosen[(self.chosen >= part.start * area) & (self.chosen < part.stop * area)].to(values[0].device)
-        self.parts.append(dense_features.read(values, self.cells, inside // area - part.start, inside % area))
+            boxes, of_box, difficult = train.of(image)
+            owner, between = assign(centers, boxes, settings["middle"])
+            inside = owner >= 0
+            labels[image, between] = IGNORED
+            labels[image, inside] = torch.where(difficult[owner[inside]], IGNORED, of_box[owner[inside]] + 1)
+            self.targets[image, inside] = edges(centers[inside], boxes[owner[inside]])
+        self.gathered = dense_features.Gathered(labels, cells, settings["places"], seed)
 
     def heads(self) -> tuple[Head, Head, dict[str, Any]]:
-        """The head of the class, the head of the edges, and how the first one's fit went."""
+        """The head of the class, the head of the edges, and how the first one's fit ended."""
         from sklearn.linear_model import Ridge
 
-        x, flat = torch.cat(self.parts), self.labels.reshape(-1)
-        counts = torch.bincount(flat[flat != IGNORED], minlength=self.classes + 1).double().to(x.device)
-        classes = flat[self.chosen]
-        head, told = dense_features.classifier(x, classes.to(x.device), counts, self.settings)
-        on_object = classes > 0
+        head, ended = self.gathered.head(self.classes + 1, self.settings)
+        chosen, x = self.gathered.chosen, torch.cat(self.gathered.parts)
+        on_object = self.gathered.classes[chosen] > 0
         if not on_object.any():
-            raise UserError("dense detection: no box of the training images holds a cell's centre")
-        shift, scale = features.scaling(x[on_object.to(x.device)])
-        standard = ((x[on_object.to(x.device)] - shift) * scale).double().cpu().numpy()
-        targets = self.targets.reshape(-1, 4)[self.chosen[on_object]].double().numpy()
-        model = Ridge(alpha=self.settings["ridge"]).fit(standard, targets)
-        weight, bias = (
-            torch.as_tensor(part, dtype=torch.float32).to(x.device) for part in (model.coef_, model.intercept_)
-        )
-        return head, dense_features.raw(weight, bias, shift, scale), told
+            raise UserError("dense detection: no box of the training images holds a cell's center")
+        x = x[on_object.to(x.device)]
+        shift, scale = features.scaling(x)
+        targets = self.targets.reshape(-1, 4)[chosen[on_object]].double().numpy()
+        model = Ridge(alpha=self.settings["ridge"]).fit(((x - shift) * scale).double().cpu().numpy(), targets)
+        weight, bias = (torch.as_tensor(part, dtype=torch.float32).to(x) for part in (model.coef_, model.intercept_))
+        return head, dense_features.unscaled(weight, bias, shift, scale), ended
 
 
 def predict(
@@ -139,24 +126,23 @@ def predict(
         settings: ``stride``, ``score`` (least probability), ``nms`` (largest overlap of two boxes of a class) and
             ``detections`` (most boxes of an image).
     """
-    cells, centres = grid(size, settings["stride"])
-    centres = centres.to(values[0].device)
+    cells, centers = grid(size, settings["stride"])
+    centers = centers.to(values[0].device)
     probability = heads[0].scores(values, cells).softmax(dim=1)[:, 1:].flatten(2)
     distances = heads[1].scores(values, cells).flatten(2)
     found = []
     for scores, distance in zip(probability, distances, strict=True):
         label, cell = (scores >= settings["score"]).nonzero(as_tuple=True)
-        boxes = boxes_of(centres[cell], distance.T[cell], size)
+        boxes = boxes_of(centers[cell], distance.T[cell], size)
         kept = batched_nms(boxes, scores[label, cell], label, settings["nms"])[: settings["detections"]]
         found.append({"boxes": boxes[kept], "scores": scores[label, cell][kept], "labels": label[kept]})
     return found
 
 
 class Scores:
-    """Average precision of found boxes, as COCO scores it; a difficult box counts neither as found nor as missed.
+    """Average precision of boxes, as COCO scores it, of the 100 boxes of an image with the highest scores.
 
-    It is COCO's crowd: whatever is found mostly inside of it counts as nothing either. COCO takes the 100 boxes of an
-    image with the highest scores.
+    A difficult box is COCO's crowd: neither the box nor predictions that lie mostly inside it are counted.
     """
 
     def __init__(self) -> None:
@@ -173,6 +159,6 @@ class Scores:
     def result(self) -> dict[str, float]:
         """``map`` (mean over overlaps of 0.5 to 0.95) and ``map50`` (at 0.5), in [0, 1], means over the classes."""
         found = self.metric.compute()
-        if found["map"] < 0:  # what COCO answers where there is nothing to find
+        if found["map"] < 0:  # COCO's answer where no box counts
             raise UserError("dense detection: the test images have no box that counts")
         return {"map": float(found["map"]), "map50": float(found["map_50"])}

@@ -76,7 +76,7 @@ def extractor_weights(job: Job) -> tuple[Path, dict[str, Any]]:
     Raises:
         UserError: the file is missing or damaged, or the extractor was trained on other images or otherwise.
     """
-    if job.extractor is None:
+    if job.settings["fidelity"]["extractor"] == "inception":
         path = inception.weights(job.settings["fidelity"]["weights"])
         return path, {"extractor_sha256": files.sha256(path), "resizer": "bilinear to 299×299 as in TensorFlow 1"}
     trained = extractor.load(job.extractor)

@@ -17,7 +17,7 @@ from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 
 from structgan.evaluation import extractor
 
-# torch-fidelity 0.4.0 loads weights with weights_only=False; with this, torch loads nothing but tensors, whoever asks
+# torch-fidelity 0.4.0 loads weights with weights_only=False; this makes torch load tensors only
 os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
 EMBEDDED = "structgan-embedded"
 VERSION = f"torch-fidelity {torch_fidelity.__version__}"
@@ -39,10 +39,10 @@ RESULTS = {
 
 
 class EmbeddedExtractor(FeatureExtractorBase):  # type: ignore[misc]
-    """The embedded classifier as torch-fidelity wants it.
+    """The embedded classifier behind torch-fidelity's interface.
 
-    FID, KID and precision/recall use the penultimate features, the Inception Score the logits. Images are taken as they
-    are, uint8 and of the size that the classifier was trained on; nothing is resized.
+    FID, KID and precision/recall use the penultimate features, the Inception Score the logits. Images are uint8
+    and of the size that the classifier was trained on; nothing is resized.
     """
 
     def __init__(self, name: str, features_list: list[str], feature_extractor_weights_path: str, **_: Any) -> None:
@@ -72,9 +72,9 @@ torch_fidelity.register_feature_extractor(EMBEDDED, EmbeddedExtractor)
 
 
 class Statistics:
-    """Mean and covariance of features that come in batches, in float64: what FID needs of them.
+    """Mean and covariance of features in batches, in float64, for FID.
 
-    Sums are taken relative to the first batch's mean, so that little is lost where a mean is large.
+    Sums are relative to the first batch's mean, so that a large mean loses no precision.
     """
 
     def __init__(self) -> None:
@@ -134,7 +134,7 @@ def measure(
 ) -> dict[str, float]:
     """The metrics of generated images against reference ones; nothing is cached.
 
-    FID's statistics stream; features are kept for the metrics that need them all, and for no other.
+    FID takes running statistics. Features are kept only for the metrics that need all of them.
 
     Args:
         generated: Shape: (N, 3, H, W), uint8. reference: Shape: (M, 3, H, W), uint8.

@@ -97,13 +97,13 @@ def test_an_edited_metric_changes_its_own_evaluation_and_no_training(digests):
     """The kNN is of probes and transfer, the grid of samples of the fidelity, the extractor of both that use it."""
     read, edit = digests
     before = read()
-    edit("structgan/evaluation/neighbours.py", lambda text: text + "\nX = 1\n")
+    edit("structgan/evaluation/knn.py", lambda text: text + "\nX = 1\n")
     assert changed(before, knn := read()) == {"evaluate probe", "evaluate transfer"}
     edit("structgan/evaluation/samples.py", lambda text: text.replace("GRID = 8", "GRID = 9"))
     assert changed(knn, samples := read()) == {"evaluate fidelity"}
     edit("structgan/evaluation/extractor.py", lambda text: text + "\nX = 1\n")
     assert changed(samples, extractor := read()) == {"evaluate fidelity", "evaluate extractor"}
-    edit("structgan/evaluation/neighbours.py", lambda text: text + "\n# a comment\n")
+    edit("structgan/evaluation/knn.py", lambda text: text + "\n# a comment\n")
     edit("structgan/evaluation/probe.py", lambda text: text.replace("Linear probe, top-1", "Another label"))
     assert read() == extractor
 

@@ -100,6 +100,13 @@ BAD = {
         """,
         ["training.batch_size = 1024", "1000 training images of 'digits'", "mine.yaml"],
     ),
+    "KID of more images than there are": (
+        """
+        evaluation: {fidelity: {n_generated: 500}}
+        grid: [{datasets: [digits], methods: [simclr, structural], augmentations: [none], seeds: [0]}]
+        """,
+        ["evaluation", "kid_subset_size", "1000", "500", "mine.yaml"],
+    ),
     "kernel": (
         "augmentations: {simclr: {blur: {p: 0.5, sigma: [0.1, 2.0], kernel: 4}}}",
         ["augmentations.simclr.blur.kernel = 4", "odd", "mine.yaml"],

@@ -22,10 +22,8 @@ FEWER = """
 def test_training_takes_a_process_for_each_gpu(tmp_path: Path, limit: int, processes: int) -> None:
     """The command that Snakemake prints; it is itself run in test_parallel_runs."""
     tree = copy_tree(tmp_path)
-    (tree / "two.yaml").write_text("resources: {train: {gpu: 2}}\n")
-    done = snakemake(
-        tree, "--resources", f"gpu={limit}", "--dry-run", "--printshellcmds", "runs", configs=(*TINY, "two.yaml")
-    )
+    options = ("--set-resources", "train:gpu=2", "--resources", f"gpu={limit}", "--dry-run", "--printshellcmds")
+    done = snakemake(tree, *options, "--", "runs")
     said = (done.stdout + done.stderr).splitlines()
     commands = [line for line in said if " structgan train " in line]
     start = "torchrun --standalone --nproc-per-node 2 " if processes == 2 else "python -m structgan train "
@@ -35,11 +33,12 @@ def test_training_takes_a_process_for_each_gpu(tmp_path: Path, limit: int, proce
 def test_the_papers_grid_is_planned(tmp_path: Path) -> None:
     counts = planned(copy_tree(tmp_path), configs=())
     # structural: 3 data sets x (4 regimes + 6 further variants) x 3 seeds; plain_gan: 3 x 4 x 3
-    assert counts["train_generative"] == 90 + 36
+    generative = 90 + 36
     # simclr and supervised: 3 x 4 x 3 each; random: no augmentation only
-    assert counts["train"] == 36 + 36 + 9
-    assert counts["probe"] == counts["train"] + counts["train_generative"]
-    assert counts["fidelity"] == 126
+    assert counts["train"] == generative + 36 + 36 + 9
+    transferred = counts["train"] * 2 // 3  # between CIFAR-10 and CIFAR-100
+    assert counts["evaluate"] == counts["train"] + transferred
+    assert counts["evaluate_samples"] == generative
     assert counts["prepare"] == 3
 
 
@@ -54,11 +53,12 @@ def test_a_seed_more_of_a_finished_grid_plans_its_own_jobs_alone(tmp_path: Path)
         (tree / "grid.yaml").write_text(f"grid: [{', '.join(blocks)}]\n")
 
     widen(list(range(10)))
-    assert planned(tree, "--", "runs", configs=configs)["probe"] == 30
-    planned_tree.complete(tree, json.loads((tree / "results/runs/tiny/plan.json").read_text()))
+    assert planned(tree, "--", "runs", configs=configs)["evaluate"] == 30
+    (plan,) = (tree / "results/plans/tiny").glob("*.json")
+    planned_tree.complete(tree, json.loads(plan.read_text()))
     assert planned(tree, "--", "runs", configs=configs) == {}
     widen(list(range(11)))
-    new = {"train": 2, "train_generative": 1, "probe": 3, "fidelity": 1}
+    new = {"train": 3, "evaluate": 3, "evaluate_samples": 1}
     assert planned(tree, "--", "runs", configs=configs) == {**new, "runs": 1, "total": 8}
 
 
@@ -79,7 +79,7 @@ def test_a_seed_more_of_a_finished_grid_plans_its_own_jobs_alone(tmp_path: Path)
         ),
         (
             "grid: [{datasets: [digits], methods: [simclr], augmentations: [corp], seeds: [0]}]\n",
-            ["regime 'corp'", "'crop'"],
+            ["augmentation 'corp'", "'crop'"],
         ),
         (
             "grid: [{datasets: [digits], methods: [structural], augmentations: [none], variants: [ful], seeds: [0]}]\n",

@@ -5,23 +5,19 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+from bright_half_dataset import SETTINGS
 from refusal import refused
 
 from structgan.datasets import scenes
 from structgan.datasets.annotated import IGNORED
-from structgan.evaluation import dense, detection, places
+from structgan.evaluation import dense, dense_features, detection
 
-SETTINGS = {
-    "segmentation": {"places": 4000, "C": 10.0, "max_iter": 500, "tol": 1e-4},
-    "detection": {
-        "places": 4000, "C": 10.0, "max_iter": 500, "tol": 1e-4, "stride": 2, "middle": 0.5, "ridge": 1e-3,
-        "score": 0.05, "nms": 0.5, "detections": 100,
-    },
-}  # fmt: skip
-SCENES = {
-    "image_size": 32, "digit_size": 12, "objects": [1, 2], "ink": 0.5, "train_size": 60, "test_size": 30,
-    "train_scans": [500, 1797], "test_scans": [0, 500], "seed": 0,
-}  # fmt: skip
+SMALL = {"places": 4000, "C": 10.0, "max_iter": 500, "tol": 1e-4}
+HEADS = {
+    "segmentation": SMALL,
+    "detection": {**SETTINGS["dense"]["detection"], **SMALL, "stride": 2, "ridge": 1e-3},
+}
+SCENES = {**SETTINGS["dense"]["images"]["scenes"], "train_size": 60, "test_size": 30}
 
 
 def some_maps(generator):
@@ -32,10 +28,10 @@ def some_maps(generator):
 def test_a_place_is_read_and_scored_as_on_resampled_maps(size):
     generator = torch.Generator().manual_seed(0)
     values = some_maps(generator)
-    whole = torch.cat([places.resample(part, size) for part in values], dim=1)
+    whole = torch.cat([dense_features.resample(part, size) for part in values], dim=1)
     image, place = torch.randint(0, 3, (50,), generator=generator), torch.randint(0, size[0] * size[1], (50,))
-    torch.testing.assert_close(places.read(values, size, image, place), whole.flatten(2)[image, :, place])
-    head = places.Head(torch.randn(3, 17, generator=generator), torch.randn(3, generator=generator))
+    torch.testing.assert_close(dense_features.read(values, size, image, place), whole.flatten(2)[image, :, place])
+    head = dense_features.Head(torch.randn(3, 17, generator=generator), torch.randn(3, generator=generator))
     literal = torch.einsum("kd,ndhw->nkhw", head.weight, whole) + head.bias[:, None, None]
     torch.testing.assert_close(head.scores(values, size), literal, rtol=1e-4, atol=1e-5)
 
@@ -44,11 +40,11 @@ def test_places_are_half_of_objects_and_never_ignored():
     generator = torch.Generator().manual_seed(0)
     classes = torch.randint(0, 3, (20, 50), generator=generator) * (torch.rand(20, 50, generator=generator) < 0.3)
     classes[:, :5] = IGNORED
-    chosen = places.choose(classes, 100, IGNORED, torch.Generator().manual_seed(1))
+    chosen = dense_features.choose(classes, 100, IGNORED, torch.Generator().manual_seed(1))
     found = classes.reshape(-1)[chosen]
     assert (found > 0).sum() == 50 and len(found) == 100 and not (found == IGNORED).any() and (chosen.diff() > 0).all()
-    assert torch.equal(chosen, places.choose(classes, 100, IGNORED, torch.Generator().manual_seed(1)))
-    every = places.choose(classes, 10_000, IGNORED, torch.Generator().manual_seed(1))
+    assert torch.equal(chosen, dense_features.choose(classes, 100, IGNORED, torch.Generator().manual_seed(1)))
+    every = dense_features.choose(classes, 10_000, IGNORED, torch.Generator().manual_seed(1))
     assert len(every) == int((classes != IGNORED).sum())
 
 
@@ -59,9 +55,9 @@ def test_intercepts_of_chosen_places_are_those_of_all_places():
     rates = torch.stack([torch.full((40_000,), 4.0), 2 * x[:, 0], 2 * x[:, 1]], dim=1).softmax(dim=1)
     y = torch.multinomial(rates, 1, generator=generator).flatten()
     counts, settings = torch.bincount(y).double(), {"C": 1e3, "max_iter": 500, "tol": 1e-6}
-    chosen = places.choose(y[None], 4000, IGNORED, generator)
-    part, _ = places.classifier(x[chosen], y[chosen], counts, settings)
-    whole, told = places.classifier(x, y, counts, settings)
+    chosen = dense_features.choose(y[None], 4000, IGNORED, generator)
+    part, _ = dense_features.classifier(x[chosen], y[chosen], counts, settings)
+    whole, told = dense_features.classifier(x, y, counts, settings)
     one, two = ((x @ head.weight.T + head.bias).softmax(dim=1) for head in (part, whole))
     assert told["converged"] and counts[0] > 10 * counts[1]
     assert (one - two).abs().mean() < 0.01 and (two - rates).abs().mean() < 0.01
@@ -102,9 +98,9 @@ def separable(images, splits):
 
 
 def test_heads_find_what_is_linear_in_the_maps_and_nothing_in_noise(monkeypatch):
-    monkeypatch.setattr(places, "BATCH_PIXELS", 10**9)  # all images of a split at once, so that maps can be told apart
+    monkeypatch.setattr(dense_features, "BATCH_PIXELS", 10**9)  # a whole split in one batch
     splits = scenes.build(SCENES)
-    metrics, told = dense.evaluate(lambda batch: separable(batch, splits), splits, scenes.CLASSES, SETTINGS, 0)
+    metrics, told = dense.evaluate(lambda batch: separable(batch, splits), splits, scenes.CLASSES, HEADS, 0)
     assert metrics["miou"] == pytest.approx(1.0) and metrics["map50"] > 0.99 and metrics["map"] > 0.95
     assert metrics["segmentation_fit"]["converged"] and metrics["detection_fit"]["converged"]
     assert told["n_test"] == 30 and told["classes"] == 10 and len(told["test_sha256"]) == 64
@@ -112,7 +108,7 @@ def test_heads_find_what_is_linear_in_the_maps_and_nothing_in_noise(monkeypatch)
     def noise(batch):
         return [torch.randn(len(batch), 4, 8, 8, generator=torch.Generator().manual_seed(len(batch)))]
 
-    blind, _ = dense.evaluate(noise, splits, scenes.CLASSES, SETTINGS, 0)
+    blind, _ = dense.evaluate(noise, splits, scenes.CLASSES, HEADS, 0)
     assert blind["miou"] == pytest.approx(blind["miou_of_the_commonest_class"], abs=0.01) and blind["map50"] < 0.05
 
 
@@ -124,9 +120,9 @@ def test_the_size_of_a_batch_changes_nothing(monkeypatch):
         fine = F.conv2d(batch, weight, padding=1)
         return [fine, F.avg_pool2d(fine, 4)]
 
-    whole = dense.evaluate(maps, splits, scenes.CLASSES, SETTINGS, 0)
-    monkeypatch.setattr(places, "BATCH_PIXELS", 3 * 32 * 32)
-    parts = dense.evaluate(maps, splits, scenes.CLASSES, SETTINGS, 0)
+    whole = dense.evaluate(maps, splits, scenes.CLASSES, HEADS, 0)
+    monkeypatch.setattr(dense_features, "BATCH_PIXELS", 3 * 32 * 32)
+    parts = dense.evaluate(maps, splits, scenes.CLASSES, HEADS, 0)
     assert parts[1] == whole[1]
     assert parts[0]["miou"] == pytest.approx(whole[0]["miou"], abs=1e-3)
 
@@ -134,4 +130,4 @@ def test_the_size_of_a_batch_changes_nothing(monkeypatch):
 def test_maps_that_are_not_finite_are_an_error():
     splits = scenes.build({**SCENES, "train_size": 4, "test_size": 4})
     with refused("NaN or infinity", "diverged"):
-        dense.evaluate(lambda b: [torch.full((len(b), 2, 8, 8), torch.nan)], splits, scenes.CLASSES, SETTINGS, 0)
+        dense.evaluate(lambda b: [torch.full((len(b), 2, 8, 8), torch.nan)], splits, scenes.CLASSES, HEADS, 0)

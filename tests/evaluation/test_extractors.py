@@ -1,70 +1,47 @@
-"""What looks at the images: a small classifier trained on the data set, and Inception from its published file."""
+"""The feature extractors: a small classifier trained on the data set, and Inception from its published file."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from halves import SETTINGS, SMALL, train_extractor
-from structgan.identity import protocol
+from bright_half_dataset import SETTINGS, Tree
 
-from structgan import datasets, files
+from structgan import files
 from structgan.errors import UserError
-from structgan.evaluation import backend, extractor, features, fidelity, inception
+from structgan.evaluation import extractor, features, inception, torch_fidelity
 from structgan.models.classifier import Classifier
 
-# the embedded extractor
 
-
-def test_the_extractor_learns_and_says_what_it_is(place: Path, data: datasets.Dataset, weights: Path) -> None:
-    trained = extractor.load(weights)
+def test_the_extractor_learns_says_what_it_is_and_repeats_itself(halves: Tree, tmp_path: Path) -> None:
+    trained, data = extractor.load(halves.extractor), halves.dataset
     assert trained.test_accuracy >= 0.95
     predicted = extractor.classify(trained.network, data.test.images)
     assert features.accuracy(predicted, data.test.labels) == trained.test_accuracy
-    assert trained.content_hash == data.content_hash and trained.dataset == "halves"
-    assert trained.settings == SMALL
+    assert (trained.content_hash, trained.dataset) == (data.content_hash, "halves")
+    assert trained.settings == SETTINGS["extractor"]
     assert not trained.network.training and not any(p.requires_grad for p in trained.network.parameters())
-
-
-def test_the_extractor_repeats_itself_and_does_not_touch_the_global_seed(place: Path, weights: Path) -> None:
     torch.manual_seed(5)
     expected = torch.rand(1)
     torch.manual_seed(5)
-    again = train_extractor(place, place / "again.safetensors")
-    assert torch.equal(torch.rand(1), expected)
-    assert again["sha256"] == extractor.load(weights).sha256
+    again = halves.train_extractor(tmp_path / "again.safetensors")
+    assert torch.equal(torch.rand(1), expected)  # the global seed is not touched
+    assert again["sha256"] == trained.sha256
+    with pytest.raises(UserError, match="the protocol of 'probe'"):
+        extractor.train(halves.data, halves.protocol("probe"), tmp_path / "none.safetensors")
 
 
-def test_a_damaged_extractor_is_refused(place: Path, weights: Path, tmp_path: Path) -> None:
-    tensors, metadata = files.load_tensors(weights)
+def test_a_damaged_extractor_is_refused(halves: Tree, tmp_path: Path) -> None:
+    tensors, metadata = files.load_tensors(halves.extractor)
     tensors["head.bias"] = tensors["head.bias"] + 1e-3
     files.save_tensors(tmp_path / "changed.safetensors", tensors, metadata)
-    (tmp_path / "short.safetensors").write_bytes(weights.read_bytes()[:-100])
+    (tmp_path / "short.safetensors").write_bytes(halves.extractor.read_bytes()[:-100])
     for name, message in (("changed", "do not have the hash"), ("short", "truncated or damaged"), ("none", "no such")):
         with pytest.raises(UserError, match=message):
             extractor.load(tmp_path / f"{name}.safetensors")
     with pytest.raises(UserError, match="not an extractor"):
-        extractor.load(place / "data.safetensors")
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"widht": 8}, "did you mean 'width'"),
-        ({key: value for key, value in SMALL.items() if key != "shift"}, r"extractor\.shift is missing"),
-        ({"epochs": 0}, r"extractor\.epochs: 0 is not a whole number of at least 1"),
-        ({"lr": "fast"}, r"extractor\.lr: 'fast' is not a positive number"),
-        ({"seed": -1}, r"extractor\.seed: -1 is not a whole number of at least 0"),
-    ],
-)
-def test_wrong_settings_of_the_extractor(place: Path, tmp_path: Path, settings: dict[str, Any], message: str) -> None:
-    planned = tmp_path / "protocol.json"
-    files.write_json(planned, protocol.make({"extractor": settings}, "extractor"))
-    with pytest.raises(UserError, match=message):
-        extractor.train(place / "data.safetensors", planned, place / "never.safetensors", "cpu")
-    assert not (place / "never.safetensors").exists()
+        extractor.load(halves.data)
 
 
 def test_shifts_are_whole_pixels_of_each_image() -> None:
@@ -94,12 +71,7 @@ def test_the_classifier_takes_every_image_size(size: int) -> None:
         Classifier(4, classes=7)
 
 
-# Inception
-
-
-def test_inception_runs_on_given_weights(
-    data: datasets.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_inception_runs_on_given_weights(halves: Tree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
     name = "torch_fidelity.feature_extractor_inceptionv3.load_state_dict_from_url"
@@ -109,10 +81,10 @@ def test_inception_runs_on_given_weights(
         patch.setattr(name, lambda *_, **__: {})
         network = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"])
     torch.save(network.state_dict(), tmp_path / "inception.pth")
-    settings = {**SETTINGS, "extractor": "inception", "weights": str(tmp_path / "inception.pth"), "metrics": ["prc"]}
-    path, about = fidelity.pick_weights(settings, None, data, {})
-    assert about["extractor_sha256"] == files.sha256(path) and "299" in about["resizer"]
-    found = backend.measure(data.train.images[:4], data.train.images[:4], settings, path)
+    chosen = {"extractor": "inception", "weights": str(tmp_path / "inception.pth"), "metrics": ["prc"]}
+    images = halves.dataset.train.images[:4]
+    weights = inception.weights(chosen["weights"])
+    found = torch_fidelity.measure(images, images, {**SETTINGS["fidelity"], **chosen}, weights)
     assert found["precision"] == found["recall"] == 1.0
 
 
