@@ -47,10 +47,10 @@ class Demo:
     def run(self, side: str, seed: int) -> train.Run:
         """A run that has not begun."""
         self.config["training"]["precision"] = SIDES[side]
-        cell = {"dataset": "digits", "method": "structural", "augmentation": "none", "variant": "full", "seed": seed}
+        run = Grid(self.config).run("digits", "structural", "none", "full", seed)
         folder = self.scratch / f"{side}-{seed}"
         folder.mkdir()
-        write_json(folder / "config.json", Grid(self.config).run(**cell).content)
+        write_json(folder / "config.json", run.content)
         found = train.Run(folder, self.data, self.device)
         found.method.train()
         return found

@@ -42,10 +42,13 @@ def configure(files: tuple[str, ...]) -> None:
 @OUT
 def prepare(settings: Path, raw: Path, out: Path) -> None:
     """Prepare a data set once, as one memory-mappable file."""
-    from structgan import datasets
+    from structgan import datasets, provenance
     from structgan.files import read_json
 
-    summary = datasets.prepare(read_json(settings), out, raw)
+    asked = read_json(settings)
+    if "identity" in asked:
+        provenance.read_identified(settings)
+    summary = datasets.prepare(asked, out, raw)
     click.echo(f"{out}: " + ", ".join(f"{key} {value}" for key, value in summary.items()))
 
 

@@ -158,7 +158,7 @@ class Grid:
                 self._shared[cell[:4]] = self._resolve(dataset, method, augmentation, variant)
             data, settings = self._shared[cell[:4]]
             named = self.upstream(method, variant)
-            above = self.run(dataset, *(named[key] for key in UPSTREAM), seed) if named else None
+            above = self.run(dataset, named["method"], named["augmentation"], named["variant"], seed) if named else None
             self._runs[cell] = RunConfig(*cell, data, settings, sources.run_digest(method), above)
         return self._runs[cell]
 

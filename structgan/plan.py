@@ -7,6 +7,7 @@ existing one is never changed.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -67,7 +68,7 @@ class Plan:
             "title": config["title"],
             "note": config["note"],
             "configfiles": [configuration.short(file) for file in files],
-            "report": sources.digest(*sorted((sources.ROOT / "structgan" / "report").glob("*.py"))),
+            "report": report_digest(),
             "evaluations": self.protocols,
             "datasets": {name: self._words("datasets", name) for name in used["dataset"]},
             "methods": {
@@ -275,6 +276,14 @@ class Plan:
         if kernel % 2 == 0 or kernel > 2 * size - 1:
             place = self.grid.where("augmentations", run.augmentation, "blur", "kernel")
             raise UserError(f"{place} = {kernel}: must be odd and at most {2 * size - 1} for images of {size} pixels")
+
+
+def report_digest() -> str:
+    """SHA-256 of what makes tables, figures and pages, code and prose: when it changes, they are made again."""
+    total = hashlib.sha256()
+    for path in sorted((sources.ROOT / "structgan" / "report").glob("*.*")):
+        total.update(path.name.encode() + path.read_bytes())
+    return total.hexdigest()
 
 
 def newest(suite: str) -> Path:

@@ -48,7 +48,8 @@ class Suite:
                 yield from self.run(self.tree / entry["run"], entry)
                 progress.advance()
         for kind in ("tables", "figures"):
-            yield from self.made(self.tree / "results" / kind / self.plan["suite"])
+            yield from self.made(self.tree / "results" / kind / self.plan["suite"], "made_from-*.json")
+        yield from self.made(self.tree / "results/report", f"{self.plan['suite']}.json")
 
     def data(self, path: Path) -> Iterator[Finding]:
         """A prepared data set: its bytes, and whether it was prepared from the settings that its name says."""
@@ -150,9 +151,9 @@ class Suite:
         if self.contents[str(file)] not in ("", used):
             yield Finding(f"{path}: measured with another extractor than {file}", (path,))
 
-    def made(self, folder: Path) -> Iterator[Finding]:
-        """Tables or figures: whether they are as they were made."""
-        for path in sorted(folder.glob("made_from-*.json")):
+    def made(self, folder: Path, pattern: str) -> Iterator[Finding]:
+        """Tables, figures or a page: whether they are as they were made."""
+        for path in sorted(folder.glob(pattern)):
             self.checked += 1
             try:
                 record = provenance.read_sealed(path)

@@ -56,7 +56,8 @@ def run(job: Job) -> Measured:
     scores, asked = online_probe(job)
     positions = feature_map(data.test, data.test_labels, dataset.classes, settings["map"], settings["seed"])
     files.write_json(job.path("map.json"), positions)
-    return Measured({**result.metrics, **scores}, {**result.protocol, **asked})
+    more = {"feature_dim": data.train.shape[1]}
+    return Measured({**result.metrics, **scores}, {**result.protocol, **asked}, more)
 
 
 def probes(

@@ -52,7 +52,7 @@ def _cells(
     suite: Suite, group: Group, runs: list[Run], speed: Statistic | None, base: Statistic | None
 ) -> dict[str, Cell]:
     seconds, images = (summarise(number(run.get(key)) for run in runs) for key in ("seconds", "images"))
-    probed = [record.get("feature_dim") or record["encoder"].get("dim") for record in suite.of(group, "probe")]
+    probed = [record.get("feature_dim") for record in suite.of(group, "probe")]
     largest = {name: max(filter(None, (run.get(name) for run in runs)), default=None) for name in LARGEST}
     values = {
         f"{PACE}_mean": (speed.mean if speed else None, 2),

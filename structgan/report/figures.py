@@ -65,6 +65,7 @@ def write(plan: str | Path, out_dir: str | Path) -> list[Path]:
         UserError: two protocols would meet in a figure, or a file is damaged.
     """
     suite, paths = results.read(plan), list[Path]()
+    suite.clear(Path(out_dir))
     with style.drawing():
         for figure in of(suite):
             paths += style.save(figure.draw(suite), Path(out_dir), figure.name, figure.dpi)

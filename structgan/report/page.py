@@ -6,6 +6,7 @@ import base64
 from pathlib import Path
 from typing import Any
 
+from structgan import provenance
 from structgan.files import write_text
 from structgan.report import figures, results, runs, style, summary, svg, tables
 from structgan.report.cells import NAMES, Table
@@ -60,8 +61,10 @@ def write(plan: str | Path, tables_dir: str | Path, figures_dir: str | Path, out
         css=Markup((here / "page.css").read_text(encoding="utf-8")),
         script=Markup((here / "page.js").read_text(encoding="utf-8")),
     )
-    write_text(out_html, html)
-    return Path(out_html)
+    out = Path(out_html)
+    write_text(out, html)
+    provenance.write_sealed(out.with_suffix(".json"), {"suite": suite.plan["suite"], "plan": suite.file.name}, [out])
+    return out
 
 
 def _view(table: Table, folder: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import math
@@ -12,6 +13,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from structgan import evaluation, plan, provenance, sources
+from structgan.errors import UserError
 from structgan.files import read_json
 from structgan.report import metrics, protocols
 from structgan.report.metrics import Metric, number
@@ -214,10 +216,18 @@ class Suite:
         records = (record for group in self.groups if group.dataset == dataset for record in self.of(group, "probe"))
         return next((1.0 / count for record in records if (count := record["dataset"].get("classes"))), None)
 
+    def clear(self, folder: Path) -> None:
+        """Delete what was made before, also from another plan, so that nothing of it is taken for this plan's."""
+        for path in folder.glob("made_from*.json"):
+            names: list[str] = []
+            with contextlib.suppress(UserError, LookupError, TypeError):
+                names = list(read_json(path)["checksums"]["files"])
+            path.unlink()
+            for name in names:
+                (folder / Path(name).name).unlink(missing_ok=True)
+
     def seal(self, folder: Path, made: list[Path]) -> Path:
         """Write a folder's made_from-<id>.json, with the plan's id: checksums of the files that were made from it."""
         path = folder / f"made_from-{self.file.stem}.json"
-        for other in set(folder.glob("made_from*.json")) - {path}:
-            other.unlink()
         provenance.write_sealed(path, {"suite": self.plan["suite"], "plan": self.file.name}, made)
         return path

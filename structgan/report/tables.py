@@ -156,6 +156,7 @@ def write(plan: str | Path, out_dir: str | Path) -> list[Path]:
     if absent := dict.fromkeys(run["run"] for run in suite.runs for name in suite.missing(run)):
         count = f"{len(absent)} of {len(suite.runs)} runs are not finished"
         print(f"{suite.file}: {count} (not counted), first {next(iter(absent))}", file=sys.stderr)
+    suite.clear(folder)
     for path, text in texts.items():
         write_text(path, text)
     write_json(folder / "metrics.json", series.headline(suite))

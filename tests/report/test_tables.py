@@ -198,3 +198,13 @@ def test_transfer_has_columns_for_each_target(tree: Tree) -> None:
     assert (row["seeds"], row["more_linear_mean"], row["more_knn_mean"]) == ("2", "0.505", "0.4")
     assert "to More digits: linear probe, top-1 %" in tree.text("transfer.md")
     assert not (tree.tables / "dense.csv").exists()
+
+
+def test_what_an_older_plan_left_is_deleted_with_its_record(tree: Tree) -> None:
+    tree.tables.mkdir(parents=True)
+    (tree.tables / "gone.csv").write_text("x")
+    (tree.tables / "kept.txt").write_text("a person's own")
+    provenance.write_sealed(tree.tables / "made_from-00000000.json", {}, [tree.tables / "gone.csv"])
+    tables.write(tree.write(), tree.tables)
+    assert not (tree.tables / "gone.csv").exists() and (tree.tables / "kept.txt").exists()
+    assert len(list(tree.tables.glob("made_from*.json"))) == 1

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from workflow_tree import TINY, copy_tree, planned, snakemake, surroundings
@@ -57,74 +58,54 @@ def test_one_command_goes_from_data_to_tables_figures_and_page(finished: Path) -
     assert "an untrained encoder sees no augmentation" in page
 
 
+def runs_of(tree: Path) -> list[dict[str, Any]]:
+    """What the tiny suite's plan says of its runs."""
+    (plan,) = (tree / "results/plans/tiny").glob("*.json")
+    runs: list[dict[str, Any]] = json.loads(plan.read_text())["runs"]
+    return runs
+
+
 def test_numbers_of_the_table_are_those_of_the_runs(finished: Path) -> None:
-    folder = finished / "results/runs/tiny/digits/random/none/base"
-    values = [json.loads((folder / f"seed={seed}/probe.json").read_text()) for seed in (0, 1)]
-    mean = sum(value["metrics"]["linear"]["top1"] for value in values) / 2
+    entries = [entry for entry in runs_of(finished) if entry["method"] == "random"]
+    probes = [finished / entry["run"] / entry["evaluations"]["probe"] for entry in entries]
+    values = [json.loads(path.read_text())["metrics"]["linear"]["top1"] for path in probes]
     table = (finished / "results/tables/tiny/representation.csv").read_text().splitlines()
     row = next(line for line in table if ",random," in line).split(",")
-    assert float(row[5]) == pytest.approx(mean, abs=1e-6)
+    assert len(values) == 2 and float(row[5]) == pytest.approx(sum(values) / 2, abs=1e-6)
 
 
 def test_every_run_holds_what_the_house_promises(finished: Path) -> None:
-    for cell in json.loads((finished / "results/runs/tiny/plan.json").read_text())["cells"]:
-        run = finished / cell["run"]
-        names = ["config.json", "encoder.safetensors", "history.json", "env.json", "probe.json", "train.log"]
-        if cell["method"] == "structural":
-            names += ["generator.safetensors", "fidelity.json", "samples.png"]
+    for entry in runs_of(finished):
+        run = finished / entry["run"]
+        names = ["config.json", "encoder.safetensors", "history.json", "env.json", "train.log"]
+        names += [*entry["evaluations"].values(), *["generator.safetensors"] * (entry["method"] == "structural")]
         assert [name for name in names if not (run / name).exists()] == []
-        assert json.loads((run / "probe.json").read_text())["identity"] == cell["identity"]
+        assert json.loads((run / "env.json").read_text())["identity"] == entry["identity"]
 
 
-def test_a_finished_suite_plans_nothing_and_a_comment_changes_nothing(finished: Path) -> None:
+def test_a_finished_suite_plans_nothing_and_is_whole(finished: Path) -> None:
     assert planned(finished) == {}
-    loss = finished / "structgan/losses/cluster.py"
-    before = loss.read_text()
-    loss.write_text(before + "\n# a comment\n")
-    try:
-        assert planned(finished) == {}
-    finally:
-        loss.write_text(before)
+    command = [sys.executable, "-m", "structgan", "verify"]
+    done = subprocess.run(
+        command, cwd=finished, env=surroundings(finished), capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stdout
 
 
-def test_an_edited_loss_plans_exactly_the_runs_that_use_it(finished: Path, tmp_path: Path) -> None:
+def test_a_run_that_lost_its_outputs_publishes_them_again_and_a_deleted_one_is_trained(
+    finished: Path, tmp_path: Path
+) -> None:
     tree = copy_of(finished, tmp_path)
-    loss = tree / "structgan/losses/cluster.py"
-    loss.write_text(loss.read_text() + "\nEDITED = True\n")
-    counts = planned(tree)
-    assert counts["train_generative"] == 2
-    assert "train" not in counts
-
-
-def test_a_changed_value_retrains_that_method_alone(finished: Path, tmp_path: Path) -> None:
-    tree = copy_of(finished, tmp_path)
-    changed = tree / "tests/tiny.yaml"
-    changed.write_text(changed.read_text().replace("  simclr:\n", "  simclr:\n    training: {steps: 7}\n", 1))
-    counts = planned(tree)
-    assert counts["train"] == 1 and counts["probe"] == 1
-    assert "train_generative" not in counts and "extractor" not in counts
-
-
-def test_a_retriggered_run_publishes_its_outputs_again_without_training(finished: Path, tmp_path: Path) -> None:
-    tree = copy_of(finished, tmp_path)
-    run = "results/runs/tiny/digits/structural/none/full/seed=0"
-    before = {name: (tree / run / name).read_bytes() for name in ("encoder.safetensors", "history.json")}
-    (tree / run / "encoder.safetensors").unlink()
-    done = snakemake(tree, "--", f"{run}/encoder.safetensors")
-    assert done.returncode == 0, done.stderr
-    assert "resumed at step 6" in (tree / run / "train.log").read_text()
-    assert {name: (tree / run / name).read_bytes() for name in before} == before
-
-    for path in (tree / run / "config.json", tree / "data/prepared/digits.safetensors"):
-        path.touch()
-    for variables, words in (
-        ({}, "resumed at step 6"),
-        ({"STRUCTGAN_FRESH": "1"}, "trained again from the first step"),
-    ):
-        done = snakemake(tree, "--forcerun", "train_generative", "--", f"{run}/encoder.safetensors", **variables)
+    (entry,) = (entry for entry in runs_of(tree) if entry["variant"] == "full")
+    run = tree / entry["run"]
+    before = {name: (run / name).read_bytes() for name in ("encoder.safetensors", "history.json")}
+    (run / "encoder.safetensors").unlink()
+    for words in ("resumed at step 6", ""):
+        done = snakemake(tree, "--", f"{entry['run']}/encoder.safetensors")
         assert done.returncode == 0, done.stderr
-        assert words in (tree / run / "train.log").read_text()
-        assert {name: (tree / run / name).read_bytes() for name in before} == before
+        assert ("resumed" in (run / "train.log").read_text()) == bool(words)
+        assert {name: (run / name).read_bytes() for name in before} == before
+        shutil.rmtree(run)
 
 
 def test_the_pages_commands_make_a_run_again_when_pasted(finished: Path, tmp_path: Path) -> None:
@@ -133,8 +114,9 @@ def test_the_pages_commands_make_a_run_again_when_pasted(finished: Path, tmp_pat
     page = (tree / "results/report/tiny.html").read_text()
     blocks = [html.unescape(block) for block in re.findall(r"<pre><code>(.*?)</code></pre>", page, re.DOTALL)]
     workflow, verbs = (block for block in blocks if "/random/none/" in block)
-    folder = tree / "results/runs/tiny/digits/random/none/base/seed=0"
-    whole = json.loads((folder / "probe.json").read_text())
+    entry = next(entry for entry in runs_of(tree) if entry["method"] == "random" and entry["seed"] == 0)
+    folder, probe = tree / entry["run"], entry["evaluations"]["probe"]
+    whole = json.loads((folder / probe).read_text())
     for command in (workflow, verbs):
         for path in folder.iterdir():
             if path.name != "config.json":
@@ -143,7 +125,7 @@ def test_the_pages_commands_make_a_run_again_when_pasted(finished: Path, tmp_pat
             ["bash", "-ec", command], cwd=tree, env=surroundings(tree), capture_output=True, text=True, timeout=600
         )
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-        again = json.loads((folder / "probe.json").read_text())
+        again = json.loads((folder / probe).read_text())
         timed = {"seconds": 0, "checksums": {}}  # the checksum is of the seconds too
         assert {**again, **timed} == {**whole, **timed}
     assert json.loads((folder / "env.json").read_text())["identity"] == whole["identity"]
