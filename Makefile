@@ -1,7 +1,11 @@
-# make demo: a first look in minutes. make test: everything that is checked in minutes and without a cluster. make test-dvc:
-# versions of data and results, with DVC and git. make test-slurm: what needs a cluster, on a Slurm that root starts here
-# for its length; make test-slurm-limits: the same with time limits that run out by themselves. make test-faults: trainings
-# killed at very many points. All set up .venv first.
+# make demo               the demo: minutes, offline
+# make cifar10-small      the same on CIFAR-10
+# make test               linters, types and the tests that need minutes and no cluster
+# make test-dvc           data and results under real DVC and git
+# make test-faults        trainings killed at many points
+# make test-slurm         on a one-node Slurm that root starts here for the length of the tests
+# make test-slurm-limits  the same, waiting for time limits to run out
+# Each sets up .venv first.
 PYTHON ?= python3
 VENV := .venv
 CONFIG ?= workflow/config/demo.yaml

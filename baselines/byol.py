@@ -2,8 +2,8 @@
 
 No image is pushed away from another: the target network is the average of the online one, takes no gradient, and only
 the online side has a predictor. The decay of the average rises to 1 along a cosine. Loss, heads and schedule are
-lightly's. The batch norms of both projectors normalise by the batch, as in the paper: a target network stands in
-evaluation mode here, so the projectors keep no running statistics and the target's sees the rows of all processes.
+lightly's. The batch norms of both projectors normalise by the batch, as in the paper: a target network is in evaluation
+mode here, so the projectors keep no running statistics and the target's sees the rows of all processes.
 Their last layer has no bias, as in the authors' release: the predictor's batch norm hides it from the online loss, so
 that Adam would move it by rounding errors, and the targets with it.
 """

@@ -14,7 +14,7 @@ arXiv 2303.09769, an intermediate layer; Li et al. 2025, arXiv 2502.05743, an in
 ``structural``: backbone and way up also play the game of ``structgan.objectives``, for real images against denoised
 ones,
 
-    x_made = the x_0 that U(x_t, t) stands for, in [-1, 1], with t uniform in the noisier part of 1..T,
+    x_made = the x_0 that U(x_t, t) implies, in [-1, 1], with t uniform in the noisier part of 1..T,
 
 where what comes out is made and not copied: at little noise x_made is x_0 but for traces, and an encoder that tells
 them apart sees the traces only. The reversed gradient reaches the way up alone, as the game's generator; the maps that

@@ -1,15 +1,15 @@
 """MoCo v2+ (He et al. 2020, arXiv 1911.05722; Chen et al. 2020, arXiv 2003.04297): queries find their keys in a queue.
 
 A query is the embedding of one view of an image, its key that of the other view; the keys of earlier images wait in a
-queue and are what it must be told from. Keys come from a moving average of encoder and head, which takes no gradient:
+queue and are its negatives. Keys come from a moving average of encoder and head, which takes no gradient:
 the loss is asymmetric. The plus (solo-learn's "MoCo V2+", the row that published tables have, after Chen & He 2021,
 arXiv 2011.10566) lets each view be the query once: the loss is the mean of both directions, of twice as many queries a
 step, as SimCLR has them. ``symmetric: false`` is MoCo v2.
 
 The head is lightly's. The queue is the memory bank of the structural GAN, which holds pairs: here the keys of an
 image's two views, so that a query only meets keys of views like its own key's. lightly's queue is not used, for it
-drops the end of a batch that passes its own end, and belongs to one process. The papers' shuffling for batch norms has
-no object: the encoder has group norms and the head has none.
+drops the end of a batch that passes its own end, and belongs to one process. The papers' shuffling for batch norms is
+not needed: the encoder has group norms and the head has none.
 """
 
 from __future__ import annotations

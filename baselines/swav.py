@@ -8,7 +8,7 @@ image). The prototypes are a linear layer without bias, as in the paper (lightly
 each step, and do not move in the first ``frozen_steps``, in which they would collapse onto each other.
 
 Two ways to collapse end the run: assignments that are alike for all images, which the loop looks for in ``watched``,
-and a loss that stands at ln K, that of predictions that say nothing, for ``stuck.steps`` steps.
+and a loss that stays at ln K, the loss of uniform predictions, for ``stuck.steps`` steps.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class SwAV(Method):
         """Features, embeddings, and the predicted assignments, shape (N, K).
 
         Raises:
-            UserError: the loss stands at ln K.
+            UserError: the loss stays at ln K.
         """
         options, number = self.settings["stuck"], self.settings["prototypes"]
         stuck = int(self.stuck)

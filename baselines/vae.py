@@ -11,9 +11,9 @@ pooled feature of the backbone's moving average, the samples are its decoder's f
 
 ``structural``: encoder and decoder also play the game of ``structgan.objectives`` for real images against images that
 the decoder makes from w ~ N(0, I). These, and not reconstructions, are what G(w) is in Zhang & Maire 2023: a
-reconstruction belongs to one real image, and telling it from that image means seeing blur, where a made image has to
-be told from all. The bound asks of the features what rebuilds pixels; L_Gaussian asks that they spread over the real
-images and L_cluster that neighbours lie together, which the bound alone doesn't ask for.
+reconstruction belongs to one real image, and differs from it by blur, while a generated image is compared with all. The
+bound asks of the features what rebuilds pixels; L_Gaussian asks that they spread over the real images and L_cluster
+that neighbours lie together, which the bound alone doesn't ask for.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ from structgan import augment, config, precision
 
 
 def with_tf32() -> contextlib.AbstractContextManager[None]:
-    """PyTorch's default on a GPU, which the suite turns off; ``flags`` would turn off cuDNN unless told otherwise."""
+    """PyTorch's default on a GPU, which the suite turns off; ``flags`` would turn off cuDNN by default."""
     now = torch.backends.cudnn
     context: contextlib.AbstractContextManager[None] = now.flags(
         enabled=now.enabled, benchmark=now.benchmark, deterministic=now.deterministic, allow_tf32=True

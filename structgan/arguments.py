@@ -1,4 +1,4 @@
-"""The options that several verbs of the command line share, and what --device stands for."""
+"""Options that several commands share, and how --plan and --device are resolved."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from structgan.errors import UserError
 
 PATH = click.Path(path_type=Path)
 RUN = click.option("--run", required=True, type=PATH, help="Folder of the run; it holds config.json.")
-DATA = click.option("--data", required=True, type=PATH, help="Prepared data set (data/prepared/NAME.safetensors).")
+DATA = click.option("--data", required=True, type=PATH, help="Prepared data set (data/prepared/NAME-ID.safetensors).")
 PROTOCOL = click.option(
     "--protocol", required=True, type=PATH, help="The job's protocol (results/protocols/NAME-ID.json)."
 )
@@ -35,7 +35,7 @@ def plan_file(given: str) -> Path:
 
 
 def resolve_device(device: str) -> str:
-    """``auto`` as what this machine has; ``cuda`` is refused where there is none."""
+    """``auto`` as ``cuda`` or ``cpu``, whichever this machine has; ``cuda`` is refused without a GPU."""
     from structgan.environment import best_device
     from structgan.precision import full_products
 

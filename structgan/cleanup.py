@@ -1,7 +1,7 @@
-"""Runs that may go: those that no suite's newest plan names, and those that a person names.
+"""Deletes runs: those that no suite's newest plan names, and those that a user names.
 
-A run that is being trained is never touched, and nothing is collected while a Snakemake works in this folder. A folder
-is first renamed, then removed, so that no half of a run is ever left under its name.
+A run that is being trained is never touched, and ``gc`` refuses while Snakemake works in this folder. A folder is first
+renamed, then removed, so that no part of a run is ever left under its name.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ TRASH = ".deleted"
 
 @dataclass(frozen=True)
 class Garbage:
-    """A run that may go: its folder, why, and its size in bytes."""
+    """A run to delete: its folder, the reason, and its size in bytes."""
 
     folder: Path
     reason: str
@@ -33,7 +33,7 @@ class Garbage:
 
 
 def unplanned() -> tuple[list[Garbage], dict[Path, str]]:
-    """Runs that no plan names, and those that none names and that are in use, by whom.
+    """Runs that no suite's newest plan names; and of these, those that are in use, with the reason.
 
     Raises:
         UserError: a plan is damaged, or a Snakemake works here.
@@ -73,7 +73,7 @@ def named(folders: Iterable[Path]) -> tuple[list[Garbage], dict[Path, str]]:
 
 
 def user(folder: Path) -> str | None:
-    """Who uses a run, in words; when in doubt, someone does. None where nobody does."""
+    """Why a run counts as in use; None if it is not."""
     progress = optional(folder / "progress.json")
     if progress.get("state") == "running":
         here = progress.get("host") == socket.gethostname()
@@ -95,7 +95,7 @@ def size(folder: Path) -> int:
 
 
 def lines(garbage: list[Garbage], used: Mapping[Path, str]) -> list[str]:
-    """What may go and what is left alone, a line each, and the sum."""
+    """A line for each run to delete and for each that is left alone, and the sum."""
     shown = [f"{entry.size / 1e6:10.1f} MB  {entry.folder}  ({entry.reason})" for entry in garbage]
     shown += [f"left alone: {folder} ({reason})" for folder, reason in used.items()]
     total = sum(entry.size for entry in garbage)
@@ -103,7 +103,7 @@ def lines(garbage: list[Garbage], used: Mapping[Path, str]) -> list[str]:
 
 
 def delete(garbage: list[Garbage]) -> int:
-    """Delete runs, but for those that have come to life since; returns how many went."""
+    """Delete runs, except those that are in use by now; returns how many were deleted."""
     gone = 0
     for number, entry in enumerate(garbage):
         if user(entry.folder):

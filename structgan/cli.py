@@ -1,4 +1,4 @@
-"""The command line: thin verbs, one per rule of the DAG and named like them; heavy imports wait for their verb."""
+"""The command line: one command per rule of the DAG, and others. Each command does its own heavy imports."""
 
 from __future__ import annotations
 
@@ -72,13 +72,13 @@ def extractor(data: Path, protocol: Path, out: Path, device: str) -> None:
     "--minutes", type=click.FloatRange(min=0, min_open=True), help="Train for so long, then stop as if preempted."
 )
 def train(run: Path, data: Path, device: str, minutes: float | None) -> None:
-    """Train one run to its end, going on where it stopped.
+    """Train one run to its end, from where it stopped.
 
-    A finished run is not trained but published again, in seconds; to train it from the first step, delete its folder
-    (structgan rm).
+    A finished run is not trained again: its files are written from its last state, in seconds. To train it from the
+    first step, delete its folder (structgan rm).
 
-    SIGTERM, SIGUSR1 and SIGINT finish the step, save and end with exit code 75; a second SIGINT ends at once. A second
-    process on the same run waits up to a minute for the first to end.
+    On SIGTERM, SIGUSR1 and SIGINT it finishes the step, saves and exits with code 75; a second SIGINT ends it at once.
+    A second process on the same run waits up to a minute for the first to end.
     """
     device = resolve_device(device)
     from structgan import train as training
@@ -194,7 +194,7 @@ def delete(found: list[Garbage], used: dict[Path, str], yes: bool) -> None:
 @PLANS
 @click.option("--delete", is_flag=True, help="Delete what is damaged; the next snakemake makes it again.")
 def verify(plans: tuple[str, ...], delete: bool) -> None:
-    """Recompute the checksums of data, runs, tables and figures; exit code 1 where something is wrong."""
+    """Recompute the checksums of data, runs, tables, figures and pages; exit code 1 if something is wrong."""
     from structgan import plan
     from structgan import verify as verifying
 
@@ -267,9 +267,9 @@ def check(names: tuple[str, ...], files: tuple[str, ...], processes: int) -> Non
 
 
 def main() -> None:
-    """Run the command line; what a user can mend is one line and exit code 2.
+    """Run the command line; an error that the user can fix is one line and exit code 2.
 
-    Where torchrun started several processes, the lines of all but the first say so: mostly they repeat its line.
+    Under torchrun, the lines of all processes but the first name the process: mostly they repeat the first one's.
     """
     try:
         cli()

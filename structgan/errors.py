@@ -8,7 +8,7 @@ from typing import Any
 
 
 class UserError(Exception):
-    """Bad input or a state that only the user can mend. The command line prints it and exits with code 2."""
+    """Bad input or a state that only the user can fix. The command line prints it and exits with code 2."""
 
 
 def unknown(kind: str, name: str, known: Iterable[str], where: str = "") -> UserError:

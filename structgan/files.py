@@ -131,7 +131,7 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
 
 
 def write_json_if_changed(path: str | os.PathLike[str], value: Any) -> bool:
-    """Write ``value`` only where the file says something else, so that an unchanged plan keeps its file times."""
+    """Write ``value`` only where the file says something else, so that an unchanged file is not touched."""
     try:
         if json.loads(Path(path).read_text(encoding="utf-8")) == value:
             return False

@@ -1,4 +1,4 @@
-"""The runs of a suite: a grid's blocks spread out, with variants, axes and upstream runs. Imports no torch.
+"""The runs of a suite: grid, variants, axes and upstream runs, expanded. Imports no torch.
 
 Common < data set < method < augmentation < variant gives the settings of a run. Where a grid lists variants, the name
 of an axis stands for all of its points. A method's block, or one of its variants key by key, may name a run that has to
@@ -67,7 +67,7 @@ class RunConfig:
 
 
 class Grid:
-    """A checked configuration with all that it spreads out to; variants and axes are expanded here, once.
+    """A checked configuration, with variants and axes expanded.
 
     Args:
         config: a checked configuration.

@@ -130,8 +130,8 @@ class Method(nn.Module):
     def train(self, mode: bool = True) -> Self:
         """Set the mode of what learns; a network in which nothing takes a gradient stays in evaluation mode.
 
-        So a moving average, and an encoder inside it, never reads its batch norms from a batch, moves their statistics
-        or turns a spectral norm's vectors, whatever mode the run is in.
+        So a moving average, and an encoder inside it, never uses batch statistics, moves running statistics or updates
+        a spectral norm's vectors, in training or not.
         """
         super().train(mode)
         for network in self.children():
@@ -152,7 +152,7 @@ class Method(nn.Module):
         return {name: value for name, value in vars(self).items() if isinstance(value, torch.optim.Optimizer)}
 
     def draw(self, n: int, latent: int, generator: torch.Generator) -> Tensor:
-        """What ``sample`` of a latent-variable model returns: images of ``self.generator`` as it stands.
+        """Images of ``self.generator`` from normal latents, as ``sample`` of a latent-variable model returns them.
 
         Shape: (n, 3, H, W), values in [-1, 1], from latents of length ``latent``.
         """

@@ -36,13 +36,13 @@ def rank() -> int:
 
 
 def launched() -> int:
-    """Processes that torchrun started for this run, whether or not they have met; 1 without torchrun."""
+    """Processes that torchrun started for this run, joined or not; 1 without torchrun."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 @contextmanager
 def group(device: str) -> Iterator[str]:
-    """Join the processes that torchrun started, where it did, and part from them at the end.
+    """Join the process group of torchrun, if it started this process, and leave it at the end.
 
     The cores that the job has (OMP_NUM_THREADS) are shared out among the processes of this machine.
 
@@ -151,7 +151,7 @@ def mean(values: Tensor) -> Tensor:
 
 
 def greatest(number: int) -> int:
-    """The greatest of the processes' numbers; it passes between the hosts and waits for no GPU."""
+    """The greatest of the processes' numbers, reduced on the hosts, so that it waits for no GPU."""
     if size() == 1:
         return number
     value = torch.tensor(number)
@@ -160,7 +160,7 @@ def greatest(number: int) -> int:
 
 
 def agree(number: int, what: str) -> None:
-    """Make sure that all processes have one number.
+    """Check that all processes have the same number.
 
     Raises:
         UserError: they differ; every process raises it.
@@ -171,7 +171,7 @@ def agree(number: int, what: str) -> None:
 
 
 def wait() -> None:
-    """Wait until every process has come here."""
+    """Wait for all processes (a barrier)."""
     greatest(0)
 
 

@@ -1,8 +1,8 @@
-"""The plan of a suite: its runs, how each is evaluated, and the words for them. Imports no torch.
+"""The plan of a suite: its runs, their evaluations, and their titles. Imports no torch.
 
 A plan, a protocol, the settings of a data set and a run's config.json are pure functions of their paths, which end in
-the identity of the content. So any planner may write one that is missing, two planners write the same bytes, and none
-is ever written again.
+the identity of the content. So any planner may write one that is missing, two planners write the same bytes, and an
+existing one is never changed.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ class Plan:
         return self.content
 
     def _entry(self, run: RunConfig) -> dict[str, Any]:
-        """What the plan says of a run."""
+        """The plan's entry of a run."""
         asked = {
             name: f"{name}-{protocol['identity'][: provenance.ID]}.json"
             for name, protocol in self.protocols.items()

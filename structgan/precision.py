@@ -61,7 +61,7 @@ def upsample(x: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def exact(function: Callable[P, R]) -> Callable[P, R]:
-    """``function`` in at least float32, whatever precision surrounds the call: its tensors are widened first."""
+    """``function`` in at least float32, under any autocast: its tensors are converted first."""
 
     @functools.wraps(function)
     def widened(*args: P.args, **kwargs: P.kwargs) -> R:

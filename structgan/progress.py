@@ -58,7 +58,7 @@ class Progress:
         return self
 
     def advance(self, units: int = 1, **values: float | str) -> None:
-        """Count ``units`` more; ``values`` (losses and the like) are shown from now on, each until it is told anew."""
+        """Count ``units`` more; ``values`` (losses and the like) are shown until they are given again."""
         self.done += units
         self._values |= values
         if self._bar is not None:

@@ -1,9 +1,9 @@
 """Where a result lies, what made it, and whether it is whole. Imports no torch.
 
 The path of a result is its identity: it ends in the first digits of a SHA-256 over all that the result depends on, as
-in git. So a result is never overwritten by another one, and no file time means anything. What a file holds counts only
-through its seal: its own checksum, the identity recomputed from config.json, and the hashes of the files it was made
-from. Tables, figures, jobs, ``structgan status`` and ``structgan verify`` read results with these functions.
+in git. So a result is never overwritten by another one, and file times mean nothing. A file is read only after its
+checks: its own checksum, the identity recomputed from config.json, and the hashes of the files it was made from.
+Tables, figures, jobs, ``structgan status`` and ``structgan verify`` read results with these functions.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def read_identified(path: Path) -> dict[str, Any]:
 
 
 def read_protocol(path: Path) -> dict[str, Any]:
-    """The protocol of an evaluation that is about to run.
+    """The protocol of an evaluation, before it runs.
 
     Raises:
         UserError: it is missing or damaged, or it was planned for other sources than these.
@@ -241,7 +241,7 @@ def read_sealed(path: Path) -> dict[str, Any]:
 
 
 def read_json_object(path: Path) -> dict[str, Any]:
-    """A JSON object, whatever its seal.
+    """A JSON object; its checksums are not looked at.
 
     Raises:
         UserError: it is missing.

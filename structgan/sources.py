@@ -1,8 +1,8 @@
 """Which source files a run depends on, read without importing them: discovery of methods and the digest of a run.
 
 The digest covers the syntax trees, without comments and docstrings, of every module of this repository that a run can
-reach by imports: a comment never retrains, an edit of the logic always shows, an edited loss marks exactly the runs
-that use it. This module imports no torch, so that planning stays fast.
+reach by imports. Editing a comment changes no digest; editing a loss changes those of the runs that use it. This module
+imports no torch, so planning is fast.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ PLUMBING = (
     " training/preempt evaluation/__init__ evaluation/limits"
 )
 NEUTRAL = frozenset(ROOT / "structgan" / f"{name}.py" for name in PLUMBING.split())
-"""Modules that cannot change a weight: how files are written, what is printed, who may train, the version number."""
+"""Modules that cannot change a number: writing files, printing, locking, the version. The digest leaves them out."""
 
 
 WORDS = "COLUMNS"
-"""What an evaluation declares of its columns: words for people, which change no number."""
+"""An evaluation's declaration of its columns. It is left out of the digest, because it changes no number."""
 VERSIONED = ("ctx", "kind", "type_comment", "type_ignores", "type_params")
 """Fields of syntax trees that some versions of Python lack, or that say nothing."""
 
@@ -38,7 +38,7 @@ def methods() -> dict[str, Path]:
     """Every method's name and file, sorted by name; nothing is imported.
 
     Raises:
-        UserError: two files claim one name.
+        UserError: two files have the same stem.
     """
     found: dict[str, Path] = {}
     for path in (path for folder in METHOD_FOLDERS for path in sorted(folder.glob("[!_]*.py"))):

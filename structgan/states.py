@@ -1,6 +1,6 @@
-"""The state of one planned run, from the small files of its folder: what it is, why, how far, at what speed.
+"""The state of one planned run, read from the small files of its folder: state, reason, progress, speed.
 
-Takes no lock and reads no tensor, so that it may look at runs that are being trained. Imports no torch.
+It takes no lock and reads no tensor, so it can look at runs that are being trained. Imports no torch.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from structgan.files import read_json
 STATES = ("done", "running", "queued", "trained", "failed", "damaged", "interrupted", "missing")
 """``trained`` awaits its evaluations; ``interrupted`` goes on from its state file when it is started again."""
 SILENT_S = 900
-"""A run that has written nothing for so long, and for three of its log intervals, is taken for dead."""
+"""Seconds. A run that has written nothing for so long, and for three of its log intervals, counts as dead."""
 TAIL = 4096
 TIMEOUT_S = 10
 
 
 @dataclass(frozen=True)
 class State:
-    """One planned run as it stands.
+    """The state of one planned run.
 
     Attributes:
         name: one of ``STATES``.
@@ -105,7 +105,7 @@ def read_state(entry: Mapping[str, Any], run: Path, queue: Mapping[str, str], no
 
 
 def why_dead(progress: Mapping[str, Any], run: Path, now: float) -> str | None:
-    """Why a progress.json that says running is not to be believed; None where it is."""
+    """Why a run whose progress.json says running is not running; None if it is."""
     pid, silent = int(progress.get("pid") or 0), now - float(progress.get("updated") or 0)
     if progress.get("host") == socket.gethostname() and not exists(pid):
         return f"process {pid} is gone"
@@ -140,7 +140,7 @@ def optional(path: Path) -> dict[str, Any]:
 
 
 def refusal(log: Path) -> str | None:
-    """The error with which a job ended, where its log ends with one."""
+    """The error that a job ended with, if its log ends with one."""
     try:
         with log.open("rb") as file:
             file.seek(max(0, log.stat().st_size - TAIL))

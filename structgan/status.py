@@ -1,6 +1,6 @@
 """One screen about a suite: how many runs are done, what runs and for how long, what failed and why, what it costs.
 
-Rows of the grid with their seeds folded; a large grid folds further, whatever needs a look stays. Imports no torch.
+Rows of the grid with their seeds folded. A large grid folds further, except rows that need a look. Imports no torch.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ ROW = ("dataset", "method", "augmentation", "variant")
 SCREEN = 40
 WIDTH = 100
 QUIET = frozenset({"done", "queued", "trained", "missing"})
-"""States that may be folded: nobody has to act on a single one of their runs."""
+"""States whose rows may be folded: none of their runs needs a look."""
 NAMES = {True: "GPU-hours", False: "CPU-hours"}
 Rows = dict[tuple[str, ...], list[tuple[dict[str, Any], State]]]
 Line = tuple[tuple[str, ...], str]
@@ -30,10 +30,10 @@ Line = tuple[tuple[str, ...], str]
 
 @dataclass(frozen=True)
 class Overview:
-    """A suite as it stands.
+    """The state of a suite.
 
     Attributes:
-        plan: plan.json.
+        plan: the plan.
         runs: what the plan says of each run, and its state.
         spent: hours of training on record, by ``GPU-hours`` (hours times GPUs) and ``CPU-hours`` (of processes).
         projected: hours that the rest will take at measured steps/s, likewise.
@@ -162,7 +162,7 @@ def fold(rows: Rows, depth: int) -> tuple[list[Line], list[Line]]:
 
 
 def words_of(runs: list[tuple[dict[str, Any], State]]) -> str:
-    """How the runs of a row stand: counts, and each run that runs, failed or was interrupted, by its seed."""
+    """The states of a row's runs: counts, and by seed each run that runs, failed or was interrupted."""
     counts = Counter(run.name for _, run in runs)
     words = [f"{counts['done']}/{len(runs)} done"]
     words += [f"{counts[name]} {name}" for name in STATES[1:] if counts[name] and name in QUIET]

@@ -1,9 +1,9 @@
-"""The training loop, the only one; it knows no method by name.
+"""The training loop, one for all methods.
 
 The whole data set lies on the device as uint8; a batch is an index, an augmentation of the whole batch at once and one
 call of the method's ``step``. All randomness comes from generators that the state holds, and the losses since the last
-record lie in it too, so that a resumed run goes on exactly, whichever step it stopped at. On a CPU its bytes are those
-of a run without a stop; CUDA's sums are not repeatable to the last bit, stop or no stop.
+record are in it too, so that a resumed run goes on exactly, at any step. On a CPU it ends with the bytes of an
+uninterrupted run; CUDA's sums are not repeatable to the last bit, interrupted or not.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Run:
         self.environment = environment.Record(device, self.training["precision"])
 
     def save(self) -> None:
-        """Write the state, having looked at all that it holds; the one before stays beside it.
+        """Check the state and write it; the previous one is kept beside it.
 
         Raises:
             UserError: a loss or a weight is not finite, the features collapsed, or the disk is full; the states stay as
@@ -96,7 +96,7 @@ class Run:
         parallel.wait()  # no process leaves while the state is being written: torchrun would end the writer
 
     def resume(self) -> None:
-        """Go on from the newest whole state of this run, where there is one."""
+        """Go on from the newest whole state of this run, if there is one."""
         state = self.states.find()
         if state is None:
             return
@@ -142,7 +142,7 @@ class Run:
         """One step of the method on the next batch; its losses are kept for the next log.
 
         Raises:
-            UserError: a factorisation failed, on weights or features that are no longer of use.
+            UserError: a factorisation failed, because weights or features have diverged.
         """
         self.method.step_index = self.step
         views, labels = next(self.batches)

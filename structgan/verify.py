@@ -1,4 +1,4 @@
-"""Recompute every checksum of a suite: of data, extractors, runs, evaluations, tables and figures."""
+"""Recompute every checksum of a suite: data, extractors, runs, evaluations, tables, figures and page."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Finding(NamedTuple):
 
 
 class Suite:
-    """The files of one suite as they lie on the disk.
+    """The files of one suite.
 
     Args:
         file: its plan.
@@ -40,7 +40,7 @@ class Suite:
         self.started = any((self.tree / entry["run"] / "env.json").exists() for entry in self.plan["runs"])
 
     def findings(self) -> Iterator[Finding]:
-        """Every fault, in the order in which files are made from each other; none for what was never begun."""
+        """Every fault, data first, then runs, then tables; none of a suite that was never begun."""
         for file in sorted({entry["data"] for entry in self.plan["runs"]}):
             yield from self.data(self.tree / file)
         with Progress(f"verify {self.plan['suite']}", len(self.plan["runs"]), "run") as progress:

@@ -203,7 +203,7 @@ def shown(column: str, value: Any, titles: Mapping[str, Mapping[str, str]]) -> s
 
 
 def write(folder: Path, name: str, rows: list[Row], titles: Mapping[str, Mapping[str, str]]) -> None:
-    """Write a table as csv and md; titles, by column, stand for methods and regimes in the latter."""
+    """Write a table as csv and md; the latter has titles, by column, in place of the names of methods and regimes."""
     if not rows:
         return
     stream = io.StringIO()
@@ -282,7 +282,7 @@ def cli(folder: Path, to: Path) -> None:
 
 
 def main() -> None:
-    """Run the command line; what a user can mend is one line and exit code 2."""
+    """Run the command line; an error that the user can fix is one line and exit code 2."""
     try:
         cli(standalone_mode=False)
     except click.ClickException as error:

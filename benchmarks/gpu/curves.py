@@ -145,7 +145,7 @@ def nearest(train: Tensor, labels: Tensor, queries: Tensor, k: int, temperature:
 
 
 def race(out: Output, plan: Plan, data: Path) -> list[Entry]:
-    """Slices of equal training seconds in turn until the last part begins; the runs that still stand."""
+    """Slices of equal training seconds in turn until the last part begins; the runs that are left."""
     options, entries = out.options, list[Entry]()
     end = options.deadline - options.last
     for name, regime in ENTRIES:

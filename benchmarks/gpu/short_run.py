@@ -295,7 +295,7 @@ def cli(out: Path, wheels: Path | None, resume: bool, **asked: Any) -> None:
 
 
 def main() -> None:
-    """Run the command line; what a user can mend is one line and exit code 2."""
+    """Run the command line; an error that the user can fix is one line and exit code 2."""
     try:
         cli(standalone_mode=False)
     except click.ClickException as error:

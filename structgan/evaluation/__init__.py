@@ -1,6 +1,6 @@
-"""Evaluations of frozen runs, each a file of this folder that declares its columns; nothing else registers it.
+"""Evaluations of frozen runs, found by file.
 
-A module of this folder is an evaluation where it assigns ``COLUMNS``. It also holds ``run(job) -> Measured`` and may
+A module of this folder is an evaluation if it assigns ``COLUMNS``. It also holds ``run(job) -> Measured`` and may
 assign ``SETTINGS``, ``FILES``, ``NEEDS`` and ``ALSO``; see ``Evaluation``. All five are literals: planning reads them
 from the syntax tree, without importing the module and torch. This file imports no torch.
 """

@@ -44,7 +44,7 @@ class SharedBatchNorm(_BatchNorm):
     per_process: int | None = None
 
     def _check_input_dim(self, input: Tensor) -> None:
-        """Any number of dimensions from (N, C) on: the module that this one stands for has checked it."""
+        """Any number of dimensions from (N, C) on: the module that this one replaces has checked it."""
 
     def forward(self, input: Tensor) -> Tensor:
         if not self.training:

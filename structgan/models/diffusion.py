@@ -74,7 +74,7 @@ class Diffusion(nn.Module):
         return a * noise - b * clean
 
     def clean(self, noisy: Tensor, output: Tensor, times: Tensor) -> Tensor:
-        """The x_0 that an output stands for: (x_t - b_t eps) / a_t, or a_t x_t - b_t v. Shape: as ``noised``."""
+        """The x_0 that an output implies: (x_t - b_t eps) / a_t, or a_t x_t - b_t v. Shape: as ``noised``."""
         a, b = self.scales(times)
         return (noisy - b * output) / a if self.prediction == "epsilon" else a * noisy - b * output
 

@@ -110,7 +110,7 @@ class States:
         self.keep_newest = True
 
     def find(self) -> dict[str, Any] | None:
-        """The newest state that is whole and this run's, or None; what is passed over is said in one line."""
+        """The newest state that is whole and this run's, or None; states that are skipped are named in one line."""
         refused = []
         for path in (self.newest, self.older):
             if not path.exists():

@@ -1,4 +1,4 @@
-"""What stops a run: weights that are not finite, and features or embeddings that collapsed; each is one clear line."""
+"""Checks that stop a run: weights that are not finite, and features or embeddings that collapsed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ KEPT = "stopped, the last good state is kept in state.safetensors, where one was
 
 
 def check_weights(method: Method, run: object, step: int) -> None:
-    """Stop before a state is written that no later step could mend.
+    """Stop before a broken state is written.
 
     Raises:
         UserError: a network holds a number that is not finite.
@@ -28,7 +28,7 @@ def check_weights(method: Method, run: object, step: int) -> None:
 
 @torch.no_grad()
 def check_collapse(method: Method, images: Tensor, run: object, step: int) -> None:
-    """Stop where the first images all have the same features, or whatever else the method has watched.
+    """Stop if the first images all have the same features, or the same of another vector in ``watched``.
 
     Shape of the images: (N, 3, H, W), uint8.
 

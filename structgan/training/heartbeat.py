@@ -1,7 +1,7 @@
-"""What a training process says of itself while it lives: ``<run>/progress.json``, small, whole, at most every 5 s.
+"""``<run>/progress.json``: what a training process reports while it runs, at most every 5 s.
 
-Nothing of it reaches a number: a run whose file cannot be written trains on. A file that says "running" although its
-process is gone is that of a run that was killed.
+No result depends on it: a run whose file cannot be written trains on. If the file says "running" and its process is
+gone, the run was killed.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Heartbeat:
         return self
 
     def beat(self, step: int, seconds: float) -> None:
-        """Say how far the run is; the first call of a submission sets where its rate is counted from.
+        """Report progress; the first call of a submission sets where its rate is counted from.
 
         Args:
             step: updates done.

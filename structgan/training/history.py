@@ -1,4 +1,4 @@
-"""What training leaves behind of its losses: a record a log, the losses since the last one, and what the clock said.
+"""The losses of a training: a record for each log, the losses since the last one, and times.
 
 Records are a function of the seed alone and go to history.json; times differ from run to run and go to env.json.
 """

@@ -1,7 +1,7 @@
 """One process at a time trains a run: an advisory lock on a file of its folder.
 
-The lock is flock(2) on ``<run>/lock``; the kernel gives it back when its process ends, however it ends. The file stays,
-with the holder's host and process in it: deleting it would let two processes hold locks on two files of one name.
+The lock is flock(2) on ``<run>/lock``; the kernel releases it when its process ends, in any way. The file stays, with
+the holder's host and process in it: deleting it would let two processes hold locks on two files of one name.
 
 A file system that several machines share must pass the lock on. NFS does since Linux 2.6.12 (flock(2), "NFS details"),
 unless it is mounted with ``local_lock``; Lustre does where it is mounted with ``-o flock``, and only within one machine
@@ -87,7 +87,7 @@ def holder(file: TextIO) -> str:
 
 
 def write_holder(file: TextIO) -> None:
-    """Say in the file who holds the lock; on a full disk it stays unsaid."""
+    """Write into the file who holds the lock; a full disk is ignored."""
     with contextlib.suppress(OSError):
         file.seek(0)
         file.truncate()

@@ -1,4 +1,4 @@
-"""A linear classifier trained beside a method, as the authors of the structural GAN watch their training.
+"""A linear classifier trained beside a method, as the release of the structural GAN has it.
 
 It reads detached features of the augmented training images of each step, before the method's update: labels reach the
 classifier and nothing else, and a run's weights are the same with and without it. (GenRep's update has generated images

@@ -1,14 +1,14 @@
-"""Signals that ask a training process to end: it finishes its step, saves, and leaves with ``EXIT_CODE``.
+"""Signals that ask a training process to end: it finishes its step, saves, and exits with ``EXIT_CODE``.
 
 SIGTERM comes before SIGKILL on a time limit, a preemption or a cancelled job, SIGUSR1 where the submission asks for an
 early warning (``--signal=USR1@120``), SIGINT from a keyboard, SIGALRM from the process's own clock where the user gave
 it a number of minutes. Before the first step there is nothing to save, and a signal ends the process at the next line
-of Python. A second SIGINT ends it at once, whatever it is doing; files are only ever replaced whole. Another SIGTERM
-does not: where a time limit was cut short, Slurm sends SIGUSR1 and SIGTERM together, and SIGKILL is its second word.
+of Python. A second SIGINT ends it at once, which is safe: files are only ever replaced whole. A second SIGTERM does
+not: when a time limit is cut short, Slurm sends SIGUSR1 and SIGTERM together, and then SIGKILL.
 
-A step in progress is never given up: half of its updates cannot be undone, so that the state would be no step's. Where
-a step is long (a large network on a CPU), the time between SIGTERM and SIGKILL (Slurm's KillWait) or the warning time
-of ``--signal`` must cover one step and one save; else the run goes on from the state before, and nothing is damaged.
+A step in progress is always finished, because half of its updates cannot be undone. The time between SIGTERM and
+SIGKILL (Slurm's KillWait) or the warning time of ``--signal`` must cover one step and one save; otherwise the run goes
+on from the previous state, and nothing is damaged.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class Preemption:
     an operation of PyTorch to end.
 
     Args:
-        insist: whether a second SIGINT ends the process at once. False where a launcher stands between: a scheduler
-            signals all processes of a job, and the launcher then passes the signal on once more.
+        insist: whether a second SIGINT ends the process at once. False under a launcher: a scheduler signals all
+            processes of a job, and the launcher passes the signal on once more.
     """
 
     def __init__(self, insist: bool = True) -> None:
@@ -56,7 +56,7 @@ class Preemption:
         return self.received.name if self.received else ""
 
     def defer(self, seconds: float | None = None) -> None:
-        """From here on a first signal is noted in ``reason`` and no more: the work ends in its own good time.
+        """From here on a first signal is only noted in ``reason``; the caller decides when to end.
 
         Args:
             seconds: greater than 0; when they have passed, the process signals itself.

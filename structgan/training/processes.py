@@ -1,4 +1,4 @@
-"""What turns the training of one process into that of all: the same weights, shared statistics, averaged gradients."""
+"""Training on several processes: the same weights, shared statistics, averaged gradients."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from structgan.models.batch_norm import share_statistics
 def join(method: nn.Module, optimisers: dict[str, torch.optim.Optimizer]) -> None:
     """Make a method's training that of all processes: weights of process 0, shared batch norms, averaged gradients.
 
-    A method's ``step`` stays as it is for one process. Each optimiser averages its gradients as its ``step`` begins, so
-    that whatever reads gradients before it (clipping by norm) sees those of this process.
+    A method's ``step`` stays as it is for one process. Each optimiser averages its gradients as its ``step`` begins.
+    Code that reads gradients before that (clipping by norm) sees those of this process.
     """
     if parallel.size() == 1:
         return

@@ -1,6 +1,6 @@
-"""Every source of random numbers that a process has besides a run's own generators: seeded, read and put back.
+"""The process's random number generators, besides a run's own: seeded, saved and restored.
 
-The suite's own methods draw from generators of their own; a baseline of a reader may draw from the process's.
+The suite's methods use the run's own generators; a user's baseline may use the process's.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def seed(number: int) -> None:
 
 
 def state(device: str) -> dict[str, Any]:
-    """Where each of them stands, in tensors and plain values."""
+    """Their states, as tensors and plain values."""
     numpy: Any = np.random.get_state(legacy=False)
     return {
         "torch": torch.get_rng_state(),

@@ -1,4 +1,4 @@
-"""The finished run that another one depends on, as its training gets it: whole, of the planned identity, frozen."""
+"""Loads the finished run that another one depends on: verified, of the planned identity, frozen."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ wildcard_constraints:
 
 
 def planned(wildcards):
-    """What the plan says of a job's run; in a cluster's job, whose sources may be newer, what its config.json says."""
+    """The plan's entry of a job's run; its config.json in a cluster's job, whose sources may be newer."""
     run = RUN.format(**wildcards)
     return RUNS.get(run) or provenance.read_config(Path(run))
 
@@ -71,13 +71,13 @@ def data_file(wildcards):
 
 
 def upstream_files(wildcards):
-    """The encoder of the run that a run depends on, where it depends on one."""
+    """The encoder of the upstream run, if there is one."""
     above = planned(wildcards).get("upstream")
     return [f"{above['run']}/encoder.safetensors"] if above else []
 
 
 def evaluation_files(wildcards):
-    """What an evaluation reads beside the run and its data set."""
+    """Further files that an evaluation reads, beside the run and its data set."""
     run = RUN.format(**wildcards)
     return PLAN.inputs(RUNS[run], wildcards.evaluation) if run in RUNS else []
 
@@ -101,9 +101,9 @@ def result_files():
 
 
 def launcher(wildcards, resources):
-    """What starts a training: Python, or torchrun with a process for each of its GPUs.
+    """Starts a training: Python, or torchrun with a process for each of its GPUs.
 
-    Where Snakemake itself is limited to fewer GPUs (--resources gpu=1), a job has as many as that.
+    If Snakemake is limited to fewer GPUs (--resources gpu=1), a job gets only those.
     """
     if resources.get("gpu", 0) < 2:
         return ["python", "-m"]

@@ -1,4 +1,4 @@
-# A run's frozen networks → numbers with their protocol. The file's name says which evaluation, and under which protocol.
+# A run's frozen networks → numbers with their protocol. The file's name has the evaluation and the protocol's id.
 rule evaluate:
     input:
         encoder=ancient(f"{RUN}/encoder.safetensors"),
@@ -22,7 +22,7 @@ rule evaluate:
         " --device {params.device:q} > {log:q} 2>&1"
 
 
-# Last of a cluster's submission, which ends with the first job that fails: without Inception's weights, probes still are made.
+# Last in a cluster's submission, which ends with the first job that fails: without Inception's weights, the probes are still made.
 use rule evaluate as evaluate_samples with:
     output:
         result=f"{RUN}/{{evaluation,{OF_SAMPLES}}}-{{protocol}}.json",

@@ -1,5 +1,4 @@
-# All runs' JSON → tables, figures, one page. What was made for another plan is made again: the plan's id is in the name
-# of made_from.
+# All runs' JSON → tables, figures, one page. The plan's id is in the name of made_from, so that another plan makes them again.
 rule table:
     input:
         plan=ancient(PLAN.path),

@@ -1,12 +1,12 @@
-# What stands before every command. A cluster warns before it ends a job: SIGUSR1 or SIGTERM to every process of it. Only the
-# training acts on the warning, saves and leaves; what stands above it, Snakemake and bash, has to wait for that: when they
-# end, the cluster kills what is left. And a job runs under the Python that runs Snakemake, its environment activated or not.
+# Shell prefix: keeps Snakemake and bash alive while a training saves. Before a cluster ends a job, it sends SIGUSR1 or SIGTERM to
+# all its processes. The training saves and exits; if Snakemake or bash ended first, the cluster would kill the training. The prefix
+# also puts the Python that runs Snakemake first on the path, whether or not its environment is activated.
 import shlex
 import signal
 import sys
 from pathlib import Path
 
-signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # Snakemake itself only bears SIGTERM
+signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # Snakemake handles SIGTERM itself
 OWN = shlex.quote(str(Path(sys.executable).parent))
 shell.prefix(
     f'set -euo pipefail; trap : TERM; [[ ":$PATH:" == *:{OWN}:* ]] || export PATH={OWN}:"$PATH"; '

@@ -1,5 +1,5 @@
-# One run: config.json, data and the weights of the run that it depends on, if any, in; weights, history and environment
-# out. Further networks, such as a generator, lie beside the encoder; env.json names them all with their checksums.
+# config.json, data and the upstream run's weights, if any → weights, history and environment. Further networks, such as a
+# generator, are written beside the encoder; env.json lists them all with their checksums.
 rule train:
     input:
         config=ancient(f"{RUN}/config.json"),
