@@ -40,7 +40,8 @@ def unplanned() -> tuple[list[Garbage], dict[Path, str]]:
     """
     if any(Path(".snakemake/locks").glob("*")):
         raise UserError("gc: a Snakemake works in this folder, or was killed (snakemake --unlock): nothing was deleted")
-    planned = {Path(entry["run"]) for file in plan.suites() for entry in plan.read(file)["runs"]}
+    plans = {each for file in plan.suites() for each in (file, *plan.tabled(file.parent.name))}
+    planned = {Path(entry["run"]) for file in plans for entry in plan.read(file)["runs"]}
     found: list[Garbage] = []
     used: dict[Path, str] = {}
     for folder in sorted(provenance.RUNS.glob(DEPTH)):
@@ -62,7 +63,9 @@ def named(folders: Iterable[Path]) -> tuple[list[Garbage], dict[Path, str]]:
     found: list[Garbage] = []
     used: dict[Path, str] = {}
     for folder in folders:
-        if not (folder / "config.json").exists():
+        place, runs = folder.resolve(), provenance.RUNS.resolve()
+        inside = place.is_relative_to(runs) and len(place.relative_to(runs).parts) == 6
+        if not inside or not (folder / "config.json").exists():
             raise UserError(f"{folder}: not the folder of a run ({provenance.RUNS}/…/seed=<seed>/<id>)")
         holder = user(folder)
         if holder:
@@ -104,6 +107,8 @@ def lines(garbage: list[Garbage], used: Mapping[Path, str]) -> list[str]:
 
 def delete(garbage: list[Garbage]) -> int:
     """Delete runs, except those that are in use by now; returns how many were deleted."""
+    for left in provenance.RUNS.glob(f"{TRASH}-*"):  # of a process that was killed while it deleted
+        shutil.rmtree(left, ignore_errors=True)
     gone = 0
     for number, entry in enumerate(garbage):
         if user(entry.folder):

@@ -96,7 +96,7 @@ def split(batch_size: int) -> int:
     if batch_size % size():
         raise UserError(
             f"training.batch_size = {batch_size}: must be a multiple of the {size()} processes of a run"
-            " (resources.train.gpu)"
+            " (gpu of the rule train, in the profile)"
         )
     return batch_size // size()
 

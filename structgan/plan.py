@@ -8,7 +8,6 @@ existing one is never changed.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from structgan import config as configuration
 from structgan import evaluation, provenance, sources
 from structgan.errors import UserError, unknown
 from structgan.evaluation import limits
-from structgan.files import write_json, write_json_if_changed
+from structgan.files import write_json
 from structgan.grid import Grid, RunConfig
 
 PUBLISHED = ("references", "paper")
@@ -104,8 +103,7 @@ class Plan:
         for path, content in files.items():
             if not Path(path).exists():
                 write_json(path, content)
-        write_json_if_changed(self.path, self.content)
-        os.utime(self.path)  # the newest plan of a suite is the one that was made last
+        write_json(self.path, self.content)  # each time: the newest plan of a suite is the one that was made last
         return self.content
 
     def _entry(self, run: RunConfig) -> dict[str, Any]:
@@ -281,8 +279,9 @@ class Plan:
 def report_digest() -> str:
     """SHA-256 of what makes tables, figures and pages, code and prose: when it changes, they are made again."""
     total = hashlib.sha256()
-    for path in sorted((sources.ROOT / "structgan" / "report").glob("*.*")):
+    for path in sorted((sources.ROOT / "structgan" / "report").glob("[!.]*.*")):
         total.update(path.name.encode() + path.read_bytes())
+    total.update(repr(evaluation.found()).encode())  # labels, units and digits of the columns
     return total.hexdigest()
 
 
@@ -295,8 +294,15 @@ def newest(suite: str) -> Path:
     found = list((provenance.PLANS / suite).glob("*.json"))
     if not found:
         known = sorted(path.name for path in provenance.PLANS.glob("*") if path.is_dir())
-        raise unknown("suite", suite, known, f"{provenance.PLANS} (structgan configure plans one)")
+        raise unknown("suite", suite, known, str(provenance.PLANS))
     return max(found, key=lambda path: path.stat().st_mtime_ns)
+
+
+def tabled(suite: str) -> list[Path]:
+    """The plans that the tables and figures of a suite were made from, as far as they are here."""
+    made = Path("results").glob(f"*/{suite}/made_from-*.json")
+    paths = {provenance.PLANS / suite / f"{path.stem.removeprefix('made_from-')}.json" for path in made}
+    return sorted(path for path in paths if path.exists())
 
 
 def suites() -> list[Path]:

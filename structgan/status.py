@@ -73,6 +73,7 @@ def gather(plan_file: Path) -> Overview:
     """
     plan = planning.read(plan_file)
     tree, waiting, now = plan_file.absolute().parents[3], cluster_jobs(), time.time()
+    tree = tree.relative_to(Path.cwd()) if tree.is_relative_to(Path.cwd()) else tree
     runs = [(entry, read_state(entry, tree / entry["run"], waiting, now)) for entry in plan["runs"]]
     spent: dict[str, float] = defaultdict(float)
     for _, run in runs:

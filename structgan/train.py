@@ -45,10 +45,7 @@ class Run:
         seeds = np.random.SeedSequence(self.config["seed"]).generate_state(4).tolist()  # weights, order, latents, probe
         randomness.seed(seeds[0])
         self.dataset = load(data, device, verify=True)
-        if self.dataset.identity not in ("", self.config["data"]):
-            raise UserError(
-                f"{data}: prepared from other settings than {folder}/config.json names; nothing was trained"
-            )
+        self.check_images(data)
         self.method = method.build(self.config, len(self.dataset.classes)).to(device)
         self.upstream = upstream.load(folder, self.config, self.dataset.content_hash, device)
         if self.upstream:
@@ -68,6 +65,20 @@ class Run:
         self.step, self.seconds = 0, 0.0
         self.history = History(folder, self.training["batch_size"])
         self.environment = environment.Record(device, self.training["precision"])
+
+    def check_images(self, data: Path) -> None:
+        """Refuse images that the run was not planned with, or that are not those it was finished with.
+
+        Raises:
+            UserError: they are others; nothing is trained or overwritten.
+        """
+        planned, found = self.config["data"], self.dataset.identity
+        if found != planned and (found or data.stem.endswith(planned[: provenance.ID])):
+            raise UserError(f"{data}: prepared from other settings than {self.folder}/config.json names")
+        if (self.folder / "env.json").exists():
+            trained = provenance.read_training(self.folder)
+            if trained["dataset"]["content_hash"] != self.dataset.content_hash:
+                raise UserError(f"{self.folder}: finished on other images than {data} holds (structgan rm deletes it)")
 
     def save(self) -> None:
         """Check the state and write it; the previous one is kept beside it.

@@ -67,7 +67,7 @@ class Suite:
         except provenance.Damaged as error:
             yield Finding(str(error), (path.with_suffix(".json"),))
         except UserError as error:
-            yield Finding(str(error), (path,))
+            yield Finding(str(error), (path,) if path.with_suffix(".json").exists() else ())
 
     def run(self, run: Path, entry: Mapping[str, Any]) -> Iterator[Finding]:
         """A run: its configuration, what its training wrote, and its evaluations."""

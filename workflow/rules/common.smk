@@ -62,7 +62,11 @@ wildcard_constraints:
 def planned(wildcards):
     """The plan's entry of a job's run; its config.json in a cluster's job, whose sources may be newer."""
     run = RUN.format(**wildcards)
-    return RUNS.get(run) or provenance.read_config(Path(run))
+    try:
+        return RUNS.get(run) or provenance.read_config(Path(run))
+    except UserError as error:
+        print(f"structgan: {error}", file=sys.stderr)
+        sys.exit(2)
 
 
 def data_file(wildcards):
