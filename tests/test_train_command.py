@@ -26,7 +26,7 @@ def project(tmp_path_factory, copy_tree, command, demo, digits):
     (root / "baselines" / "trap.py").write_text(trap_suite.TRAP)
     (root / "tiny.yaml").write_text(yaml.safe_dump(trap_suite.suite(demo)))
     done = command("-m", "structgan", "configure", "--configfile", "tiny.yaml", cwd=root, root=root)
-    assert done.returncode == 0 and done.stdout == "results/runs/tiny/plan.json: 5 runs\n", done.stderr
+    assert done.returncode == 0 and done.stdout.endswith(".json: 5 runs\n"), done.stderr
     shutil.copy(digits, root / "data/prepared/digits.safetensors")
     return root
 
@@ -48,7 +48,7 @@ def trains(project, command):
 
 @pytest.fixture(scope="module")
 def finished(project, trains):
-    folder = project / "results/runs/tiny/digits/structural/crop/full/seed=0"
+    (folder,) = (project / "results/runs/digits/structural/crop/full/seed=0").iterdir()
     done = trains(folder)
     assert done.returncode == 0, done.stderr
     assert f"{STEPS}/{STEPS} steps" in done.stderr and "d_gaussian" in done.stderr
@@ -127,7 +127,8 @@ def test_a_finished_run_is_published_again_without_training(trains, finished, se
 
 
 def trap(project, variant):
-    return project / f"results/runs/tiny/digits/trap/none/{variant}/seed=0"
+    (folder,) = (project / f"results/runs/digits/trap/none/{variant}/seed=0").iterdir()
+    return folder
 
 
 def test_a_loss_that_is_nan_stops_the_command(project, trains, refusal):
