@@ -132,7 +132,7 @@ def test_slices_are_equal_and_end_where_the_last_part_begins(output, monkeypatch
 def test_images_that_cannot_be_prepared_are_a_reason(output):
     output.scratch.mkdir()
     target, child = short_run.prepare(output)  # an empty folder
-    with pytest.raises(UserError, match="no folder train/<class>/ with pictures"):
+    with pytest.raises(UserError, match="no folder train/<class>/ with images"):
         short_run.wait_for(target, child, output)
 
 

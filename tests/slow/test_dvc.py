@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PARTS = ("Snakefile", "structgan", "baselines", "workflow", "dvc.yaml", ".dvc/config", ".dvc/plots", ".dvc/.gitignore")
-PARTS += (".dvcignore", ".gitignore", "pyproject.toml")
+PARTS = ("Snakefile", "structgan", "baselines", "workflow", "pyproject.toml", ".gitignore")
+PARTS += ("dvc.yaml", ".dvc/config", ".dvc/plots", ".dvc/.gitignore", ".dvcignore")
 SUITE = "workflow/config/small.yaml"
 GAN, RANDOM = (f"results/runs/digits/{name}/none/base/seed=0" for name in ("plain_gan", "random"))
 REPORT = {"table", "plot", "report", "all"}
@@ -49,6 +49,10 @@ class Repository:
     def dvc(self, *arguments: str) -> str:
         return self.run("dvc", *arguments)
 
+    def copied(self, folder: Path) -> Repository:
+        """The same working tree elsewhere, file times kept."""
+        return Repository(Path(shutil.copytree(self.folder, folder, symlinks=True)))
+
     def commit(self, message: str) -> None:
         self.run("git", "add", "--all")
         self.run("git", "commit", "--quiet", "--message", message)
@@ -81,12 +85,6 @@ class Repository:
         """The folder of the only run below one of its parents."""
         (found,) = (self.folder / run for run in self.trained() if run.startswith(start))
         return found
-
-
-def copy_of(repository: Repository, folder: Path) -> Repository:
-    """The same working tree elsewhere, file times kept."""
-    shutil.copytree(repository.folder, folder, symlinks=True)
-    return Repository(folder)
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +132,7 @@ def test_the_first_repro_trains_and_the_second_does_nothing(recorded: Repository
 
 
 def test_what_only_training_needs_is_neither_versioned_nor_deleted(recorded: Repository, tmp_path: Path) -> None:
-    tree = copy_of(recorded, tmp_path / "tree")
+    tree = recorded.copied(tmp_path / "tree")
     run, other = tree.of(GAN), tree.of(RANDOM)
     for name in ("state.previous.safetensors", "progress.json", "lock"):
         (run / name).write_text("of a training process")
@@ -154,7 +152,7 @@ def test_what_only_training_needs_is_neither_versioned_nor_deleted(recorded: Rep
 
 
 def test_a_new_seed_trains_only_its_run(recorded: Repository, tmp_path: Path) -> None:
-    tree = copy_of(recorded, tmp_path / "tree")
+    tree = recorded.copied(tmp_path / "tree")
     before = tree.trained()
     tree.change(
         "methods: [random], augmentations: [none], seeds: [0]",
@@ -178,7 +176,7 @@ def test_a_fresh_clone_trains_and_measures_nothing_whatever_its_file_times(clone
 
 
 def test_another_suite_leaves_the_runs_of_the_first(recorded: Repository, tmp_path: Path) -> None:
-    tree = copy_of(recorded, tmp_path / "tree")
+    tree = recorded.copied(tmp_path / "tree")
     before, report = tree.trained(), tree.folder / "results/report/small.html"
     other = tree.folder / "workflow/config/other.yaml"
     other.write_text((tree.folder / SUITE).read_text().replace("suite: small", "suite: other"))
@@ -246,7 +244,7 @@ def test_damage_is_named_by_file_and_made_again(clone: Repository) -> None:
 
 
 def test_an_experiment_sets_a_value_on_the_command_line(recorded: Repository, tmp_path: Path) -> None:
-    tree = copy_of(recorded, tmp_path / "tree")
+    tree = recorded.copied(tmp_path / "tree")
     before = tree.trained()
     tree.dvc("exp", "run", "--name", "longer", "--set-param", f"{SUITE}:training.steps=8")
     (new,) = (tree.folder / run for run in tree.trained() if run not in before and run.startswith(GAN))
