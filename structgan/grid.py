@@ -183,12 +183,12 @@ class Grid:
             "method": configuration.merge(blocks[1].get("settings", {}), change.get("settings", {})),
             "augmentation": {key: value for key, value in blocks[2].items() if key not in WORDS},
         }
-        return self.dataset(dataset)["identity"], settings
+        return self.dataset(dataset)["identity"], provenance.in_order(settings)
 
     def dataset(self, name: str) -> dict[str, Any]:
         """What a data set is prepared from: its settings, the digest of its builder, and their identity."""
         block = self.config["datasets"][name]
-        content = {"name": name, **{key: value for key, value in block.items() if key not in WORDS}}
+        content = {"name": name, **{key: block[key] for key in sorted(block) if key not in WORDS}}
         content["sources"] = sources.builder_digest(block["builder"])
         return {**content, "identity": sources.fingerprint(content)}
 

@@ -75,9 +75,18 @@ def tree_of(run: Path) -> Path:
     return Path(*parts[: -DEPTH - 1]) if inside else Path()
 
 
+def in_order(settings: Mapping[str, Any]) -> Any:
+    """Settings with their keys sorted: files that have one identity have the same bytes, however they were merged."""
+    return json.loads(json.dumps(settings, sort_keys=True))
+
+
 def protocol(evaluation: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """The content of results/protocols/<evaluation>-<id>.json: settings, digest of the sources, identity."""
-    content = {"evaluation": evaluation, "settings": settings, "sources": sources.evaluation_digest(evaluation)}
+    content = {
+        "evaluation": evaluation,
+        "settings": in_order(settings),
+        "sources": sources.evaluation_digest(evaluation),
+    }
     return {**content, "identity": sources.fingerprint(content)}
 
 

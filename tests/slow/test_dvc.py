@@ -18,9 +18,7 @@ PARTS = ("Snakefile", "structgan", "baselines", "workflow", "pyproject.toml", ".
 PARTS += ("dvc.yaml", ".dvc/config", ".dvc/plots", ".dvc/.gitignore", ".dvcignore")
 SUITE = "workflow/config/small.yaml"
 GAN, RANDOM = (f"results/runs/digits/{name}/none/base/seed=0" for name in ("plain_gan", "random"))
-REPORT = {"table", "plot", "report", "all"}
-LEARNING_RATE = "discriminator: {lr: 1.0e-3}"
-
+REPORT, LEARNING_RATE = {"table", "plot", "report", "all"}, "discriminator: {lr: 1.0e-3}"
 pytestmark = pytest.mark.dvc
 
 
