@@ -14,7 +14,9 @@ from structgan.errors import UserError
 
 def make_plan():
     """The suite's plan; the planning process writes it, a job only reads its own configuration."""
-    over = [str(path) for path in workflow.overwrite_configfiles]  # from the command line: they lie on top
+    over = [
+        str(path) for path in workflow.overwrite_configfiles
+    ]  # from the command line: they lie on top
     files = [str(path) for path in workflow.configfiles if str(path) not in over] + over
     try:
         configuration.check(config, files)
@@ -71,7 +73,11 @@ def planned(wildcards):
 
 def data_file(wildcards):
     entry = planned(wildcards)
-    return entry["data"] if "run" in entry else provenance.data_path(entry["dataset"], entry["data"])
+    return (
+        entry["data"]
+        if "run" in entry
+        else provenance.data_path(entry["dataset"], entry["data"])
+    )
 
 
 def upstream_files(wildcards):
@@ -88,11 +94,16 @@ def evaluation_files(wildcards):
 
 def extractor_data(wildcards):
     """The data set that an extractor is trained on."""
-    return EXTRACTORS[provenance.RUNS / f"{wildcards.dataset}/extractor-{wildcards.id}.safetensors"]
+    return EXTRACTORS[
+        provenance.RUNS / f"{wildcards.dataset}/extractor-{wildcards.id}.safetensors"
+    ]
 
 
 def data_files():
-    return [provenance.data_path(name, each["identity"]) for name, each in PLAN.datasets.items()]
+    return [
+        provenance.data_path(name, each["identity"])
+        for name, each in PLAN.datasets.items()
+    ]
 
 
 def result_files():
