@@ -33,7 +33,7 @@ class Garbage:
 
 
 def unplanned() -> tuple[list[Garbage], dict[Path, str]]:
-    """Runs that no suite's newest plan names; and of these, those that are in use, with the reason.
+    """Runs that neither a suite's newest plan nor its tables' plan names, and those of them that are in use, and why.
 
     Raises:
         UserError: a plan is damaged, or a Snakemake works here.
@@ -42,16 +42,8 @@ def unplanned() -> tuple[list[Garbage], dict[Path, str]]:
         raise UserError("gc: a Snakemake works in this folder, or was killed (snakemake --unlock): nothing was deleted")
     plans = {each for file in plan.suites() for each in (file, *plan.tabled(file.parent.name))}
     planned = {Path(entry["run"]) for file in plans for entry in plan.read(file)["runs"]}
-    found: list[Garbage] = []
-    used: dict[Path, str] = {}
-    for folder in sorted(provenance.RUNS.glob(DEPTH)):
-        if folder.is_dir() and not folder.is_symlink() and folder not in planned:
-            holder = user(folder)
-            if holder:
-                used[folder] = holder
-            else:
-                found.append(Garbage(folder, "in no plan", size(folder)))
-    return found, used
+    folders = (folder for folder in sorted(provenance.RUNS.glob(DEPTH)) if folder.is_dir() and not folder.is_symlink())
+    return sort((folder for folder in folders if folder not in planned), "in no plan")
 
 
 def named(folders: Iterable[Path]) -> tuple[list[Garbage], dict[Path, str]]:
@@ -60,18 +52,24 @@ def named(folders: Iterable[Path]) -> tuple[list[Garbage], dict[Path, str]]:
     Raises:
         UserError: a folder is not that of a run.
     """
-    found: list[Garbage] = []
-    used: dict[Path, str] = {}
-    for folder in folders:
+    listed = list(folders)
+    for folder in listed:
         place, runs = folder.resolve(), provenance.RUNS.resolve()
         inside = place.is_relative_to(runs) and len(place.relative_to(runs).parts) == 6
         if not inside or not (folder / "config.json").exists():
             raise UserError(f"{folder}: not the folder of a run ({provenance.RUNS}/…/seed=<seed>/<id>)")
-        holder = user(folder)
-        if holder:
+    return sort(listed, "asked for")
+
+
+def sort(folders: Iterable[Path], reason: str) -> tuple[list[Garbage], dict[Path, str]]:
+    """Runs that may go for a reason, and those that are in use, with who uses them."""
+    found: list[Garbage] = []
+    used: dict[Path, str] = {}
+    for folder in folders:
+        if holder := user(folder):
             used[folder] = holder
         else:
-            found.append(Garbage(folder, "asked for", size(folder)))
+            found.append(Garbage(folder, reason, size(folder)))
     return found, used
 
 

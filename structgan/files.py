@@ -130,17 +130,6 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
     write_text(path, json.dumps(value, indent=1, sort_keys=False, allow_nan=False) + "\n")
 
 
-def write_json_if_changed(path: str | os.PathLike[str], value: Any) -> bool:
-    """Write ``value`` only where the file says something else, so that an unchanged file is not touched."""
-    try:
-        if json.loads(Path(path).read_text(encoding="utf-8")) == value:
-            return False
-    except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
-        pass
-    write_json(path, value)
-    return True
-
-
 def read_json(path: str | os.PathLike[str]) -> Any:
     """Read a JSON file.
 

@@ -1,7 +1,7 @@
 """The runs of a suite: grid, variants, axes and upstream runs, expanded. Imports no torch.
 
 Common < data set < method < augmentation < variant gives the settings of a run. Where a grid lists variants, the name
-of an axis stands for all of its points. A method's block, or one of its variants key by key, may name a run that has to
+of an axis means all of its points. A method's block, or one of its variants key by key, may name a run that has to
 be finished first, ``upstream: {method, augmentation, variant}``; its data set and seed are the run's own.
 """
 

@@ -1,4 +1,4 @@
-"""Axes of an ablation: settings that are varied, and the variants that their values stand for. Imports no torch.
+"""Axes of an ablation: settings that are varied, and the variants that have their values. Imports no torch.
 
 A method's block says ``sweep: {cluster.k: [1, 2, 4]}``, or with several settings, whose product is then taken,
 ``sweep: {sizes: {values: {cluster.k: [1, 2], cluster.bank: [1024, 10240]}}}``. Each point becomes a variant such as

@@ -46,15 +46,6 @@ def test_json_without_numbers_that_are_none(tmp_path):
     assert names(tmp_path) == []
 
 
-def test_unchanged_json_is_not_touched(tmp_path):
-    path = tmp_path / "a.json"
-    assert files.write_json_if_changed(path, {"a": [1, 2]})
-    before = path.stat().st_mtime_ns, path.stat().st_ino
-    assert not files.write_json_if_changed(path, {"a": [1, 2]})
-    assert before == (path.stat().st_mtime_ns, path.stat().st_ino)
-    assert files.write_json_if_changed(path, {"a": [1, 3]}) and files.read_json(path) == {"a": [1, 3]}
-
-
 def test_tensors_come_back_whatever_their_layout(tmp_path):
     path = tmp_path / "a.safetensors"
     image = torch.randn(2, 3, 4, 5).contiguous(memory_format=torch.channels_last)

@@ -29,7 +29,7 @@ class Column:
     """One number of an evaluation, declared once: jobs, tables, figures and the page read it.
 
     Attributes:
-        name: of the metric in ``results.load`` and in tables, such as ``linear``; one * stands for any text, as in
+        name: of the metric in ``results.load`` and in tables, such as ``linear``; one * matches any text, as in
             ``linear_*pct``.
         path: keys in the file's ``metrics``, joined by dots, such as ``linear.top1``.
         label: its heading, without the unit.

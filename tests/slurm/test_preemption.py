@@ -22,7 +22,7 @@ WAYS = {
         "update",
         "JobId=JOB",
         "TimeLimit=2",
-    ),  # within the 120 s of the warning, whatever a slow machine has used
+    ),  # within the 120 s of the warning, also on a slow machine
 }
 
 
