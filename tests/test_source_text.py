@@ -49,10 +49,15 @@ def test_every_package_is_installed_with_the_project():
     assert folders | {"benchmarks"} == listed
 
 
+LONG = {"testing.py": 380, "plan.py": 330, "cli.py": 280, "provenance.py": 270, "grid.py": 255}
+"""Files of structgan that may be longer than 250 lines, and not longer than they are: all but testing are to be split."""
+
+
 @pytest.mark.parametrize("path", [*FILES, *WORKFLOW], ids=lambda path: str(path.relative_to(ROOT)))
 def test_files_are_short_and_open_with_their_purpose(path):
     text = path.read_text()
-    assert len(text.splitlines()) <= 400
+    limit = LONG.get(path.name, 250) if path.parent == ROOT / "structgan" else 250
+    assert len(text.splitlines()) <= limit
     assert text.startswith(("#", '"""')) and not re.search(r"\b(TODO|FIXME|XXX)\b", text)
     assert not re.search(r"(/home/|/Users/|/root/)", text)
 
