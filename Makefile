@@ -1,7 +1,7 @@
 # make demo               the demo: minutes, offline
 # make cifar10-small      the same on CIFAR-10
 # make test               linters, types and the tests that need minutes and no cluster
-# make test-dvc           data and results under real DVC and git
+# make test-slow          what takes long and seldom breaks, such as real DVC and git
 # make test-faults        trainings killed at many points
 # make test-slurm         on a one-node Slurm that root starts here for the length of the tests
 # make test-slurm-limits  the same, waiting for time limits to run out
@@ -15,7 +15,7 @@ SMALL := workflow/config/cifar10-small.yaml $(if $(wildcard $(RAW_JPEG)),workflo
 SMALL_SUITE := $(if $(wildcard $(RAW_JPEG)),cifar10-small-jpeg,cifar10-small)
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: setup demo cifar10-small test test-dvc test-faults test-slurm test-slurm-limits lint clean
+.PHONY: setup demo cifar10-small test test-slow test-faults test-slurm test-slurm-limits lint clean
 
 setup: $(VENV)/.installed
 
@@ -44,8 +44,8 @@ lint: setup
 test: lint
 	OMP_NUM_THREADS=1 pytest -n 2 --dist loadgroup --durations 10
 
-test-dvc: setup
-	OMP_NUM_THREADS=1 pytest -m dvc --durations 5 tests/slow/test_dvc.py
+test-slow: setup
+	OMP_NUM_THREADS=1 pytest -n 2 --dist loadgroup -m slow --durations 10
 
 test-faults: setup
 	OMP_NUM_THREADS=1 pytest -n 2 -m faults --durations 10

@@ -16,7 +16,7 @@ from lightly.loss import BarlowTwinsLoss
 from lightly.models.modules.heads import ProjectionHead
 from torch import Tensor, nn
 
-from structgan import optim, parallel
+from structgan import distributed, optim
 from structgan.method import Method
 from structgan.models.discriminator import Backbone
 from structgan.precision import exact
@@ -39,11 +39,11 @@ class BarlowTwins(Method):
             ]
         )
         self.criterion = BarlowTwinsLoss(settings["off_diagonal"])
-        self.optimiser = optim.build([*self.encoder.parameters(), *self.head.parameters()], settings["optimiser"])
+        self.optimizer = optim.build([*self.encoder.parameters(), *self.head.parameters()], settings["optimizer"])
 
     def step(self, views: list[Tensor], labels: Tensor | None) -> dict[str, Tensor]:
-        optim.schedule(self.optimiser, self.settings["optimiser"], self.step_index, self.steps)
+        optim.schedule(self.optimizer, self.settings["optimizer"], self.step_index, self.steps)
         embeddings = [exact(self.head)(view) for view in self.encoder(torch.cat(views)).chunk(2)]
-        loss = self.settings["loss_scale"] * exact(self.criterion)(*map(parallel.gather, embeddings))
-        optim.minimise(self.optimiser, loss)
+        loss = self.settings["loss_scale"] * exact(self.criterion)(*map(distributed.gather, embeddings))
+        optim.minimise(self.optimizer, loss)
         return {"cross_correlation": loss.detach()}

@@ -2,7 +2,7 @@
 
 No image is pushed away from another: the target network is the average of the online one, takes no gradient, and only
 the online side has a predictor. The decay of the average rises to 1 along a cosine. Loss, heads and schedule are
-lightly's. The batch norms of both projectors normalise by the batch, as in the paper: a target network is in evaluation
+lightly's. The batch norms of both projectors normalize by the batch, as in the paper: a target network is in evaluation
 mode here, so the projectors keep no running statistics and the target's sees the rows of all processes.
 Their last layer has no bias, as in the authors' release: the predictor's batch norm hides it from the online loss, so
 that Adam would move it by rounding errors, and the targets with it.
@@ -19,10 +19,10 @@ from lightly.models.modules.heads import BYOLPredictionHead, ProjectionHead
 from lightly.utils.scheduler import cosine_schedule
 from torch import Tensor, nn
 
-from structgan import optim, parallel
+from structgan import distributed, optim
 from structgan.method import Method
 from structgan.models.discriminator import Backbone
-from structgan.models.memory import follow, frozen_copy
+from structgan.models.memory import ema_update_, frozen_copy
 from structgan.precision import exact
 
 
@@ -44,9 +44,9 @@ class BYOL(Method):
         self.target_projector = frozen_copy(self.projector)
         self.criterion = NegativeCosineSimilarity()
         online = [*self.encoder.parameters(), *self.projector.parameters(), *self.predictor.parameters()]
-        self.optimiser = optim.build(online, settings["optimiser"])
+        self.optimizer = optim.build(online, settings["optimizer"])
 
-    def watched(self, images: Tensor) -> dict[str, Tensor]:
+    def collapse_vectors(self, images: Tensor) -> dict[str, Tensor]:
         features = self.encode(images)
         return {"features": features, "embeddings": self.projector(features)}
 
@@ -58,16 +58,16 @@ class BYOL(Method):
     def targets(self, views: list[Tensor]) -> list[Tensor]:
         """The target network's embeddings of each view. Shape: (N, 3, H, W) each to (N, C) each."""
         features = self.target_encoder(torch.cat(views)).chunk(2)
-        return [parallel.share(exact(self.target_projector)(parallel.gather(view))) for view in features]
+        return [distributed.shard(exact(self.target_projector)(distributed.gather(view))) for view in features]
 
     def step(self, views: list[Tensor], labels: Tensor | None) -> dict[str, Tensor]:
-        optim.schedule(self.optimiser, self.settings["optimiser"], self.step_index, self.steps)
+        optim.schedule(self.optimizer, self.settings["optimizer"], self.step_index, self.steps)
         features = self.encoder(torch.cat(views)).chunk(2)
         first, second = (exact(self.predictor)(exact(self.projector)(view)) for view in features)
         target_of_first, target_of_second = self.targets(views)
         loss = self.regression(first, target_of_second) + self.regression(second, target_of_first)
-        optim.minimise(self.optimiser, loss)
+        optim.minimise(self.optimizer, loss)
         decay = cosine_schedule(self.step_index, self.steps, **self.settings["ema"])
-        follow(self.target_encoder, self.encoder, decay)
-        follow(self.target_projector, self.projector, decay)
+        ema_update_(self.target_encoder, self.encoder, decay)
+        ema_update_(self.target_projector, self.projector, decay)
         return {"regression": loss.detach()}

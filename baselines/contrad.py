@@ -18,13 +18,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from structgan import optim, parallel
+from structgan import distributed, optim
 from structgan.losses import adversarial, contrastive
 from structgan.method import Method
 from structgan.models.discriminator import Discriminator
 from structgan.models.generator import Generator
-from structgan.models.memory import follow, frozen_copy
-from structgan.models.spectral import settled, spectrally_normalised
+from structgan.models.memory import ema_update_, frozen_copy
+from structgan.models.spectral import cached_spectral_norm, spectrally_normalized
 from structgan.precision import exact
 
 
@@ -42,19 +42,19 @@ class ContraD(Method):
             first = nn.Linear(self.discriminator.backbone.features, net["hidden"])
             self.heads[name] = nn.Sequential(first, nn.ELU(), nn.Linear(net["hidden"], settings["head_output"]))
         if settings["spectral_norm"]:
-            spectrally_normalised(self.discriminator)
-            spectrally_normalised(self.heads)
-        self.gan_generator = Generator(image_size, **settings["generator"], per_process=settings["per_process"])
-        self.average_discriminator = frozen_copy(self.discriminator)
-        self.generator = frozen_copy(self.gan_generator)
-        self.encoder = self.average_discriminator.backbone
-        optimiser = settings["optimiser"]
+            spectrally_normalized(self.discriminator)
+            spectrally_normalized(self.heads)
+        self.generator = Generator(image_size, **settings["generator"], per_process=settings["per_process"])
+        self.discriminator_ema = frozen_copy(self.discriminator)
+        self.generator_ema = frozen_copy(self.generator)
+        self.encoder = self.discriminator_ema.backbone
+        optimizer = settings["optimizer"]
         learners = [*self.discriminator.parameters(), *self.heads.parameters()]
-        self.optimiser_d = optim.build(learners, optimiser["discriminator"])
-        self.optimiser_g = optim.build(self.gan_generator.parameters(), optimiser["generator"])
+        self.optimizer_d = optim.build(learners, optimizer["discriminator"])
+        self.optimizer_g = optim.build(self.generator.parameters(), optimizer["generator"])
 
-    def optimisers(self) -> dict[str, torch.optim.Optimizer]:
-        return {"discriminator": self.optimiser_d, "generator": self.optimiser_g}
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        return {"discriminator": self.optimizer_d, "generator": self.optimizer_g}
 
     @property
     def live_encoder(self) -> nn.Module:
@@ -62,24 +62,24 @@ class ContraD(Method):
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         """Images of the generator's moving average. Shape: (n, 3, H, W), values in [-1, 1]."""
-        return self.draw(n, self.settings["generator"]["latent"], generator)
+        return self.sample_latents(n, self.settings["generator"]["latent"], generator)
 
     def generate(self, n: int) -> Tensor:
         """Augmented images of new latents by the generator in training. Shape: (n, 3, H, W), values in [-1, 1]."""
-        return self.transform(self.gan_generator(self.noise(n, self.settings["generator"]["latent"])))
+        return self.transform(self.generator(self.noise(n, self.settings["generator"]["latent"])))
 
     def objectives(self, first: Tensor, second: Tensor, fake: Tensor) -> dict[str, Tensor]:
         """The discriminator's losses. Shape: two views of real images and generated ones, (N, 3, H, W) each.
 
         ``d_instance`` and ``d_generated`` reach the backbone, ``d_adversarial`` its projection alone.
         """
-        with settled(self.discriminator), settled(self.heads):
+        with cached_spectral_norm(self.discriminator), cached_spectral_norm(self.heads):
             features = self.discriminator.backbone(torch.cat([first, second, fake]))
             instance = exact(self.heads["instance"])(features[: 2 * len(first)])
             generated = exact(self.heads["generated"])(features)
             logits = exact(self.discriminator.projection)(features.detach()).squeeze(1)
-        one, two = map(parallel.gather, instance.chunk(2))
-        *real, of_fake = map(parallel.gather, generated.chunk(3))
+        one, two = map(distributed.gather, instance.chunk(2))
+        *real, of_fake = map(distributed.gather, generated.chunk(3))
         judged = logits.chunk(3)
         return {
             "d_instance": contrastive.nt_xent(one, two, self.settings["temperature"]),
@@ -88,21 +88,21 @@ class ContraD(Method):
         }
 
     def step(self, views: list[Tensor], labels: Tensor | None) -> dict[str, Tensor]:
-        for name, optimiser in self.optimisers().items():
-            optim.schedule(optimiser, self.settings["optimiser"][name], self.step_index, self.steps)
+        for name, optimizer in self.optimizers().items():
+            optim.schedule(optimizer, self.settings["optimizer"][name], self.step_index, self.steps)
         with torch.no_grad():
             fake = self.generate(len(views[0]))
 
         losses = self.objectives(*views, fake)
         weights = {"d_instance": 1.0, "d_generated": self.settings["generated_weight"], "d_adversarial": 1.0}
-        optim.minimise(self.optimiser_d, torch.stack([weights[name] * loss for name, loss in losses.items()]).sum())
+        optim.minimise(self.optimizer_d, torch.stack([weights[name] * loss for name, loss in losses.items()]).sum())
 
         fake = self.generate(len(views[0]))
         self.discriminator.requires_grad_(False)
         loss_g = adversarial.generator_loss(self.discriminator(fake)[1].squeeze(1), self.settings["loss"])
-        optim.minimise(self.optimiser_g, loss_g)
+        optim.minimise(self.optimizer_g, loss_g)
         self.discriminator.requires_grad_(True)
 
-        follow(self.average_discriminator, self.discriminator, self.settings["ema"])
-        follow(self.generator, self.gan_generator, self.settings["ema"])
+        ema_update_(self.discriminator_ema, self.discriminator, self.settings["ema"])
+        ema_update_(self.generator_ema, self.generator, self.settings["ema"])
         return {name: loss.detach() for name, loss in {**losses, "g_adversarial": loss_g}.items()}

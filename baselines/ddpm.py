@@ -32,10 +32,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from structgan import objectives, optim, parallel
+from structgan import distributed, objectives, optim
 from structgan.method import Method
 from structgan.models.diffusion import Diffusion
-from structgan.models.memory import follow, frozen_copy
+from structgan.models.memory import ema_update_, frozen_copy
 from structgan.models.unet import UNet
 
 
@@ -52,9 +52,9 @@ class DDPM(Method):
         self.denoiser = UNet(image_size, settings["condition"], **settings["encoder"])
         terms, features = settings["objectives"], self.denoiser.backbone.features
         self.game = objectives.StructuralGame(features, terms) if objectives.wanted(terms) else None
-        self.optimiser = optim.build(self.parameters(), settings["optimiser"])
-        self.generator = frozen_copy(self.denoiser)
-        self.encoder = self.generator.backbone
+        self.optimizer = optim.build(self.parameters(), settings["optimizer"])
+        self.generator_ema = frozen_copy(self.denoiser)
+        self.encoder = self.generator_ema.backbone
 
     @property
     def live_encoder(self) -> nn.Module:
@@ -70,16 +70,16 @@ class DDPM(Method):
         images = torch.randn(shape, generator=generator, device=device)
         for t, s in self.diffusion.path(self.settings["sampling_steps"]):
             times = torch.full((n,), t, device=device)
-            clean = self.diffusion.clean(images, self.generator(images, times), times).clamp(-1, 1)
+            clean = self.diffusion.clean(images, self.generator_ema(images, times), times).clamp(-1, 1)
             fresh = torch.randn(shape, generator=generator, device=device) if eta else None
             images = self.diffusion.back(images, clean, t, s, eta, fresh)
         return images
 
     def times(self, n: int, first: int) -> Tensor:
         """Whole numbers, uniform from ``first`` to T, from the run's own generator. Shape: (n,)."""
-        last, rows = self.settings["timesteps"], n * parallel.size()
+        last, rows = self.settings["timesteps"], n * distributed.size()
         drawn = torch.randint(first, last + 1, (rows,), generator=self.rng, device=self.rng.device)
-        return parallel.share(drawn)
+        return distributed.shard(drawn)
 
     def denoised(self, real: Tensor) -> Tensor:
         """x_made of each image, with a graph to the way up. Shape: (N, 3, H, W), values in [-1, 1]."""
@@ -92,7 +92,7 @@ class DDPM(Method):
 
     def step(self, views: list[Tensor], labels: Tensor | None) -> dict[str, Tensor]:
         (real,) = views
-        optim.schedule(self.optimiser, self.settings["optimiser"], self.step_index, self.steps)
+        optim.schedule(self.optimizer, self.settings["optimizer"], self.step_index, self.steps)
         times, noise = self.times(len(real), first=1), self.noise(*real.shape)
         output = self.denoiser(self.diffusion.noised(real, noise, times), times)
         loss = F.mse_loss(output, self.diffusion.target(real, noise, times))
@@ -101,6 +101,6 @@ class DDPM(Method):
             images = self.game.against(real, self.denoised(real))
             total, terms = self.game(self.denoiser.backbone(images), self.encoder, images.detach())
             loss, logged = loss + total, logged | terms
-        optim.minimise(self.optimiser, loss)
-        follow(self.generator, self.denoiser, self.settings["ema"])
+        optim.minimise(self.optimizer, loss)
+        ema_update_(self.generator_ema, self.denoiser, self.settings["ema"])
         return logged

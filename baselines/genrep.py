@@ -1,7 +1,7 @@
 """GenRep (Jahanian et al. 2021, arXiv 2106.05258): contrastive learning on the images of a frozen generator.
 
 No real image is used but through the generator of the upstream run: an anchor is G(w), w ~ N(0, I), and its positive
-the image of a neighbour in latent space, G(w + std n), n ~ N(0, I), the paper's Gaussian walk. Both are rounded to 8
+the image of a neighbor in latent space, G(w + std n), n ~ N(0, I), the paper's Gaussian walk. Both are rounded to 8
 bits, as images that were sampled to disk first would be, and then augmented under the run's regime. Loss and
 projection head are those of SimCLR's baseline.
 
@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from structgan import optim, parallel
+from structgan import distributed, optim
 from structgan.errors import UserError
 from structgan.losses import contrastive
 from structgan.method import Method
@@ -28,7 +28,7 @@ from structgan.precision import exact
 
 
 class GenRep(Method):
-    """NT-Xent on the images of neighbouring latents of another run's generator."""
+    """NT-Xent on the images of neighboring latents of another run's generator."""
 
     uses_generator = True
 
@@ -36,33 +36,33 @@ class GenRep(Method):
         super().__init__(settings, image_size, num_classes, steps)
         self.encoder = Backbone(image_size, **settings["encoder"])
         self.head = simclr_head(self.encoder.features, settings["head_hidden"], settings["head_output"])
-        self.optimiser = optim.build([*self.encoder.parameters(), *self.head.parameters()], settings["optimiser"])
+        self.optimizer = optim.build([*self.encoder.parameters(), *self.head.parameters()], settings["optimizer"])
 
     def attach(self, upstream: Method) -> None:
-        if not isinstance(upstream.generator, Generator):
+        if not isinstance(upstream.sampler, Generator):
             raise UserError(
                 f"methods.genrep.upstream: the generator of {type(upstream).__name__}, a"
-                f" {type(upstream.generator).__name__}, is no map of one latent w to an image (needed: a Generator)"
+                f" {type(upstream.sampler).__name__}, is no map of one latent w to an image (needed: a Generator)"
             )
         super().attach(upstream)
 
     def step(self, views: list[Tensor], labels: Tensor | None) -> dict[str, Tensor]:
         (real,) = views  # tells the size of the batch, and nothing else
-        optim.schedule(self.optimiser, self.settings["optimiser"], self.step_index, self.steps)
+        optim.schedule(self.optimizer, self.settings["optimizer"], self.step_index, self.steps)
         pair = [self.transform(images).to(real) for images in self.positives(len(real))]
         projections = exact(self.head)(self.encoder(torch.cat(pair)))
-        first, second = map(parallel.gather, projections.chunk(2))
+        first, second = map(distributed.gather, projections.chunk(2))
         loss = contrastive.nt_xent(first, second, self.settings["temperature"])
-        optim.minimise(self.optimiser, loss)
+        optim.minimise(self.optimizer, loss)
         return {"nt_xent": loss.detach()}
 
     @torch.no_grad()
     def positives(self, n: int) -> tuple[Tensor, Tensor]:
-        """Images of n latents w and of their neighbours w + std n. Shape: both (n, 3, H, W), uint8 in 0..255."""
+        """Images of n latents w and of their neighbors w + std n. Shape: both (n, 3, H, W), uint8 in 0..255."""
         assert self.upstream is not None
-        generator = self.upstream.generator
+        generator = self.upstream.sampler
         latents = self.noise(n, generator.latent)
-        neighbours = latents + self.settings["latent_std"] * self.noise(n, generator.latent)
-        images = exact(generator)(torch.cat([latents, neighbours]))  # as they would have been sampled to disk
+        neighbors = latents + self.settings["latent_std"] * self.noise(n, generator.latent)
+        images = exact(generator)(torch.cat([latents, neighbors]))  # as they would have been sampled to disk
         first, second = ((images + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).chunk(2)
         return first, second

@@ -23,10 +23,10 @@ from lightly.models.modules import MoCoProjectionHead
 from lightly.utils.scheduler import cosine_schedule
 from torch import Tensor, nn
 
-from structgan import optim, parallel
+from structgan import distributed, optim
 from structgan.method import Method
 from structgan.models.discriminator import Backbone
-from structgan.models.memory import MemoryBank, follow, frozen_copy
+from structgan.models.memory import MemoryBank, ema_update_, frozen_copy
 from structgan.precision import exact
 
 
@@ -49,30 +49,30 @@ class MoCo(Method):
         super().__init__(settings, image_size, num_classes, steps)
         self.encoder = Backbone(image_size, **settings["encoder"])
         self.head = MoCoProjectionHead(self.encoder.features, settings["head_hidden"], settings["head_output"])
-        self.average_encoder = frozen_copy(self.encoder)
-        self.average_head = frozen_copy(self.head)
+        self.encoder_ema = frozen_copy(self.encoder)
+        self.head_ema = frozen_copy(self.head)
         self.queue = MemoryBank(settings["queue_size"], settings["head_output"], settings["head_output"])
-        self.optimiser = optim.build([*self.encoder.parameters(), *self.head.parameters()], settings["optimiser"])
+        self.optimizer = optim.build([*self.encoder.parameters(), *self.head.parameters()], settings["optimizer"])
 
     def embed(self, views: list[Tensor], encoder: nn.Module, head: nn.Module) -> tuple[Tensor, ...]:
         """Unit vectors of each view. Shape: (N, 3, H, W) each to (N, C) each."""
         return F.normalize(exact(head)(encoder(torch.cat(views))), dim=1).chunk(len(views))
 
     def step(self, views: list[Tensor], labels: Tensor | None) -> dict[str, Tensor]:
-        optim.schedule(self.optimiser, self.settings["optimiser"], self.step_index, self.steps)
+        optim.schedule(self.optimizer, self.settings["optimizer"], self.step_index, self.steps)
         directions = 2 if self.settings["symmetric"] else 1
         queries = self.embed(views[:directions], self.encoder, self.head)
         with torch.no_grad():
-            keys = self.embed(views[::-1][:directions], self.average_encoder, self.average_head)
+            keys = self.embed(views[::-1][:directions], self.encoder_ema, self.head_ema)
         waiting = (self.queue.embeddings, self.queue.features)  # keys of second views; and of first, if symmetric
         losses = [
             exact(info_nce)(query, key, queue, self.settings["temperature"])
             for query, key, queue in zip(queries, keys, waiting, strict=False)
         ]
         loss = torch.stack(losses).mean()
-        optim.minimise(self.optimiser, loss)
+        optim.minimise(self.optimizer, loss)
         decay = cosine_schedule(self.step_index, self.steps, **self.settings["ema"])
-        follow(self.average_encoder, self.encoder, decay)
-        follow(self.average_head, self.head, decay)
-        self.queue.push(parallel.gather(keys[-1]), parallel.gather(keys[0]))
+        ema_update_(self.encoder_ema, self.encoder, decay)
+        ema_update_(self.head_ema, self.head, decay)
+        self.queue.push(distributed.gather(keys[-1]), distributed.gather(keys[0]))
         return {"info_nce": loss.detach()}

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from structgan import optim, parallel
+from structgan import distributed, optim
 from structgan.losses import contrastive
 from structgan.method import Method
 from structgan.models.discriminator import Backbone
@@ -29,12 +29,12 @@ class SimCLR(Method):
         super().__init__(settings, image_size, num_classes, steps)
         self.encoder = Backbone(image_size, **settings["encoder"])
         self.head = simclr_head(self.encoder.features, settings["head_hidden"], settings["head_output"])
-        self.optimiser = optim.build([*self.encoder.parameters(), *self.head.parameters()], settings["optimiser"])
+        self.optimizer = optim.build([*self.encoder.parameters(), *self.head.parameters()], settings["optimizer"])
 
     def step(self, views: list[Tensor], labels: Tensor | None) -> dict[str, Tensor]:
-        optim.schedule(self.optimiser, self.settings["optimiser"], self.step_index, self.steps)
+        optim.schedule(self.optimizer, self.settings["optimizer"], self.step_index, self.steps)
         projections = exact(self.head)(self.encoder(torch.cat(views)))
-        first, second = map(parallel.gather, projections.chunk(2))
+        first, second = map(distributed.gather, projections.chunk(2))
         loss = contrastive.nt_xent(first, second, self.settings["temperature"])
-        optim.minimise(self.optimiser, loss)
+        optim.minimise(self.optimizer, loss)
         return {"nt_xent": loss.detach()}

@@ -24,12 +24,12 @@ class Supervised(Method):
         self.encoder = Backbone(image_size, **settings["encoder"])
         self.classifier = nn.Linear(self.encoder.features, num_classes)
         parameters = [*self.encoder.parameters(), *self.classifier.parameters()]
-        self.optimiser = optim.build(parameters, settings["optimiser"])
+        self.optimizer = optim.build(parameters, settings["optimizer"])
 
     def step(self, views: list[Tensor], labels: Tensor | None) -> dict[str, Tensor]:
         assert labels is not None
-        optim.schedule(self.optimiser, self.settings["optimiser"], self.step_index, self.steps)
+        optim.schedule(self.optimizer, self.settings["optimizer"], self.step_index, self.steps)
         logits = exact(self.classifier)(self.encoder(views[0]))
         loss = F.cross_entropy(logits, labels)
-        optim.minimise(self.optimiser, loss)
+        optim.minimise(self.optimizer, loss)
         return {"cross_entropy": loss.detach(), "train_accuracy": (logits.argmax(1) == labels).float().mean()}

@@ -7,8 +7,8 @@ the iterations (the paper's queue; here the memory bank of the structural GAN, w
 image). The prototypes are a linear layer without bias, as in the paper (lightly's has one), set to unit length before
 each step, and do not move in the first ``frozen_steps``, in which they would collapse onto each other.
 
-Two ways to collapse end the run: assignments that are alike for all images, which the loop looks for in ``watched``,
-and a loss that stays at ln K, the loss of uniform predictions, for ``stuck.steps`` steps.
+Two ways to collapse end the run: assignments that are alike for all images, which the loop looks for in
+``collapse_vectors``, and a loss that stays at ln K, the loss of uniform predictions, for ``stuck.steps`` steps.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from lightly.loss import SwaVLoss
 from lightly.models.modules import SwaVProjectionHead
 from torch import Tensor, nn
 
-from structgan import optim, parallel
+from structgan import distributed, optim
 from structgan.errors import UserError
 from structgan.method import Method
 from structgan.models.discriminator import Backbone
@@ -48,13 +48,13 @@ class SwAV(Method):
         sinkhorn = settings["sinkhorn"]
         self.criterion = SwaVLoss(settings["temperature"], sinkhorn["iterations"], sinkhorn["epsilon"])
         learning = [*self.encoder.parameters(), *self.head.parameters(), *self.prototypes.parameters()]
-        self.optimiser = optim.build(learning, settings["optimiser"])
+        self.optimizer = optim.build(learning, settings["optimizer"])
 
     def embed(self, features: Tensor) -> Tensor:
         """Unit vectors. Shape: (N, D) to (N, C)."""
         return F.normalize(exact(self.head)(features), dim=1)
 
-    def watched(self, images: Tensor) -> dict[str, Tensor]:
+    def collapse_vectors(self, images: Tensor) -> dict[str, Tensor]:
         """Features, embeddings, and the predicted assignments, shape (N, K).
 
         Raises:
@@ -86,16 +86,16 @@ class SwAV(Method):
         return self.criterion(logits, [], queued).squeeze(0)
 
     def step(self, views: list[Tensor], labels: Tensor | None) -> dict[str, Tensor]:
-        optim.schedule(self.optimiser, self.settings["optimiser"], self.step_index, self.steps)
+        optim.schedule(self.optimizer, self.settings["optimizer"], self.step_index, self.steps)
         with torch.no_grad():
             self.prototypes.weight.copy_(F.normalize(self.prototypes.weight, dim=1))
         embeddings = self.embed(self.encoder(torch.cat(views))).chunk(2)
-        first, second = map(parallel.gather, embeddings)
+        first, second = map(distributed.gather, embeddings)
         loss = exact(self.swapped_prediction)(first, second)
-        optim.gradients(self.optimiser, loss)
+        optim.gradients(self.optimizer, loss)
         if self.step_index < self.settings["frozen_steps"]:
-            self.prototypes.zero_grad(set_to_none=True)  # without a gradient the optimiser passes them over
-        self.optimiser.step()
+            self.prototypes.zero_grad(set_to_none=True)  # without a gradient the optimizer passes them over
+        self.optimizer.step()
         self.queue.push(first.detach(), second.detach())
         distance = (loss.detach() - math.log(self.settings["prototypes"])).abs()
         self.stuck.copy_((self.stuck + 1) * (distance <= self.settings["stuck"]["tolerance"]))

@@ -13,7 +13,7 @@ pooled feature of the backbone's moving average, the samples are its decoder's f
 the decoder makes from w ~ N(0, I). These, and not reconstructions, are what G(w) is in Zhang & Maire 2023: a
 reconstruction belongs to one real image, and differs from it by blur, while a generated image is compared with all. The
 bound asks of the features what rebuilds pixels; L_Gaussian asks that they spread over the real images and L_cluster
-that neighbours lie together, which the bound alone doesn't ask for.
+that neighbors lie together, which the bound alone doesn't ask for.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Normal, kl_divergence
 
-from structgan import objectives, optim, parallel
+from structgan import distributed, objectives, optim
 from structgan.method import Method
 from structgan.models.discriminator import Backbone
 from structgan.models.generator import Generator
-from structgan.models.memory import follow, frozen_copy
+from structgan.models.memory import ema_update_, frozen_copy
 from structgan.precision import exact
 
 
@@ -48,7 +48,7 @@ def reconstruction(images: Tensor, decoded: Tensor) -> Tensor:
 
     Shape: (N, 3, H, W) each, values in [-1, 1]; a scalar.
     """
-    errors = parallel.gather((images - decoded).square().flatten(1).mean(1))
+    errors = distributed.gather((images - decoded).square().flatten(1).mean(1))
     return 0.5 * ((2 * math.pi * errors.mean()).log() + 1)
 
 
@@ -63,8 +63,8 @@ class VAE(Method):
         self.decoder = Generator(image_size, **settings["decoder"])
         terms = settings["objectives"]
         self.game = objectives.StructuralGame(self.backbone.features, terms) if objectives.wanted(terms) else None
-        self.optimiser = optim.build(self.parameters(), settings["optimiser"])
-        self.encoder, self.generator = frozen_copy(self.backbone), frozen_copy(self.decoder)
+        self.optimizer = optim.build(self.parameters(), settings["optimizer"])
+        self.encoder, self.generator_ema = frozen_copy(self.backbone), frozen_copy(self.decoder)
 
     @property
     def live_encoder(self) -> nn.Module:
@@ -72,11 +72,11 @@ class VAE(Method):
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         """Images of the decoder's moving average. Shape: (n, 3, H, W), values in [-1, 1]."""
-        return self.draw(n, self.latent, generator)
+        return self.sample_latents(n, self.latent, generator)
 
     def step(self, views: list[Tensor], labels: Tensor | None) -> dict[str, Tensor]:
         (real,) = views
-        optim.schedule(self.optimiser, self.settings["optimiser"], self.step_index, self.steps)
+        optim.schedule(self.optimizer, self.settings["optimizer"], self.step_index, self.steps)
         images = real
         if self.game is not None:
             images = self.game.against(real, self.decoder(self.noise(len(real), self.latent)))
@@ -89,7 +89,7 @@ class VAE(Method):
         if self.game is not None:
             total, terms = self.game(features, self.encoder, images.detach())
             loss, logged = loss + total, logged | terms
-        optim.minimise(self.optimiser, loss)
-        follow(self.encoder, self.backbone, self.settings["ema"])
-        follow(self.generator, self.decoder, self.settings["ema"])
+        optim.minimise(self.optimizer, loss)
+        ema_update_(self.encoder, self.backbone, self.settings["ema"])
+        ema_update_(self.generator_ema, self.decoder, self.settings["ema"])
         return logged

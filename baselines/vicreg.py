@@ -16,14 +16,14 @@ from lightly.loss import VICRegLoss
 from lightly.models.modules.heads import ProjectionHead
 from torch import Tensor, nn
 
-from structgan import optim, parallel
+from structgan import distributed, optim
 from structgan.method import Method
 from structgan.models.discriminator import Backbone
 from structgan.precision import exact
 
 
 class VICReg(Method):
-    """Variance-invariance-covariance regularisation on two augmented views."""
+    """Variance-invariance-covariance regularization on two augmented views."""
 
     views = 2
 
@@ -40,11 +40,11 @@ class VICReg(Method):
         )
         weights = settings["weights"]
         self.criterion = VICRegLoss(weights["invariance"], weights["variance"], weights["covariance"])
-        self.optimiser = optim.build([*self.encoder.parameters(), *self.head.parameters()], settings["optimiser"])
+        self.optimizer = optim.build([*self.encoder.parameters(), *self.head.parameters()], settings["optimizer"])
 
     def step(self, views: list[Tensor], labels: Tensor | None) -> dict[str, Tensor]:
-        optim.schedule(self.optimiser, self.settings["optimiser"], self.step_index, self.steps)
+        optim.schedule(self.optimizer, self.settings["optimizer"], self.step_index, self.steps)
         embeddings = [exact(self.head)(view) for view in self.encoder(torch.cat(views)).chunk(2)]
-        loss = exact(self.criterion)(*map(parallel.gather, embeddings))
-        optim.minimise(self.optimiser, loss)
+        loss = exact(self.criterion)(*map(distributed.gather, embeddings))
+        optim.minimise(self.optimizer, loss)
         return {"vicreg": loss.detach()}

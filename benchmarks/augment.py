@@ -1,7 +1,7 @@
 """Augmentation alone: the suite's whole batches against the per-image transforms of torchvision and of lightly.
 
 ``python -m benchmarks.augment --json FILE``. One thread for every side, 32×32 images; a view of an image counts as one.
-The usual side starts from PIL images, as a DataLoader's workers do, and ends in a normalised tensor; the suite's starts
+The usual side starts from PIL images, as a DataLoader's workers do, and ends in a normalized tensor; the suite's starts
 from one uint8 tensor. What is drawn and done to an image is the same, see ``tests/test_augment.py``.
 """
 
@@ -24,7 +24,7 @@ SIZE = 32
 
 
 def pictures(n: int) -> Tensor:
-    """Real digit scans, each colour channel another scan, enlarged. Shape: (n, 3, 32, 32), uint8."""
+    """Real digit scans, each color channel another scan, enlarged. Shape: (n, 3, 32, 32), uint8."""
     scans = torch.from_numpy(load_digits().images).float() * (255 / 16)
     chosen = torch.arange(3 * n) * 7 % len(scans)
     maps = torch.nn.functional.interpolate(scans[chosen].view(n, 3, 8, 8), size=(SIZE, SIZE), mode="bilinear")

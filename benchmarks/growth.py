@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from benchmarks import settings, step, timing
-from benchmarks.drawn import APART, DIMENSIONS, draw
+from benchmarks.synthetic_features import APART, DIMENSIONS, draw
 from structgan import precision
 from structgan.evaluation import probe
 from structgan.evaluation.features import Features
@@ -37,7 +37,7 @@ def steps(axis: str, options: argparse.Namespace) -> dict[str, Callable[[], obje
 
 
 def probes(name: str) -> dict[str, Callable[[], object]]:
-    """A probe for each number of classes, standardisation and scores with it."""
+    """A probe for each number of classes, standardization and scores with it."""
     asked = settings.read()["evaluation"]
 
     def side(classes: int) -> Callable[[], object]:

@@ -1,10 +1,10 @@
 """The probes at CIFAR's real size: seconds, accuracy beside scikit-learn's converged solvers, and peak memory.
 
-``python -m benchmarks.probes --json FILE``. 50,000 training and 10,000 test samples of 512 features, see ``drawn.py``.
-Each probe has a process of its own, which runs it first as a job does; its peak memory is read then. After that it
-takes turns with scikit-learn's solver of the same objective, on a part where the whole takes many minutes: ``compared``
-says on what, ``--full`` takes all. An SVM's ratio counts scikit-learn's seconds for that part as many times as the part
-goes into the whole, since ours solves all classes at once.
+``python -m benchmarks.probes --json FILE``. 50,000 training and 10,000 test samples of 512 features, see
+``synthetic_features.py``. Each probe has a process of its own, which runs it first as a job does; its peak memory is
+read then. After that it takes turns with scikit-learn's solver of the same objective, on a part where the whole takes
+many minutes: ``compared`` says on what, ``--full`` takes all. An SVM's ratio counts scikit-learn's seconds for that
+part as many times as the part goes into the whole, since ours solves all classes at once.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from benchmarks import settings, timing
-from benchmarks.drawn import draw
+from benchmarks.synthetic_features import draw
 from structgan.evaluation import features, kmeans, linear, probe
 from structgan.evaluation.features import Features
 
@@ -44,7 +44,7 @@ class Case:
         self.share = self.classes / self.parts if probe == "svm" else 1.0  # ours solves all problems at once
 
     def ours(self) -> dict[str, Any]:
-        """The probe as a job runs it, standardisation and scores with it."""
+        """The probe as a job runs it, standardization and scores with it."""
         data = Features(self.train, self.labels, self.test, self.test_labels)
         return probe.probes(data, self.settings)[self.probe]()[0]
 
@@ -132,7 +132,7 @@ class Case:
         return {"ours": ours, "scikit-learn": theirs}, f"KMeans from {len(starts)} equal starts of {block['n_init']}"
 
     def knn(self) -> tuple[dict[str, Callable[[], float]], str]:
-        """scikit-learn finds our neighbours; the other side is the plain matrix product of PyTorch."""
+        """scikit-learn finds our neighbors; the other side is the plain matrix product of PyTorch."""
         block = self.settings["knn"]
 
         def product() -> float:

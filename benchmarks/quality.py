@@ -1,9 +1,10 @@
-"""Whether speed costs quality: the demo's structural GAN trained by the textbook's step and by the suite's two.
+"""Whether speed costs quality: the demo's structural GAN trained by the reference's step and by the suite's two.
 
-``python -m benchmarks.quality --json FILE``. Sides: ``benchmarks/textbook.py`` in float32, the suite's step in float32
-and in bfloat16. With one seed all three begin with the same weights, batches and latents; a GAN magnifies rounding, so
-that they part within tens of steps, and what can be compared is how well the encoders read: each is probed as the
-demo's jobs probe it, on the test scans. Two sides agree where their means lie within one pooled standard deviation.
+``python -m benchmarks.quality --json FILE``. Sides: ``benchmarks/reference_step.py`` in float32, the suite's step in
+float32 and in bfloat16. With one seed all three begin with the same weights, batches and latents; a GAN magnifies
+rounding, so that they part within tens of steps, and what can be compared is how well the encoders read: each is probed
+as the demo's jobs probe it, on the test scans. Two sides agree where their means lie within one pooled standard
+deviation.
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import timing
-from benchmarks.textbook import TextbookStep
+from benchmarks.reference_step import ReferenceStep
 from structgan import config, datasets, sources, train
 from structgan.evaluation import features, linear
 from structgan.files import write_json
 from structgan.grid import Grid
 from structgan.methods.structural import Structural
 
-SIDES = {"textbook": "float32", "float32": "float32", "bfloat16": "bfloat16"}
+SIDES = {"reference": "float32", "float32": "float32", "bfloat16": "bfloat16"}
 """Name of a side to the precision of its training."""
 
 
@@ -61,8 +62,8 @@ class Demo:
         method, steps = run.method, run.training["steps"]
         assert isinstance(method, Structural)
         begin = time.perf_counter()
-        if side == "textbook":
-            book = TextbookStep(method)
+        if side == "reference":
+            book = ReferenceStep(method)
             for _ in range(steps):
                 (images,), _ = next(run.batches)
                 book.step(images)
@@ -87,11 +88,11 @@ def pooled(a: Sequence[float], b: Sequence[float]) -> float:
 
 
 def compared(found: Mapping[str, Sequence[float]]) -> dict[str, dict[str, Any]]:
-    """Each side beside the textbook: difference of the means in points, pooled deviation, whether they agree."""
-    book = found["textbook"]
+    """Each side beside the reference step: difference of the means in points, pooled deviation, whether they agree."""
+    book = found["reference"]
     result = {}
     for side, values in found.items():
-        if side != "textbook":
+        if side != "reference":
             difference, deviation = statistics.mean(values) - statistics.mean(book), pooled(values, book)
             result[side] = {"points": difference, "pooled_std": deviation, "agrees": abs(difference) <= deviation}
     return result
@@ -125,7 +126,7 @@ def main() -> None:
         + ([f"{against[side]['points']:+.1f}", str(against[side]["agrees"])] if side in against else ["-", "-"])
         for side, values in accuracies.items()
     ]
-    timing.table(["side", "linear probe", "s", "points from the textbook", "within one deviation"], rows)
+    timing.table(["side", "linear probe", "s", "points from the reference step", "within one deviation"], rows)
     figures = {"seeds": options.seeds, "steps": demo.config["training"]["steps"], "linear": accuracies}
     timing.conclude(options, {**figures, "seconds": seconds, "compared": against})
 

@@ -56,7 +56,7 @@ class Usual:
     def __init__(self, method: SimCLR, images: Tensor, batch: int, device: str) -> None:
         self.net = nn.Sequential(copy.deepcopy(method.encoder), copy.deepcopy(method.head)).to(device)
         self.criterion = NTXentLoss(temperature=method.settings["temperature"])
-        self.optimiser = torch.optim.SGD(self.net.parameters(), lr=0.06, momentum=0.9, weight_decay=5e-4)
+        self.optimizer = torch.optim.SGD(self.net.parameters(), lr=0.06, momentum=0.9, weight_decay=5e-4)
         workers = len(os.sched_getaffinity(0))
         self.loader = DataLoader(
             Pictures(images), batch, shuffle=True, drop_last=True, num_workers=workers, persistent_workers=True
@@ -72,9 +72,9 @@ class Usual:
         first, second = (view.to(self.device) for view in next(self.batches))
         with with_tf32():
             loss = self.criterion(self.net(first), self.net(second))
-            self.optimiser.zero_grad()
+            self.optimizer.zero_grad()
             loss.backward()
-        self.optimiser.step()
+        self.optimizer.step()
 
 
 def main() -> None:

@@ -1,11 +1,12 @@
-"""One step of the structural GAN: the suite's against the textbook's, and what each term of the objective costs.
+"""One step of the structural GAN: the suite's against the reference's, and what each term of the objective costs.
 
 ``python -m benchmarks.step --json FILE``. The paper's networks, batch 64 on a CPU and 512 on a GPU; ``--width`` and
-others show how cost grows. Sides: the textbook form in float32 (``benchmarks/textbook.py``), the suite's in float32 and
-its bfloat16. All start from the same weights; the first step's losses and gradients are compared on one batch.
+others show how cost grows. Sides: the reference form in float32 (``benchmarks/reference_step.py``), the suite's in
+float32 and its bfloat16. All start from the same weights; the first step's losses and gradients are compared on one
+batch.
 
-The textbook takes at most 128 images, since it keeps 70 GiB or more of 512; ratios are of times per image. A side that
-fails is recorded in the JSON, which is written again after each part.
+The reference step takes at most 128 images, since it keeps 70 GiB or more of 512; ratios are of times per image. A side
+that fails is recorded in the JSON, which is written again after each part.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from torch import Tensor, nn
 
 from benchmarks import settings as paper
 from benchmarks import timing
-from benchmarks.textbook import TextbookStep
+from benchmarks.reference_step import ReferenceStep
 from structgan import config, precision
 from structgan.losses import adversarial, cluster
 from structgan.method import Method
@@ -71,16 +72,16 @@ def gradients(method: Structural) -> dict[str, list[Tensor | None]]:
     """Of the last step, by network."""
     return {
         "discriminator": [p.grad for p in method.discriminator.parameters()],
-        "generator": [p.grad for p in method.gan_generator.parameters()],
+        "generator": [p.grad for p in method.generator.parameters()],
     }
 
 
-def agreement(mine: Structural, textbook: TextbookStep, images: Tensor, name: str) -> dict[str, float]:
+def agreement(mine: Structural, reference: ReferenceStep, images: Tensor, name: str) -> dict[str, float]:
     """One step of each: cosine of their gradients, the lower one of both networks, and how far apart the losses are."""
-    expected = textbook.step(images)
+    expected = reference.step(images)
     with precision.autocast(name, images.device.type):
         losses = mine.step([images], None)
-    theirs = textbook.gradients(mine)
+    theirs = reference.gradients(mine)
     cosines = [cosine(grads, theirs[network]) for network, grads in gradients(mine).items()]
     apart = [abs(float(losses[key]) - value) / max(abs(value), 1e-3) for key, value in expected.items()]
     return {"cosine": min(cosines), "loss_difference": max(apart)}
@@ -123,7 +124,7 @@ class Terms:
     def smoothness(self) -> Tensor:
         """As ``discriminator``, with the Jacobian term on top."""
         value, tape = self.method.discriminator.trace(self.both)
-        direction = self.method.steepest(self.both, value, tape)
+        direction = self.method.power_iteration(self.both, value, tape)
         loss: Tensor = value.sum() + self.method.discriminator.derivative(direction, tape).norm(dim=1).sum()
         return loss
 
@@ -132,7 +133,7 @@ class Terms:
         return self.method.distance(real, fake)
 
     def cluster(self) -> Tensor:
-        """EMA features of both batches, neighbours, similarities."""
+        """EMA features of both batches, neighbors, similarities."""
         found = self.method.candidates(self.real)
         of_fake = found.of_fake(self.method.average_features(self.fake))
         real, fake = F.normalize(self.value, dim=1).chunk(2)
@@ -143,7 +144,7 @@ class Terms:
         return adversarial.norm_hinge(self.value[: len(self.real)])
 
     def generator(self) -> None:
-        """Images of new latents and their neighbours, the discriminator's opinion of them, the generator's update."""
+        """Images of new latents and their neighbors, the discriminator's opinion of them, the generator's update."""
         self.method.update_generator(self.real, *self.method.generate(len(self.real), self.candidates))
 
     def measured(self, name: str, rounds: int) -> dict[str, dict[str, float]]:
@@ -189,7 +190,7 @@ def main() -> None:
     parser = timing.parser(__doc__, rounds=5)
     parser.add_argument("--batch", type=int, help="real images a step (default 64 on a CPU, 512 on a GPU)")
     parser.add_argument(
-        "--textbook-batch", type=int, help="the textbook's, whose step keeps far more (default: at most 128)"
+        "--reference-batch", type=int, help="the reference's, whose step keeps far more (default: at most 128)"
     )
     parser.add_argument("--image-size", type=int, default=32, help="pixels (default 32)")
     parser.add_argument("--width", type=int, help="channels of the first stage (default: the paper's 64)")
@@ -200,25 +201,25 @@ def main() -> None:
     options = parser.parse_args()
     timing.begin(options)
     batch = options.batch or (512 if options.device.startswith("cuda") else 64)
-    few = min(batch, options.textbook_batch or 128)
+    few = min(batch, options.reference_batch or 128)
     values, images = settings(options), scans(batch, options.image_size, options.device)
-    figures: dict[str, Any] = {"batch": batch, "textbook_batch": few, "image_size": options.image_size}
+    figures: dict[str, Any] = {"batch": batch, "reference_batch": few, "image_size": options.image_size}
     figures |= {"width": values["discriminator"]["width"], "bank": values["cluster"]["bank"]}
     try:
         build(values, options)
     except ValueError as error:
         parser.error(str(error))
-    sizes = {"textbook": few, **dict.fromkeys(options.precision, batch)}
+    sizes = {"reference": few, **dict.fromkeys(options.precision, batch)}
     sides: dict[str, Callable[[], object]] = {}
     methods: dict[str, Structural] = {}
     for name in options.precision:
         short = SHORT[name]
         with timing.attempt(options, figures, f"agreement of {name}"):
-            found = agreement(build(values, options), TextbookStep(build(values, options)), images[:few], name)
+            found = agreement(build(values, options), ReferenceStep(build(values, options)), images[:few], name)
             figures |= {f"grad_cosine_{short}": found["cosine"], f"loss_difference_{short}": found["loss_difference"]}
-    with timing.attempt(options, figures, "textbook"):
-        reference = TextbookStep(build(values, options))
-        sides["textbook"] = lambda: reference.step(images[:few])
+    with timing.attempt(options, figures, "reference"):
+        reference = ReferenceStep(build(values, options))
+        sides["reference"] = lambda: reference.step(images[:few])
     for name in options.precision:
         with timing.attempt(options, figures, name):
             methods[name] = build(values, options)
@@ -230,8 +231,8 @@ def main() -> None:
             for name, time in times.items()
         }
         for name in options.precision:
-            if {"textbook", name} <= times.keys():  # an image's time beside an image's time
-                per_step = timing.ratio(times["textbook"], times[name])
+            if {"reference", name} <= times.keys():  # an image's time beside an image's time
+                per_step = timing.ratio(times["reference"], times[name])
                 figures[f"ratio_{SHORT[name]}"] = per_step * batch / few
         timing.write(options, figures)
 

@@ -212,7 +212,7 @@ def methods() -> None:
     from structgan import sources
 
     for name, path in sources.methods().items():
-        marks = [key.replace("_", " ") for key, value in sources.traits(name).items() if value]
+        marks = [key.replace("_", " ") for key, value in sources.capabilities(name).items() if value]
         click.echo(f"{name:16} {path.relative_to(sources.ROOT)}  {', '.join(marks)}".rstrip())
 
 

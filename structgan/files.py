@@ -1,4 +1,4 @@
-"""Files that are either whole or absent: every write goes to a temporary neighbour, is synced, then renamed."""
+"""Files that are either whole or absent: every write goes to a temporary neighbor, is synced, then renamed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def replacing(path: str | os.PathLike[str], keep: Path | None = None) -> Iterato
 
     Args:
         path: the file to write.
-        keep: a neighbour's name that the old file takes, once the new one is whole on the disk.
+        keep: a neighbor's name that the old file takes, once the new one is whole on the disk.
 
     Raises:
         UserError: the disk is full or the folder cannot be written; the old file, if any, is untouched.
@@ -48,7 +48,7 @@ def replacing(path: str | os.PathLike[str], keep: Path | None = None) -> Iterato
 
 
 def part(target: Path) -> Path:
-    """A new and empty neighbour of a file, to be written in its place; ``sweep`` knows its name."""
+    """A new and empty neighbor of a file, to be written in its place; ``sweep`` knows its name."""
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
     os.close(handle)

@@ -228,7 +228,7 @@ class Grid:
         chain = [(method, variant)]
         while True:
             named = self.upstream(*chain[-1])
-            samples = sources.traits(chain[-1][0])["uses_generator"]
+            samples = sources.capabilities(chain[-1][0])["uses_generator"]
             if not named and samples:
                 raise UserError(f"{place} is missing, and {chain[-1][0]} learns from another run's generator")
             if not named:
@@ -242,8 +242,8 @@ class Grid:
                 raise unknown("augmentation", named["augmentation"], self.config["augmentations"], place)
             if named["variant"] not in self.variants[named["method"]]:
                 raise unknown("variant", named["variant"], self.variants[named["method"]], place)
-            if samples and not sources.traits(named["method"])["samples"]:
-                allowed = ", ".join(name for name in sorted(self.methods) if sources.traits(name)["samples"])
+            if samples and not sources.capabilities(named["method"])["samples"]:
+                allowed = ", ".join(name for name in sorted(self.methods) if sources.capabilities(name)["samples"])
                 raise UserError(f"{place}.method = {named['method']}: has no generator (allowed: {allowed})")
             chain.append((named["method"], named["variant"]))
             if chain[-1] in chain[:-1]:

@@ -210,7 +210,7 @@ def unchanged(method: Method, what: str) -> Iterator[None]:
 
 def unsaved(method: Method) -> dict[str, Any]:
     """What a state file does not save: attributes of a method and its networks, and variables of its class and file."""
-    optimisers = {id(optimiser) for optimiser in method.optimisers().values()}
+    optimizers = {id(optimizer) for optimizer in method.optimizers().values()}
     kind = type(method)
     found = {
         **vars(sys.modules[kind.__module__]),
@@ -218,7 +218,7 @@ def unsaved(method: Method) -> dict[str, Any]:
     }
     for prefix, module in method.named_modules():
         known = vars(Method({}, 8, 2, 1) if module is method else nn.Module()).keys()  # saved or set by the loop
-        values = {key: value for key, value in vars(module).items() if key not in known and id(value) not in optimisers}
+        values = {key: value for key, value in vars(module).items() if key not in known and id(value) not in optimizers}
         values |= {key: module._buffers[key] for key in module._non_persistent_buffers_set}
         found |= {f"{prefix}.{key}".removeprefix("."): value for key, value in values.items()}
     return {name: value for name, value in found.items() if not name.rpartition(".")[2].startswith("__")}
@@ -236,7 +236,7 @@ def explain(name: str, value: Any, method: Method) -> str:
     elif any(isinstance(item, tuple(GENERATORS)) for item in items):
         fix = "draw from self.rng"
     elif any(isinstance(item, torch.optim.Optimizer) for item in items):
-        fix = "assign the optimizer to an attribute of the method, or return it from optimisers()"
+        fix = "assign the optimizer to an attribute of the method, or return it from optimizers()"
     elif any(isinstance(item, nn.Module) for item in items):
         fix = "use nn.ModuleList or nn.ModuleDict"
     elif isinstance(value, int | float):

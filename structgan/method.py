@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
-from structgan import parallel, provenance, sources
+from structgan import distributed, provenance, sources
 from structgan.errors import UserError
 from structgan.files import load_tensors
 
@@ -25,8 +25,9 @@ class Method(nn.Module):
     """One way to learn an encoder.
 
     A subclass builds its networks in ``__init__``, updates them in ``step`` and names two of them: ``encoder`` maps
-    images to features, and ``generator``, where there is one, maps latents to images. Everything that must survive an
-    interruption is a parameter, a buffer or one of ``optimisers()``; the training loop saves it.
+    images to features, and ``generator``, where there is one, maps latents to images. Where samples come from the
+    generator's moving average, that is ``generator_ema``. Everything that must survive an interruption is a parameter,
+    a buffer or one of ``optimizers()``; the training loop saves it.
 
     Class attributes:
         views: independently augmented versions of each image that ``step`` wants.
@@ -58,7 +59,6 @@ class Method(nn.Module):
     companions: ClassVar[tuple[str, ...]] = ()
     upstream: Method | None = None
     encoder: nn.Module
-    generator: nn.Module
     identity: str
     transform: Callable[[Tensor], Tensor]
     images: Tensor
@@ -106,6 +106,15 @@ class Method(nn.Module):
         """The network in training whose moving average ``encoder`` is; ``encoder`` itself where there is no average."""
         return self.encoder
 
+    @property
+    def sampler(self) -> nn.Module:
+        """The network that samples come from: ``generator_ema``, or ``generator`` where there is no average."""
+        return self.get_submodule("generator_ema" if hasattr(self, "generator_ema") else "generator")
+
+    def network(self, name: str) -> nn.Module:
+        """The network that a finished run keeps as ``<name>.safetensors``."""
+        return self.sampler if name == "generator" else self.get_submodule(name)
+
     def readouts(self, images: Tensor) -> dict[str, Tensor]:
         """What the authors of the structural GAN cluster: h of ``encode``; with ``companions`` a method can add more.
 
@@ -113,7 +122,7 @@ class Method(nn.Module):
         """
         return {"h": self.encode(images)}
 
-    def maps(self, images: Tensor) -> list[Tensor]:
+    def feature_maps(self, images: Tensor) -> list[Tensor]:
         """Feature maps of images, finest first, for heads that answer at each place; by default the encoder's own.
 
         Shape: (N, 3, H, W), values in [-1, 1] and H, W not only those of training, to (N, D_i, H_i, W_i) each.
@@ -121,7 +130,7 @@ class Method(nn.Module):
         Raises:
             NotImplementedError: the encoder has none, and why; tables show a dash with these words.
         """
-        read = getattr(self.encoder, "maps", None)
+        read = getattr(self.encoder, "feature_maps", None)
         if read is None:
             raise NotImplementedError(f"its encoder, a {type(self.encoder).__name__}, has no feature maps")
         found: list[Tensor] = read(images)
@@ -140,24 +149,24 @@ class Method(nn.Module):
                 network.eval()
         return self
 
-    def watched(self, images: Tensor) -> dict[str, Tensor]:
+    def collapse_vectors(self, images: Tensor) -> dict[str, Tensor]:
         """Vectors by name that must differ from image to image; the loop stops the run where they are all alike.
 
         Shape: (N, 3, H, W), values in [-1, 1], to (N, D) each.
         """
         return {"features": self.encode(images)}
 
-    def optimisers(self) -> dict[str, torch.optim.Optimizer]:
-        """Every optimiser among the attributes and its name; they are saved and restored with the run."""
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """Every optimizer among the attributes and its name; they are saved and restored with the run."""
         return {name: value for name, value in vars(self).items() if isinstance(value, torch.optim.Optimizer)}
 
-    def draw(self, n: int, latent: int, generator: torch.Generator) -> Tensor:
-        """Images of ``self.generator`` from normal latents, as ``sample`` of a latent-variable model returns them.
+    def sample_latents(self, n: int, latent: int, generator: torch.Generator) -> Tensor:
+        """Images of ``self.sampler`` from normal latents, as ``sample`` of a latent-variable model returns them.
 
         Shape: (n, 3, H, W), values in [-1, 1], from latents of length ``latent``.
         """
         with torch.no_grad():
-            images = self.generator(torch.randn(n, latent, generator=generator, device=generator.device))
+            images = self.sampler(torch.randn(n, latent, generator=generator, device=generator.device))
         assert isinstance(images, Tensor)
         return images
 
@@ -171,8 +180,8 @@ class Method(nn.Module):
             shape: of each row.
             stacked: batches that lie one after the other in the rows, such as 2 for real and generated images.
         """
-        drawn = torch.randn(n * parallel.size(), *shape, generator=self.rng, device=self.rng.device)
-        return parallel.share(drawn, stacked=stacked)
+        drawn = torch.randn(n * distributed.size(), *shape, generator=self.rng, device=self.rng.device)
+        return distributed.shard(drawn, stacked=stacked)
 
 
 def find(name: str) -> type[Method]:
@@ -211,7 +220,9 @@ def build(config: Mapping[str, Any], num_classes: int) -> Method:
 
 def network_files(run: Path, method: str) -> list[Path]:
     """The files that hold the networks of a method's finished run: its encoder and, where it samples, its generator."""
-    return [run / f"{name}.safetensors" for name in ["encoder"] + ["generator"] * sources.traits(method)["samples"]]
+    return [
+        run / f"{name}.safetensors" for name in ["encoder"] + ["generator"] * sources.capabilities(method)["samples"]
+    ]
 
 
 def published_files(run: Path, method: str) -> list[Path]:
@@ -244,6 +255,6 @@ def load_run(run: str | Path, content_hash: str, device: str = "cpu", companions
             raise UserError(f"{folder}: {name}.safetensors was trained on other images than these; train the run again")
     method = build(config, int(files["encoder"][1]["num_classes"]))
     for name, (tensors, _) in files.items():
-        getattr(method, name).load_state_dict(tensors)
+        method.network(name).load_state_dict(tensors)
     method.identity = config["identity"]
     return method.to(device).eval().requires_grad_(False)

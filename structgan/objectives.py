@@ -3,7 +3,7 @@
 Zhang & Maire (2023) train a discriminator, P after E, and a generator with L_Gaussian and L_cluster. A model that has
 an encoder and a decoder of its own already has the players: E with a projection P takes the discriminator's part, the
 decoder the generator's. With z = P(E(x)) / |P(E(x))| of real images and of images that the decoder made, d the distance
-of their Gaussians and s the mean cosine with the nearest real neighbours' z, E and P minimise
+of their Gaussians and s the mean cosine with the nearest real neighbors' z, E and P minimise
 
     L = -w_g d(Z_real, Z_made) + w_c [s(made) - s(real)] + w_h mean max(0, 1 - |P(E(x_real))|)^2
 
@@ -12,7 +12,7 @@ is -L up to terms that the made images don't enter. Its generator has no other l
 whose gradient at an image is far smaller than that of L, so that r weighs the one against the other.
 
 Left open by the paper, chosen here: both players move at once, so that one pass and one backward serve both, the
-gradient changing its sign where it enters the made images; neighbours are found, as in the paper, by the pooled
+gradient changing its sign where it enters the made images; neighbors are found, as in the paper, by the pooled
 features of the encoder's moving average, among the batch's real images and a memory bank. L_reg is left out: the
 model's own loss, which the encoder shares, takes its place in keeping E from degenerating.
 """
@@ -26,7 +26,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from structgan import parallel
+from structgan import distributed
 from structgan.losses import adversarial, cluster, gaussian
 from structgan.models.memory import MemoryBank
 from structgan.models.tangent import ELU, Linear
@@ -60,7 +60,7 @@ class StructuralGame(nn.Module):
             weight, k, bank; ``hinge``: weight.
 
     Raises:
-        ValueError: the bank holds fewer samples than there are neighbours.
+        ValueError: the bank holds fewer samples than there are neighbors.
     """
 
     def __init__(self, features: int, settings: Mapping[str, Any]) -> None:
@@ -86,15 +86,15 @@ class StructuralGame(nn.Module):
 
         Args:
             features: h of real images and, after them, of made ones. Shape: (2N, D).
-            average: the moving average of E, which finds the neighbours.
+            average: the moving average of E, which finds the neighbors.
             images: what the features are of. Shape: (2N, 3, H, W), values in [-1, 1].
 
         Raises:
-            UserError: there are fewer real samples than neighbours.
+            UserError: there are fewer real samples than neighbors.
         """
         embeddings = exact(self.projection)(features)
         z_real, z_made = F.normalize(embeddings, dim=1).chunk(2)
-        all_real, all_made = parallel.gather(z_real), parallel.gather(z_made)
+        all_real, all_made = distributed.gather(z_real), distributed.gather(z_made)
         options = self.settings["gaussian"]
         terms = {
             "gaussian": -gaussian.FORMS[options["form"]](all_real, all_made, options["epsilon"]),

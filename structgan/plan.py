@@ -74,7 +74,7 @@ class Plan:
                 name: {
                     "title": config["methods"][name].get("title", name),
                     "kind": config["methods"][name].get("kind", "baseline"),
-                    **sources.traits(name),
+                    **sources.capabilities(name),
                 }
                 for name in used["method"]
             },
@@ -126,7 +126,7 @@ class Plan:
     def _asked(self, name: str, run: RunConfig) -> bool:
         """Whether a run gets an evaluation of the suite."""
         declared, settings = evaluation.found()[name], self.protocols[name]["settings"]
-        able = declared.needs != "sample" or sources.traits(run.method)["samples"]
+        able = declared.needs != "sample" or sources.capabilities(run.method)["samples"]
         return able and ("targets" not in declared.also or run.dataset in settings[name]["targets"])
 
     def inputs(self, entry: Mapping[str, Any], name: str) -> list[str]:
@@ -252,7 +252,7 @@ class Plan:
         """Refuse a run whose settings do not fit each other or its data, as far as is known."""
         settings, method = run.settings, run.settings["method"]
         batch, size = settings["training"]["batch_size"], settings["dataset"]["image_size"]
-        labelled = sources.traits(run.method)["uses_labels"]
+        labelled = sources.capabilities(run.method)["uses_labels"]
         images = sizes.get("train" if labelled else "unlabelled", sizes.get("train"))
         if images is not None and batch > images:
             place = self.grid.where("training", "batch_size")

@@ -1,7 +1,7 @@
 """The precision that a training step computes in: float32, or bfloat16 between the convolutions.
 
 Under bfloat16 the training loop wraps a step in ``torch.autocast``: convolutions and the maps between them are
-bfloat16. Parameters, optimiser moments, averages, the statistics inside norms, pooled features, embeddings and losses
+bfloat16. Parameters, optimizer moments, averages, the statistics inside norms, pooled features, embeddings and losses
 stay float32; what must not be rounded says so with ``exact`` or ``wide``. A backward pass has the precision of its
 forward only outside the context: ``optim.minimise`` leaves it. Evaluation computes in
 float32; the online probe, a part of training, has the precision of training.
@@ -50,7 +50,7 @@ def wide_type(x: Tensor) -> torch.dtype:
 
 
 def upsample(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """Nearest-neighbour upsampling in the type of ``x``, where CUDA's autocast would take float32.
+    """Nearest-neighbor upsampling in the type of ``x``, where CUDA's autocast would take float32.
 
     Shape: (N, C, H, W) to (N, C, *size); a map that has the size already is returned as it is.
     """

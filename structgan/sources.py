@@ -172,7 +172,7 @@ def fingerprint(value: Any) -> str:
 
 
 @functools.cache
-def traits(method: str) -> dict[str, bool]:
+def capabilities(method: str) -> dict[str, bool]:
     """What a method's class declares, read from its syntax tree: ``samples``, ``uses_labels``, ``uses_generator``."""
     found = {"samples": False, "uses_labels": False, "uses_generator": False}
     for node in ast.walk(tree(method_file(method))):

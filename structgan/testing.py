@@ -38,7 +38,7 @@ TOLERANCE = 1e-3
 def check_class(harness: Harness) -> str:
     """The file defines one class, and the planner, which does not import it, reads the same from its text."""
     with harness.attempt("importing it"):
-        kind, read = find(harness.name), sources.traits(harness.name)
+        kind, read = find(harness.name), sources.capabilities(harness.name)
     name = kind.__name__
     require(kind.__doc__, f"class {name} has no docstring: describe the method and cite its paper")
     views = f"views is {kind.views!r}: set it to the number of views of each image that step() takes"
@@ -48,8 +48,8 @@ def check_class(harness: Harness) -> str:
         fix = "define sample()" if trait == "samples" else f"write {trait} = {actual}"
         problem = f"{trait} is {actual}, but the planner, which does not import the file, reads {found}"
         require(found == actual, f"{problem}: {fix} in the body of class {name} itself")
-    traits = [trait.replace("_", " ") for trait, found in read.items() if found]
-    return ", ".join([f"class {name}", f"{kind.views} view{'s' * (kind.views > 1)}", *traits])
+    capabilities = [trait.replace("_", " ") for trait, found in read.items() if found]
+    return ", ".join([f"class {name}", f"{kind.views} view{'s' * (kind.views > 1)}", *capabilities])
 
 
 def check_settings(harness: Harness) -> str:
@@ -59,8 +59,8 @@ def check_settings(harness: Harness) -> str:
     require(harness.name in harness.config["methods"], missing)
     method = harness.start("settings").method
     for name in ("encoder", *["generator"] * hasattr(method, "sample")):
-        is_network = isinstance(getattr(method, name, None), nn.Module)
-        require(is_network, f"self.{name} is not a network: assign the one that is saved and evaluated in __init__")
+        kept = [network for network, _ in method.named_children() if network in (name, f"{name}_ema")]
+        require(kept, f"self.{name} is not a network: assign the one that is saved and evaluated in __init__")
     schema = configuration.SCHEMAS / "methods" / f"{harness.name}.yaml"
     size = f"encoder with {sum(weight.numel() for weight in method.encoder.parameters()):,} parameters"
     return size if schema.exists() else f"{size}; mistyped keys pass, without {configuration.short(str(schema))}"
@@ -193,7 +193,7 @@ def check_randomness(harness: Harness) -> str:
 def check_modes(harness: Harness) -> str:
     """Networks with an optimizer train in training mode, the others, such as moving averages, in evaluation mode."""
     method = harness.fit("modes").method.train()
-    groups = [group for optimiser in method.optimisers().values() for group in optimiser.param_groups]
+    groups = [group for optimizer in method.optimizers().values() for group in optimizer.param_groups]
     trained = {id(parameter) for group in groups for parameter in group["params"]}
     for name, module in method.named_modules():
         own = {id(parameter) for parameter in module.parameters()}
@@ -203,7 +203,7 @@ def check_modes(harness: Harness) -> str:
             frozen = f"`{name}` has an optimizer, but is in evaluation mode: do not change its mode"
             require(module.training or not own & trained, frozen)
     averages = any(not module.training for module in method.modules())
-    if hasattr(method, "generator"):
+    if hasattr(method, "sample"):
         fix = "publish moving averages in evaluation mode"
         with harness.attempt("encode() or sample() in training mode"):
             with unchanged(method, "encode() or sample() in training mode"):
@@ -253,7 +253,7 @@ def check_resume(harness: Harness) -> str:
     if differences := changed(end, outcome(resumed)):
         fix = "keep state in buffers and optimizers of the method, and draw from self.rng"
         raise ContractError(reasons or f"a resumed run differs in `{differences[0]}`: {fix}")
-    stuck = bool(whole.method.optimisers()) and changed(middle, end) == ["history"]
+    stuck = bool(whole.method.optimizers()) and changed(middle, end) == ["history"]
     require(not stuck, f"steps {STOP + 1} to {STEPS} change no weight: check the learning rate")
     remark = f"; not saved, without effect: {', '.join(lost)}" if lost else ""
     return f"bit-identical after a stop at step {STOP} of {STEPS}{remark}"
@@ -261,9 +261,9 @@ def check_resume(harness: Harness) -> str:
 
 def outcome(run: train.Run) -> dict[str, Any]:
     """Fingerprints of a run's weights, buffers, optimizers and losses."""
-    optimisers = {f"optimizer {name}": value.state_dict() for name, value in run.method.optimisers().items()}
+    optimizers = {f"optimizer {name}": value.state_dict() for name, value in run.method.optimizers().items()}
     losses = [(record["step"], record["images"], record["losses"]) for record in run.history.records]
-    return fingerprints({**run.method.state_dict(), **optimisers, "history": losses})
+    return fingerprints({**run.method.state_dict(), **optimizers, "history": losses})
 
 
 def check_published(harness: Harness) -> str:
@@ -322,7 +322,7 @@ def check_processes(harness: Harness) -> str | None:
         lines = [line for line in done.stderr.splitlines() if line.startswith("structgan") or "Error: " in line]
         require(done.returncode == 0, f"training on {size} processes fails: {(lines or ['no reason given'])[0][:300]}")
         histories.append(read_json(folder / "history.json")["records"])
-    fix = "gather what the loss compares with parallel.gather(z), and draw with self.noise(n, ...)"
+    fix = "gather what the loss compares with distributed.gather(z), and draw with self.noise(n, ...)"
     for one, several in zip(*histories, strict=True):
         for name, value in one["losses"].items():
             other = several["losses"][name]

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from structgan import augment, environment, method, parallel, precision, provenance, sources
+from structgan import augment, distributed, environment, method, precision, provenance, sources
 from structgan.datasets import load
 from structgan.errors import UserError
 from structgan.files import save_tensors, sweep, write_json
@@ -52,7 +52,7 @@ class Run:
             self.method.attach(self.upstream.method)
         if self.method.uses_labels:
             self.dataset = self.dataset.labelled()
-        processes.join(self.method, self.method.optimisers())
+        processes.wrap(self.method, self.method.optimizers())
         self.method.rng = torch.Generator(device).manual_seed(seeds[2])
         order = torch.Generator().manual_seed(seeds[1])
         transform = augment.build(self.settings["augmentation"], self.dataset.image_size)
@@ -102,9 +102,9 @@ class Run:
             "rng_process": randomness.state(self.device),
             "online_probe": self.probe.state() if self.probe else None,
         }
-        if parallel.rank() == 0:
+        if distributed.rank() == 0:
             self.states.save(self.method, loop)
-        parallel.wait()  # no process leaves while the state is being written: torchrun would end the writer
+        distributed.barrier()  # no process leaves while the state is being written: torchrun would end the writer
 
     def resume(self) -> None:
         """Go on from the newest whole state of this run, if there is one."""
@@ -121,7 +121,7 @@ class Run:
         randomness.restore(loop["rng_process"], self.device)
         if self.probe:
             self.probe.restore(loop["online_probe"])
-        if parallel.rank() == 0:
+        if distributed.rank() == 0:
             print(f"resumed at step {self.step}", file=sys.stderr)
 
     def fit(self, preemption: Preemption | None = None, heartbeat: Heartbeat | None = None) -> None:
@@ -135,7 +135,7 @@ class Run:
         title = "/".join(str(self.config[name]) for name in ("dataset", "method", "augmentation", "variant", "seed"))
         self.method.train()
         begin, before = time.monotonic(), self.seconds
-        with Progress(title, steps, done=self.step, quiet=parallel.rank() > 0) as progress:
+        with Progress(title, steps, done=self.step, quiet=distributed.rank() > 0) as progress:
             while self.step < steps:
                 self.update()
                 self.seconds = before + time.monotonic() - begin
@@ -143,7 +143,7 @@ class Run:
                 progress.advance(1, **(self.log() if last or self.step % self.training["log_every"] == 0 else {}))
                 if heartbeat:
                     heartbeat.beat(self.step, self.seconds)
-                stop = parallel.greatest(preemption.received or 0) if preemption and not last else 0
+                stop = distributed.all_reduce_max(preemption.received or 0) if preemption and not last else 0
                 if stop or last or self.step % self.training["save_every"] == 0:
                     self.save()
                 if stop:
@@ -162,7 +162,7 @@ class Run:
             with precision.autocast(self.training["precision"], self.device):
                 losses = self.method.step(views, labels if self.method.uses_labels else None)
         except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
-            if parallel.size() == 1:  # the losses of other processes cannot be asked for: they may not have failed
+            if distributed.size() == 1:  # the losses of other processes cannot be asked for: they may not have failed
                 self.history.means(self.step)
             reason = str(error).splitlines()[0]
             raise UserError(f"{self.folder}: step {self.step + 1} failed ({reason}); {health.KEPT}") from error
@@ -190,7 +190,7 @@ class Run:
         networks = method.published_files(self.folder, self.config["method"])
         write_json(self.folder / "history.json", {"records": self.history.records})
         for path in networks:
-            save_tensors(path, self.method.get_submodule(path.stem).state_dict(), metadata)
+            save_tensors(path, self.method.network(path.stem).state_dict(), metadata)
         images = self.step * self.training["batch_size"]
         provenance.write_sealed(
             self.folder / "env.json",
@@ -225,23 +225,23 @@ def run(folder: Path, data: Path, device: str = "cpu", minutes: float | None = N
         environment.keep_memory()
     precision.full_products()
     config = provenance.read_config(folder)
-    insist = parallel.launched() == 1  # torchrun passes on a signal that the scheduler has sent to all processes
+    insist = distributed.launched() == 1  # torchrun passes on a signal that the scheduler has sent to all processes
     with (
         Preemption(insist) as preemption,
-        parallel.group(device) as own,
+        distributed.group(device) as own,
         contextlib.ExitStack() as first,
-        parallel.company(),
+        distributed.catch_peer_failure(),
     ):
         heartbeat = None
-        if parallel.rank() == 0:
+        if distributed.rank() == 0:
             first.enter_context(lock.held(folder))
-            gpus = parallel.size() * device.startswith("cuda")
+            gpus = distributed.size() * device.startswith("cuda")
             heartbeat = first.enter_context(Heartbeat(folder, config, device, gpus))
             sweep(folder, [*WRITES, *(path.name for path in method.published_files(folder, config["method"]))])
-        parallel.wait()
+        distributed.barrier()
         job = Run(folder, data, own)
         job.resume()
-        parallel.agree(job.step, f"{folder}: the step of the state that was found")
+        distributed.agree(job.step, f"{folder}: the step of the state that was found")
         preemption.defer(None if minutes is None else 60 * minutes)
         if heartbeat:
             heartbeat.beat(job.step, job.seconds)

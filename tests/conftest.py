@@ -20,7 +20,7 @@ from benchmarks.settings import shrink
 from structgan import config, datasets, sources, train
 from structgan.grid import Grid
 
-pytest.register_assert_rewrite("agreement", "refusal")
+pytest.register_assert_rewrite("gradcheck", "refusal")
 pytest_plugins = ["fault_runs"]
 
 ROOT = Path(__file__).resolve().parent.parent

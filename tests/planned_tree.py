@@ -41,7 +41,7 @@ def tensor(path: Path, metadata: dict) -> None:
 
 def train(run: Path, entry: dict, seconds: float = 60.0) -> None:
     """What training leaves in a run's folder."""
-    names = [MAIN, *["generator.safetensors"] * sources.traits(entry["method"])["samples"]]
+    names = [MAIN, *["generator.safetensors"] * sources.capabilities(entry["method"])["samples"]]
     for name in names:
         tensor(run / name, {"identity": entry["identity"]})
     files.write_json(run / "history.json", {"records": []})

@@ -2,8 +2,8 @@
 
 ``cuda``: PyTorch's fake tensors with CUDA autocast switched on. Types and devices are those of a real GPU, and an
 operation whose shape or whose next line of Python depends on content fails: on a GPU it would wait. A backward cannot
-run there (it asks for a real CUDA context), so that ``backward`` and ``grad`` do nothing and optimisers stand still.
-``meta``: tensors without content, backward and optimisers included, but without autocast, which that device lacks.
+run there (it asks for a real CUDA context), so that ``backward`` and ``grad`` do nothing and optimizers stand still.
+``meta``: tensors without content, backward and optimizers included, but without autocast, which that device lacks.
 """
 
 from __future__ import annotations
@@ -65,9 +65,9 @@ def no_gradient(outputs, inputs, *_, **__):
     return tuple(map(torch.empty_like, inputs if isinstance(inputs, list | tuple) else [inputs]))
 
 
-def follow(optimiser):
-    """Let an optimiser, which was built for parameters elsewhere, update those of the moved method, one by one."""
-    for group in optimiser.param_groups:
+def ema_update_(optimizer):
+    """Let an optimizer, which was built for parameters elsewhere, update those of the moved method, one by one."""
+    for group in optimizer.param_groups:
         group.update({key: False for key in ("fused", "foreach") if key in group})
 
 
@@ -90,12 +90,12 @@ def pretending(name, device):
         old = dict(made.named_parameters())
         move(made, device)
         new = {old[key]: value for key, value in made.named_parameters()}
-        for optimiser in made.optimisers().values():
-            for group in optimiser.param_groups:
+        for optimizer in made.optimizers().values():
+            for group in optimizer.param_groups:
                 group["params"] = [new[parameter] for parameter in group["params"]]
-            follow(optimiser)
+            ema_update_(optimizer)
             if device == "cuda":
-                enter(mock.patch.object(optimiser, "step", lambda *_, **__: None))
+                enter(mock.patch.object(optimizer, "step", lambda *_, **__: None))
         if upstream is not None:
             move(upstream, device)
             made.attach(upstream.eval())

@@ -14,7 +14,7 @@ import torch
 from forked import CONTEXT, LIMIT_S, Training
 from torch import nn
 
-from structgan import files, parallel, train
+from structgan import distributed, files, train
 from structgan.models import batch_norm
 from structgan.training import processes
 
@@ -33,7 +33,7 @@ def free_port():
 
 def answer(rank, size, port, out, function, arguments):
     enter(rank, size, port)
-    with parallel.group("cpu"):
+    with distributed.group("cpu"):
         files.save_tensors(out / f"{rank}.safetensors", function(*arguments), {})
 
 
@@ -66,7 +66,7 @@ def made_in(kind):
     torch.set_default_dtype(before)
 
 
-def follow(run, data, steps):
+def ema_update_(run, data, steps):
     """Weights and losses after ``steps`` steps in float64, where rounding cannot hide a wrong factor."""
     job = train.Run(run, data, "cpu")
     job.method.double().train()
@@ -79,7 +79,7 @@ def follow(run, data, steps):
             losses.append(job.method.step([view.double() for view in views], given))
     found = {f"weights/{name}": value.clone() for name, value in job.method.state_dict().items()}
     for name in losses[0]:
-        found[f"losses/{name}"] = parallel.mean(torch.stack([step[name] for step in losses]).double())
+        found[f"losses/{name}"] = distributed.mean(torch.stack([step[name] for step in losses]).double())
     return found
 
 
@@ -90,17 +90,22 @@ def numbers(*shape):
 def coupled():
     """Gradient of a loss that is partly of own rows, partly of all rows, and differs between the processes."""
     weights = numbers(5, 4).requires_grad_()
-    optimiser = torch.optim.SGD([weights], lr=1.0)
-    processes.join(nn.Module(), {"weights": optimiser})
-    rows = parallel.share(numbers(12, 5))
+    optimizer = torch.optim.SGD([weights], lr=1.0)
+    processes.wrap(nn.Module(), {"weights": optimizer})
+    rows = distributed.shard(numbers(12, 5))
     z = rows @ weights
-    pool = parallel.gather(z)
+    pool = distributed.gather(z)
     attraction = (z @ pool.T).softmax(1).square().sum(1).mean()  # of own rows among all
     spread = torch.logdet(torch.eye(4) + pool.T @ pool)  # of all rows alike
     (attraction + 0.1 * spread + z.square().mean()).backward()
-    optimiser.step()
-    halves = parallel.share(numbers(12, 5), stacked=2)
-    return {"grad": weights.grad, "weights": weights.detach(), "pool": pool.detach(), "halves": parallel.gather(halves)}
+    optimizer.step()
+    halves = distributed.shard(numbers(12, 5), stacked=2)
+    return {
+        "grad": weights.grad,
+        "weights": weights.detach(),
+        "pool": pool.detach(),
+        "halves": distributed.gather(halves),
+    }
 
 
 def grouped(per_process, channels, affine, momentum):
@@ -109,7 +114,7 @@ def grouped(per_process, channels, affine, momentum):
     return norm
 
 
-def normalised(affine, momentum, per_process):
+def normalized(affine, momentum, per_process):
     """Output, gradients and statistics of batch norms of two dimensionalities over two batches."""
     found = {}
     maps = nn.BatchNorm2d if per_process is None else functools.partial(grouped, per_process)
@@ -119,17 +124,17 @@ def normalised(affine, momentum, per_process):
         if affine:
             nn.init.normal_(net[0].weight)
             nn.init.normal_(net[0].bias)
-        optimiser = torch.optim.SGD(net.parameters(), lr=0.1) if affine else None
-        processes.join(net, {"norm": optimiser} if optimiser else {})
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.1) if affine else None
+        processes.wrap(net, {"norm": optimizer} if optimizer else {})
         for scale in (1.0, 3.0):
             whole = (scale * numbers(*shape) + scale).requires_grad_()
-            out = net(parallel.share(whole))
+            out = net(distributed.shard(whole))
             net.zero_grad()
-            (out * parallel.share(numbers(*shape)).exp()).mean().backward()
-            if optimiser:
-                optimiser.step()
-            found[f"{name}/out/{scale}"] = parallel.gather(out.detach())
-            found[f"{name}/grad/{scale}"] = parallel.mean(whole.grad)
+            (out * distributed.shard(numbers(*shape)).exp()).mean().backward()
+            if optimizer:
+                optimizer.step()
+            found[f"{name}/out/{scale}"] = distributed.gather(out.detach())
+            found[f"{name}/grad/{scale}"] = distributed.mean(whole.grad)
         found |= {f"{name}/{key}": value.clone() for key, value in net.state_dict().items()}
         found[f"{name}/evaluated"] = net.eval()(numbers(*shape)).detach()
     return found

@@ -56,7 +56,18 @@ AT_START = {name: at_start(path) for name, path in MODULES.items()}
 LIGHT = {"", "arguments", "builders", "cleanup", "config", "errors", "evaluation", "files", "grid", "new", "plan"}
 LIGHT |= {"provenance", "sources", "states", "status", "sweep"}
 """Planning and overviews: no torch, and nothing of structgan that brings it."""
-NETWORKS = {"augment", "losses", "models", "methods", "method", "objectives", "optim", "lars", "precision", "parallel"}
+NETWORKS = {
+    "augment",
+    "losses",
+    "models",
+    "methods",
+    "method",
+    "objectives",
+    "optim",
+    "lars",
+    "precision",
+    "distributed",
+}
 """What a method is made of: pure functions, networks and the contract."""
 WHOLE = {"cli", "__main__", "train", "training", "evaluate", "report", "testing", "harness", "verify"}
 """What brings the parts together; nothing of ``LIGHT`` and ``NETWORKS`` imports it."""

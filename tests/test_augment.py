@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as tv
 
-from structgan.augment import BLENDS, build, colour, resample
+from structgan.augment import BLENDS, build, color, resample
 
 SIMCLR = {
     "flip": 0.5,
@@ -88,7 +88,7 @@ def test_boxes_are_whole_and_inside(size, area, ratio, seed):
     assert (top + height <= size).all() and (left + width <= size).all()
 
 
-def test_boxes_follow_the_first_fitting_try_and_fall_back_to_the_centre():
+def test_boxes_follow_the_first_fitting_try_and_fall_back_to_the_center():
     size, uniform = 20, torch.rand(300, 22, generator=seeded(5))
     boxes = torch.stack(resample.boxes(uniform, size, (0.5, 1.0), (0.25, 4.0)), 1)
     fallbacks = 0
@@ -108,21 +108,21 @@ def test_boxes_follow_the_first_fitting_try_and_fall_back_to_the_centre():
     assert (narrow == torch.tensor([5.0, 0.0, 10.0, 20.0])).all()
 
 
-def test_each_colour_operation_equals_torchvision_per_sample():
+def test_each_color_operation_equals_torchvision_per_sample():
     images = pictures(30, 12).float() / 255
-    images[0] = 0.5  # grey: no hue, no chroma
+    images[0] = 0.5  # gray: no hue, no chroma
     images[1] = images[1, :1]
     factors, shift = torch.linspace(0, 2.5, 30), torch.linspace(-0.5, 0.5, 30)
-    operations = ((colour.BRIGHTNESS, tv.adjust_brightness), (colour.CONTRAST, tv.adjust_contrast))
-    for number, function in (*operations, (colour.SATURATION, tv.adjust_saturation)):
-        ours = colour.blend_(images.clone(), torch.full((30,), number), factors)
+    operations = ((color.BRIGHTNESS, tv.adjust_brightness), (color.CONTRAST, tv.adjust_contrast))
+    for number, function in (*operations, (color.SATURATION, tv.adjust_saturation)):
+        ours = color.blend_(images.clone(), torch.full((30,), number), factors)
         theirs = torch.stack([function(image, float(f)) for image, f in zip(images, factors, strict=True)])
         torch.testing.assert_close(ours, theirs, atol=2e-6, rtol=0)
-    ours = colour.turn_hue_(images.clone(), shift)
+    ours = color.turn_hue_(images.clone(), shift)
     theirs = torch.stack([tv.adjust_hue(image, float(s)) for image, s in zip(images, shift, strict=True)])
     torch.testing.assert_close(ours, theirs, atol=5e-6, rtol=0)
-    torch.testing.assert_close(colour.grey(images), tv.rgb_to_grayscale(images), atol=2e-6, rtol=0)
-    torch.testing.assert_close(colour.solarise(images), tv.solarize(images, 0.5), atol=0, rtol=0)
+    torch.testing.assert_close(color.gray(images), tv.rgb_to_grayscale(images), atol=2e-6, rtol=0)
+    torch.testing.assert_close(color.solarise(images), tv.solarize(images, 0.5), atol=0, rtol=0)
 
 
 @pytest.mark.parametrize(("size", "kernel"), [(16, 3), (32, 5), (8, 15)])
@@ -138,7 +138,7 @@ def test_blur_equals_torchvision_per_sample(size, kernel):
 def literal(images: torch.Tensor, seed: int) -> torch.Tensor:
     """The SIMCLR regime image by image with torchvision's functions, from the same draws."""
     count, size = len(images), images.shape[-1]
-    flip, crop, jitter, grey, blur, solarise = torch.rand(36, count, generator=seeded(seed)).split([1, 22, 9, 1, 2, 1])
+    flip, crop, jitter, gray, blur, solarise = torch.rand(36, count, generator=seeded(seed)).split([1, 22, 9, 1, 2, 1])
     box = resample.boxes(crop.T, size, (0.08, 1.0), (0.75, 1.333))
     views = []
     for i, image in enumerate(images.float() / 255):
@@ -155,7 +155,7 @@ def literal(images: torch.Tensor, seed: int) -> torch.Tensor:
             ]
             for number in jitter[1:5, i].argsort().tolist():
                 view = operations[number](view)
-        view = tv.rgb_to_grayscale(view, 3) if grey[0, i] < 0.2 else view
+        view = tv.rgb_to_grayscale(view, 3) if gray[0, i] < 0.2 else view
         if blur[0, i] < 0.5:
             view = tv.gaussian_blur(view, [5, 5], [0.1 + 1.9 * float(blur[1, i])] * 2)
         views.append(tv.solarize(view, 0.5) if solarise[0, i] < 0.2 else view)

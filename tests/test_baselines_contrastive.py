@@ -13,10 +13,10 @@ from snapshots import IMAGES
 
 from structgan import precision, train
 from structgan.errors import UserError
-from structgan.models.memory import follow
+from structgan.models.memory import ema_update_
 
 
-def normalise(x):
+def normalize(x):
     return x / np.linalg.norm(x, axis=1, keepdims=True)
 
 
@@ -56,8 +56,8 @@ def moco_algorithm_1(q, k, queue, t):
 @pytest.mark.parametrize("symmetric", [True, False])
 def test_moco_is_algorithm_1_in_each_direction(started, symmetric):
     before, run, views = started("moco", {"symmetric": symmetric})
-    q1, q2 = (normalise(array(before.head(before.encoder(view)))) for view in views)
-    k1, k2 = (normalise(array(before.average_head(before.average_encoder(view)))) for view in views)
+    q1, q2 = (normalize(array(before.head(before.encoder(view)))) for view in views)
+    k1, k2 = (normalize(array(before.head_ema(before.encoder_ema(view)))) for view in views)
     of_first, of_second = array(before.queue.features), array(before.queue.embeddings)
     t = before.settings["temperature"]
     expected = moco_algorithm_1(q1, k2, of_second, t)
@@ -103,7 +103,7 @@ def test_averages_follow_with_a_decay_on_a_cosine(started, name, prefix, head):
     decay = 1 - 0.4 * (math.cos(math.pi / 4) + 1) / 2
     for part in ("encoder", head):
         mine, theirs = (getattr(method, f"{prefix}_{part}") for method in (before, run.method))
-        follow(mine, getattr(run.method, part), decay)
+        ema_update_(mine, getattr(run.method, part), decay)
         for ours, average in zip(mine.parameters(), theirs.parameters(), strict=True):
             assert torch.allclose(ours, average, atol=1e-6) and not average.requires_grad
     run.method.step_index = 4
@@ -208,7 +208,7 @@ def test_swav_that_learns_is_not_taken_for_collapsed(started):
     for index in range(6):
         run.method.step_index = index
         run.method.step(views, None)
-    assert int(run.method.stuck) == 0 and run.method.watched(IMAGES)["assignments"].shape == (7, 12)
+    assert int(run.method.stuck) == 0 and run.method.collapse_vectors(IMAGES)["assignments"].shape == (7, 12)
 
 
 def test_byol_is_equation_2_both_ways(started):
@@ -220,8 +220,8 @@ def test_byol_is_equation_2_both_ways(started):
         run.method.target_projector.load_state_dict(before.target_projector.state_dict())
     predictions = per_view(lambda h: before.predictor(before.projector(h)), before.encoder, views)
     targets = per_view(copy.deepcopy(before.target_projector).train(), before.target_encoder, views)
-    q1, q2 = (normalise(array(p)) for p in predictions)
-    t1, t2 = (normalise(array(z)) for z in targets)
+    q1, q2 = (normalize(array(p)) for p in predictions)
+    t1, t2 = (normalize(array(z)) for z in targets)
     expected = ((q1 - t2) ** 2).sum(1).mean() + ((q2 - t1) ** 2).sum(1).mean()
     assert run.method.step(views, None)["regression"].item() == pytest.approx(expected, rel=1e-5)
 

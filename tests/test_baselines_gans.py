@@ -50,7 +50,7 @@ def test_networks_are_the_plain_gans(make_run, digits, name):
     plain = train.Run(make_run("plain_gan", folder="plain"), digits, "cpu").method
     assert [p.shape for p in mine.encoder.parameters()] == [p.shape for p in plain.encoder.parameters()]
     for block in ("blocks", "last"):
-        networks = [getattr(m.gan_generator, "network", m.gan_generator) for m in (mine, plain)]
+        networks = [getattr(m.generator, "network", m.generator) for m in (mine, plain)]
         shapes = [[p.shape for p in getattr(network, block).parameters()] for network in networks]
         assert shapes[0] == shapes[1]
 
@@ -67,7 +67,7 @@ def test_settings_of_the_papers_runs_differ_from_the_plain_gans_in_the_objective
 def test_each_player_is_updated_on_images_of_its_own_latents(make_run, digits, name):
     """As in the structural GAN's release: the generator is not judged on what the discriminator has just learned."""
     run, made = train.Run(make_run(name, augmentation="simclr"), digits, "cpu"), []
-    run.method.train().gan_generator.register_forward_hook(lambda module, given, images: made.append(images))
+    run.method.train().generator.register_forward_hook(lambda module, given, images: made.append(images))
     run.update()
     of_discriminator, of_generator = made
     assert not of_discriminator.requires_grad and of_generator.requires_grad
@@ -104,8 +104,8 @@ def test_ssgan_losses_and_weights_are_those_of_the_paper(begin):
     of_fake = method.discriminator(fake)[1][:, 0]
     of_turned = method.discriminator(ssgan.turned(fake, turns))[1][:, 1:]
     loss = F.softplus(-of_fake).mean() + 0.2 * F.cross_entropy(of_turned, turns)
-    expected = torch.autograd.grad(loss, list(before.gan_generator.parameters()))
-    for ours, theirs in zip(gradients(method.gan_generator), expected, strict=True):
+    expected = torch.autograd.grad(loss, list(before.generator.parameters()))
+    for ours, theirs in zip(gradients(method.generator), expected, strict=True):
         assert torch.allclose(ours, theirs, rtol=1e-3, atol=1e-6)
     assert method.settings["rotation"] == {"discriminator": 1.0, "generator": 0.2}
 
@@ -150,9 +150,9 @@ def test_contrads_judge_never_shapes_the_features(begin):
 def test_contrads_generator_learns_through_the_judge_and_the_run_s_own_augmentation(begin):
     for regime in ("none", "simclr"):
         run, views = begin("contrad", regime, spectral_norm=True)
-        before, drawn = snapshot(run.method.gan_generator), run.batches.rng.get_state()
+        before, drawn = snapshot(run.method.generator), run.batches.rng.get_state()
         run.method.step(views, None)
-        assert flows(run.method.gan_generator) and not same(before, snapshot(run.method.gan_generator))
+        assert flows(run.method.generator) and not same(before, snapshot(run.method.generator))
         assert torch.equal(drawn, run.batches.rng.get_state()) == (regime == "none")
 
 
@@ -164,14 +164,14 @@ def clustered(begin):
     return run.method
 
 
-def test_selfconditions_clusters_are_those_of_the_nearest_centres_of_the_pool(clustered):
+def test_selfconditions_clusters_are_those_of_the_nearest_centers_of_the_pool(clustered):
     images = clustered.images[clustered.pool].float() / 127.5 - 1
     assert len(clustered.pool.unique()) == 100 == len(images)
     features = clustered.clusterer(images)[0]
-    ids = [min(range(4), key=lambda k: (f - clustered.clusters.centres[k]).norm().item()) for f in features]
+    ids = [min(range(4), key=lambda k: (f - clustered.clusters.centers[k]).norm().item()) for f in features]
     assert ids == clustered.clusters.ids.tolist()
-    assert clustered.gan_generator.frequency.tolist() == [ids.count(k) for k in range(4)]
-    assert torch.equal(clustered.generator.frequency, clustered.gan_generator.frequency)
+    assert clustered.generator.frequency.tolist() == [ids.count(k) for k in range(4)]
+    assert torch.equal(clustered.generator_ema.frequency, clustered.generator.frequency)
 
 
 def test_selfconditioned_discriminator_judges_by_the_clusters_own_logit(clustered):
@@ -184,21 +184,21 @@ def test_selfconditioned_discriminator_judges_by_the_clusters_own_logit(clustere
 
 def test_selfconditioned_samples_have_the_clusters_that_the_pool_has(clustered):
     clustered.eval()
-    clustered.generator.frequency.copy_(torch.tensor([0.0, 0.0, 5.0, 0.0]))
+    clustered.generator_ema.frequency.copy_(torch.tensor([0.0, 0.0, 5.0, 0.0]))
     seed = torch.Generator().manual_seed(3)
     images = clustered.sample(5, seed)
     seed.manual_seed(3)
     classes = torch.multinomial(torch.tensor([0.0, 0.0, 5.0, 0.0]), 5, replacement=True, generator=seed)
     assert classes.tolist() == [2] * 5
     latents = torch.randn(5, clustered.settings["generator"]["latent"], generator=seed)
-    embedded = F.normalize(clustered.generator.embedding.weight[2], dim=0).repeat(5, 1)
+    embedded = F.normalize(clustered.generator_ema.embedding.weight[2], dim=0).repeat(5, 1)
     with torch.no_grad():
-        assert torch.allclose(images, clustered.generator.network(torch.cat([latents, embedded], 1)), atol=1e-6)
-        assert not torch.allclose(images, clustered.generator(latents, torch.full((5,), 1)), atol=1e-3)
+        assert torch.allclose(images, clustered.generator_ema.network(torch.cat([latents, embedded], 1)), atol=1e-6)
+        assert not torch.allclose(images, clustered.generator_ema(latents, torch.full((5,), 1)), atol=1e-3)
 
 
 def test_selfconditioned_assignments_survive_a_resume(make_run, digits):
-    """Stopped between two clusterings: pool, ids, centres and the features' network are those that were left."""
+    """Stopped between two clusterings: pool, ids, centers and the features' network are those that were left."""
     folder = make_run("selfcond_gan", steps=6, augmentation="simclr")
     first = train.Run(folder, digits, "cpu")
     first.training = {**first.training, "steps": 4}

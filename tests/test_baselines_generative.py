@@ -198,7 +198,7 @@ def test_samples_follow_the_steps_back_from_noise(build, eta):
     x = torch.randn(4, 3, 16, 16, generator=draws)
     with torch.no_grad():
         for t, s in ((9, 6), (6, 3), (3, 0)):
-            v = method.generator(x, torch.full((4,), t))
+            v = method.generator_ema(x, torch.full((4,), t))
             clean = (math.sqrt(bars[t]) * x - math.sqrt(1 - bars[t]) * v).clamp(-1, 1)
             noise = (x - math.sqrt(bars[t]) * clean) / math.sqrt(1 - bars[t])
             sigma = eta * math.sqrt((1 - bars[s]) / (1 - bars[t]) * (1 - bars[t] / bars[s]))
@@ -232,7 +232,7 @@ def test_an_interrupted_structural_run_goes_on_exactly(make_run, digits, name):
 @pytest.mark.parametrize("name", BOTH)
 def test_two_processes_play_one_game(make_run, digits, tmp_path, name):
     run = make_run(name, variant="structural", augmentation="simclr")
-    one, two = ranks.follow(run, digits, 3), ranks.ask(tmp_path, ranks.follow, run, digits, 3)
+    one, two = ranks.ema_update_(run, digits, 3), ranks.ask(tmp_path, ranks.follow, run, digits, 3)
     for found in two:
         assert found.keys() == one.keys() and {"losses/cluster", "losses/gaussian", "losses/hinge"} <= found.keys()
         assert all(torch.allclose(found[key].double(), value.double(), atol=1e-10) for key, value in one.items())

@@ -35,16 +35,16 @@ def test_a_side_that_fails_is_recorded_and_the_others_go_on():
 
 def test_the_steps_sides_have_batches_of_their_own_and_the_file_is_whole_whenever_one_fails(tmp_path, monkeypatch):
     file = tmp_path / "step.json"
-    options = ["step", "--batch", "4", "--textbook-batch", "2", "--width", "16", "--image-size", "8", "--bank", "8"]
+    options = ["step", "--batch", "4", "--reference-batch", "2", "--width", "16", "--image-size", "8", "--bank", "8"]
     monkeypatch.setattr("sys.argv", [*options, "--rounds", "1", "--device", "cpu", "--json", str(file)])
     monkeypatch.setattr(step.Terms, "measured", lambda *_: broken())
     step.main()
     figures = json.loads(file.read_text())
     assert {name: side["batch"] for name, side in figures["steps"].items()} == {
-        "textbook": 2, "float32": 4, "bfloat16": 4,
+        "reference": 2, "float32": 4, "bfloat16": 4,
     }  # fmt: skip
     seconds = {name: side["seconds"] for name, side in figures["steps"].items()}
-    assert figures["ratio_float32"] == pytest.approx(2 * seconds["textbook"] / seconds["float32"])
+    assert figures["ratio_float32"] == pytest.approx(2 * seconds["reference"] / seconds["float32"])
     assert sorted(figures["failed"]) == ["terms of bfloat16", "terms of float32"]
     assert figures["grad_cosine_float32"] > 0.99
 

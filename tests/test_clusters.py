@@ -30,20 +30,20 @@ def test_the_first_fit_finds_the_blobs_and_their_means(found):
     clusters, features, labels = found
     assert len(set(zip(clusters.ids.tolist(), labels.tolist(), strict=True))) == K
     for k in range(K):
-        assert torch.allclose(clusters.centres[k], features[clusters.ids == k].mean(0), atol=1e-4)
+        assert torch.allclose(clusters.centers[k], features[clusters.ids == k].mean(0), atol=1e-4)
     assert torch.equal(clusters.nearest(features), clusters.ids)
     assert clusters.counts().tolist() == [N // K] * K and clusters.fits == 1
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_ids_survive_new_features_of_the_same_partition(found, seed):
-    """Turned, scaled and shifted features: all centres are others, and every sample keeps its id."""
+    """Turned, scaled and shifted features: all centers are others, and every sample keeps its id."""
     clusters, features, _ = found
-    before, centres = clusters.ids.clone(), clusters.centres.clone()
+    before, centers = clusters.ids.clone(), clusters.centers.clone()
     turn = torch.linalg.qr(torch.randn(D, D, generator=seeded(seed)))[0]
     clusters.fit(3 * features @ turn - 7, seeded(seed))
     assert torch.equal(clusters.ids, before) and clusters.fits == 2
-    assert torch.allclose(clusters.centres, 3 * centres @ turn - 7, atol=1e-3)
+    assert torch.allclose(clusters.centers, 3 * centers @ turn - 7, atol=1e-3)
 
 
 def test_ids_survive_where_some_samples_change_their_cluster(found):

@@ -13,13 +13,13 @@ from structgan import train
 
 
 @pytest.mark.parametrize("std", [0.0, 0.4])
-def test_pairs_are_images_of_latents_and_of_their_neighbours(make_run, digits, std):
+def test_pairs_are_images_of_latents_and_of_their_neighbors(make_run, digits, std):
     """Literally: anchor G(w), positive G(w + std n), one at a time, in 8 bits."""
     method = train.Run(make_run("genrep", settings={"latent_std": std}), digits, "cpu").method
     method.rng.manual_seed(5)
     drawn = torch.Generator().manual_seed(5)
     latents, steps = (torch.randn(6, 16, generator=drawn).double() for _ in range(2))
-    generator = copy.deepcopy(method.upstream.generator).double()
+    generator = copy.deepcopy(method.upstream.sampler).double()
     expected: list[list[np.ndarray]] = [[], []]
     for w, n in zip(latents, steps, strict=True):
         for place, latent in enumerate((w, w + std * n)):

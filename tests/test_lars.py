@@ -34,12 +34,12 @@ def test_updates_are_the_equations(shape, size):
     torch.manual_seed(0)
     weight = nn.Parameter(torch.randn(shape, dtype=torch.float64))
     start, grads, rates = weight.detach().numpy().copy(), size * np.random.default_rng(0).normal(size=(3, *shape)), []
-    optimiser = optim.build([weight], SETTINGS)
+    optimizer = optim.build([weight], SETTINGS)
     for index, grad in enumerate(grads):
         rates.append(0.3 / (index + 1))
-        optimiser.param_groups[0]["lr"] = rates[-1]
+        optimizer.param_groups[0]["lr"] = rates[-1]
         weight.grad = torch.from_numpy(grad)
-        optimiser.step()
+        optimizer.step()
     expected = literal(start, grads, rates, *(SETTINGS[name] for name in ("momentum", "weight_decay", "trust")))
     np.testing.assert_allclose(weight.detach().numpy(), expected, rtol=1e-7)
 
@@ -52,7 +52,7 @@ def test_what_has_no_gradient_or_no_length_stays_or_moves_freely():
 
 
 def test_a_resumed_run_goes_on_with_its_velocities(make_run, digits):
-    settings = {"optimiser": {"name": "lars", "lr": 0.1, "momentum": 0.9, "trust": 0.02, "weight_decay": 1e-4}}
+    settings = {"optimizer": {"name": "lars", "lr": 0.1, "momentum": 0.9, "trust": 0.02, "weight_decay": 1e-4}}
 
     def start(folder):
         return train.Run(make_run("vicreg", folder=folder, settings=settings, steps=6), digits, "cpu")
@@ -63,7 +63,7 @@ def test_a_resumed_run_goes_on_with_its_velocities(make_run, digits):
     first.fit()
     second = start("parts")
     second.resume()
-    assert second.step == 4 and isinstance(second.method.optimiser, LARS)
+    assert second.step == 4 and isinstance(second.method.optimizer, LARS)
     second.fit()
     assert same(snapshot(whole.method), snapshot(second.method))
-    assert same(whole.method.optimiser.state_dict(), second.method.optimiser.state_dict())
+    assert same(whole.method.optimizer.state_dict(), second.method.optimizer.state_dict())

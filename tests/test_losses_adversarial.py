@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from agreement import RNG, agree
+from gradcheck import RNG, agree
 
 from structgan.losses import adversarial
 

@@ -1,17 +1,17 @@
-"""Nearest neighbours and their similarity against literal loops."""
+"""Nearest neighbors and their similarity against literal loops."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 import torch
-from agreement import RNG, agree, sphere
+from gradcheck import RNG, agree, sphere
 
 from structgan.errors import UserError
 from structgan.losses import cluster
 
 
-def literal_neighbours(queries, pool, k, own=None, skip=0):
+def literal_neighbors(queries, pool, k, own=None, skip=0):
     chosen = []
     for i, query in enumerate(queries):
         cosines = []
@@ -26,24 +26,24 @@ def literal_neighbours(queries, pool, k, own=None, skip=0):
 @pytest.mark.parametrize("k", [1, 3, 19])
 @pytest.mark.parametrize("skip", [0, 1])
 @pytest.mark.parametrize("exclude", [True, False])
-def test_neighbours_are_the_nearest_of_batch_and_bank(k, skip, exclude):
+def test_neighbors_are_the_nearest_of_batch_and_bank(k, skip, exclude):
     batch, bank = sphere(12, 5, 1), sphere(9, 5, 2)
     pool = np.concatenate([batch, bank])
     own = list(range(12)) if exclude else None
     excluded = torch.eye(12, dtype=torch.bool) if exclude else None
-    found = cluster.neighbours(torch.tensor(batch), torch.tensor(pool), k, excluded, skip=skip)
-    assert found.tolist() == literal_neighbours(batch, pool, k, own, skip)
+    found = cluster.neighbors(torch.tensor(batch), torch.tensor(pool), k, excluded, skip=skip)
+    assert found.tolist() == literal_neighbors(batch, pool, k, own, skip)
     if not exclude and skip == 0:
         assert found[:, 0].tolist() == list(range(12))  # itself, were it not left out
     if exclude:
         assert all(i not in row for i, row in enumerate(found.tolist()))
-        assert (found >= 12).any() and (found < 12).any()  # neighbours come from the bank and from the batch
+        assert (found >= 12).any() and (found < 12).any()  # neighbors come from the bank and from the batch
 
 
-def test_neighbours_change_neither_queries_nor_pool():
+def test_neighbors_change_neither_queries_nor_pool():
     batch = torch.tensor(sphere(4, 3, 1))
     before = batch.clone()
-    cluster.neighbours(batch, batch, 1, torch.eye(4, dtype=torch.bool))
+    cluster.neighbors(batch, batch, 1, torch.eye(4, dtype=torch.bool))
     assert torch.equal(batch, before)
 
 
@@ -57,9 +57,9 @@ def test_candidates_of_a_batch_are_those_of_its_own_group(per_process):
         rows = range(first, first + size)
         pool = torch.cat([real[rows], bank])
         index = [*rows, *range(12, 17)]
-        expected = literal_neighbours(real[rows].tolist(), pool.tolist(), 2, own=list(range(size)))
+        expected = literal_neighbors(real[rows].tolist(), pool.tolist(), 2, own=list(range(size)))
         assert found.of_real()[rows].tolist() == [[index[j] for j in row] for row in expected]
-        expected = literal_neighbours(fake[rows].tolist(), pool.tolist(), 2, skip=1)
+        expected = literal_neighbors(fake[rows].tolist(), pool.tolist(), 2, skip=1)
         assert found.of_fake(fake)[rows].tolist() == [[index[j] for j in row] for row in expected]
     assert torch.equal(found.features, real)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 import torch
-from agreement import agree, sphere
+from gradcheck import agree, sphere
 
 from structgan.losses import gaussian
 

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import torch
-from agreement import RNG, agree
+from gradcheck import RNG, agree
 
 from structgan.losses import smoothness
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from tiny_networks import seeded
 from torch import nn
 
-from structgan.models.memory import MemoryBank, follow, frozen_copy
+from structgan.models.memory import MemoryBank, ema_update_, frozen_copy
 
 
 def unit(n, d, seed):
@@ -50,7 +50,7 @@ def test_follow_averages_parameters_and_copies_buffers():
         for p in module.parameters():
             p.add_(1.0)
     module(torch.randn(8, 3))
-    follow(average, module, 0.9)
+    ema_update_(average, module, 0.9)
     for before, mine, theirs in zip(old, average.parameters(), module.parameters(), strict=True):
         assert torch.allclose(mine, 0.9 * before + 0.1 * theirs)
     assert torch.equal(average[1].running_mean, module[1].running_mean) and average[1].running_mean.abs().max() > 0
@@ -62,5 +62,5 @@ def test_two_followers_of_a_constant_converge_to_it():
     average = frozen_copy(module)
     nn.init.constant_(module.weight, 5.0)
     for _ in range(400):
-        follow(average, module, 0.95)
+        ema_update_(average, module, 0.95)
     assert torch.allclose(average.weight, module.weight, atol=1e-5)

@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from structgan import config, method
 from structgan.models.discriminator import Backbone, Discriminator
 from structgan.models.generator import Generator
-from structgan.models.spectral import spectrally_normalised
+from structgan.models.spectral import spectrally_normalized
 
 
 @pytest.mark.parametrize(("size", "blocks"), [(16, [1, 2]), (32, [2, 1, 1]), (64, [1, 1]), (96, [1]), (128, [1])])
@@ -76,7 +76,7 @@ def test_biases_inside_blocks_would_do_nothing():
 def test_spectral_norms_start_cold_and_go_on_from_pass_to_pass():
     """u starts as normal numbers, a training pass takes one power iteration, an evaluation leaves u alone."""
     torch.manual_seed(0)
-    layer = spectrally_normalised(nn.Linear(6, 9, bias=False))
+    layer = spectrally_normalized(nn.Linear(6, 9, bias=False))
     norm, weight = layer.parametrizations.weight[0], layer.parametrizations.weight.original.detach()
     u = norm.u.clone()
     assert u.norm() > 1.5  # not of unit length: no iteration has been made
@@ -119,7 +119,7 @@ def test_too_many_stages_for_the_image_are_named():
         Backbone(16, width=4, blocks=[1, 1, 1, 1, 1, 1], channels_per_group=4)
 
 
-def test_generator_is_spectrally_normalised_everywhere():
+def test_generator_is_spectrally_normalized_everywhere():
     torch.manual_seed(0)
     generator = Generator(16, latent=8, condition=8, channels=8, hidden=4, blocks=2)
     layers = [m for m in generator.modules() if isinstance(m, nn.Conv2d | nn.Linear)]

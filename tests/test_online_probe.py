@@ -13,7 +13,7 @@ from snapshots import same
 from structgan import files, sources, train
 from structgan.evaluation import probe
 
-PROBE = {"every": 4, "ema": 0.5, "optimiser": {"name": "adamw", "lr": 0.01, "betas": [0.5, 0.999], "weight_decay": 0.1}}
+PROBE = {"every": 4, "ema": 0.5, "optimizer": {"name": "adamw", "lr": 0.01, "betas": [0.5, 0.999], "weight_decay": 0.1}}
 AVERAGED = ("structural", "plain_gan", "ssgan", "contrad", "selfcond_gan", "vae", "ddpm")
 
 
@@ -106,7 +106,7 @@ def test_its_last_scores_and_its_protocol_are_in_the_probes_result(make_run, dig
     scores, protocol = online(folder)
     last = records(folder)[-1]["losses"]
     assert scores == {"online_probe": {"top1": last["online_top1"], "top1_ema": last["online_top1_ema"]}}
-    assert protocol["online_probe"]["optimiser"] == PROBE["optimiser"] and protocol["online_probe"]["every"] == 4
+    assert protocol["online_probe"]["optimizer"] == PROBE["optimizer"] and protocol["online_probe"]["every"] == 4
     without = make_run("structural", folder="without", steps=4)
     train.run(without, digits)
     assert online(without) == ({}, {})

@@ -1,4 +1,4 @@
-"""Optimisers by name, and schedules as pure functions of the step."""
+"""Optimizers by name, and schedules as pure functions of the step."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from structgan.lars import LARS
         ({"name": "lars", "lr": 0.1, "momentum": 0.8, "weight_decay": 0.01, "trust": 0.02}, LARS),
     ],
 )
-def test_settings_reach_the_optimiser(settings, kind):
+def test_settings_reach_the_optimizer(settings, kind):
     built = optim.build(nn.Linear(2, 2).parameters(), settings)
     group = built.param_groups[0]
     assert type(built) is kind and (group["lr"], group["weight_decay"]) == (0.1, 0.01) and len(group["params"]) == 2
     assert tuple(group.get("betas", (0.5, 0.9))) == (0.5, 0.9) and group.get("momentum", 0.8) == 0.8
 
 
-def test_unknown_optimiser_offers_the_nearest():
+def test_unknown_optimizer_offers_the_nearest():
     with pytest.raises(UserError, match="did you mean 'adamw'"):
         optim.build(nn.Linear(2, 2).parameters(), {"name": "adamm2w", "lr": 0.1, "weight_decay": 0.0})
 
@@ -60,10 +60,10 @@ def test_cosine_falls_from_the_peak_to_zero():
 def test_an_update_keeps_the_precision_of_the_forward_pass():
     """A product that was computed in float32 has a float32 gradient, whatever the step's autocast is."""
     weight = nn.Parameter(torch.randn(40, 40, generator=torch.Generator().manual_seed(0)))
-    optimiser, found = torch.optim.SGD([weight], lr=0.0), {}
+    optimizer, found = torch.optim.SGD([weight], lr=0.0), {}
     for name in ("float32", "bfloat16"):
         with precision.autocast(name, "cpu"):
-            optim.minimise(optimiser, precision.exact(lambda w: (w @ w.T @ w).sum())(weight))
+            optim.minimise(optimizer, precision.exact(lambda w: (w @ w.T @ w).sum())(weight))
         found[name] = weight.grad.clone()
     assert torch.equal(found["float32"], found["bfloat16"])
 
@@ -71,8 +71,8 @@ def test_an_update_keeps_the_precision_of_the_forward_pass():
 def test_an_update_gives_gradients_to_its_own_parameters_alone():
     mine, frozen, other = (nn.Parameter(torch.ones(2)) for _ in range(3))
     frozen.requires_grad_(False)
-    optimiser = torch.optim.SGD([mine, frozen], lr=0.5)
+    optimizer = torch.optim.SGD([mine, frozen], lr=0.5)
     mine.grad = torch.full((2,), 7.0)  # of an earlier update
-    optim.minimise(optimiser, (3 * mine * frozen + other).sum())
+    optim.minimise(optimizer, (3 * mine * frozen + other).sum())
     assert mine.grad.tolist() == [3, 3] and mine.tolist() == [-0.5, -0.5]
     assert other.grad is None and frozen.grad is None

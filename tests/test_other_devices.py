@@ -43,18 +43,18 @@ def test_a_whole_step_without_content_through_the_branches_of_no_cpu(name):
             return
         losses = method.step(views, labels)
         assert {value.device.type for value in losses.values()} <= {"meta"}
-        for optimiser in method.optimisers().values():
-            (parameters,) = (group["params"] for group in optimiser.param_groups)
+        for optimizer in method.optimizers().values():
+            (parameters,) = (group["params"] for group in optimizer.param_groups)
             assert any(parameter.grad is not None for parameter in parameters)
             assert all(parameter.grad is None or parameter.grad.is_meta for parameter in parameters)
-            assert optimiser.state and all(key.is_meta for key in optimiser.state)
+            assert optimizer.state and all(key.is_meta for key in optimizer.state)
 
 
 def test_the_generators_maps_stay_bfloat16_on_a_gpu():
     """CUDA's autocast upsamples in float32: from the first block on, the widest maps would have twice their size."""
     with pretending("structural", "cuda") as (method, _, _), torch.autocast("cuda", dtype=torch.bfloat16):
         found = []
-        for block in method.gan_generator.blocks:
+        for block in method.generator.blocks:
             block.register_forward_hook(lambda module, given, output: found.append(output.dtype))
         images, _ = method.generate(BATCH, None)
-    assert found == [torch.bfloat16] * len(method.gan_generator.blocks) and images.dtype == torch.float32
+    assert found == [torch.bfloat16] * len(method.generator.blocks) and images.dtype == torch.float32

@@ -18,7 +18,7 @@ from benchmarks.gpu import absorb, curves, short_run
 from structgan import files
 
 TINY = {
-    "device": "cpu", "image-size": 16, "batch": 8, "speed-batch": 4, "textbook-batch": 2, "slice": 0.1, "rounds": 2,
+    "device": "cpu", "image-size": 16, "batch": 8, "speed-batch": 4, "reference-batch": 2, "slice": 0.1, "rounds": 2,
     "check": "structural", "deadline": 600, "check-until": 500, "speed-until": 500, "last": 60,
 }  # fmt: skip
 OPTIONS = ["--small", *(part for name, value in TINY.items() for part in (f"--{name}", value))]
@@ -104,7 +104,7 @@ def test_a_whole_run_leaves_every_part(whole):
     sides = [(side["method"], side["precision"], side["batch"]) for side in steps["sides"]]
     assert sides[:4] == [
         *((name, "bfloat16", 4) for name in ("structural", "plain_gan", "simclr")),
-        ("textbook", "float32", 2),
+        ("reference", "float32", 2),
     ]
     assert sides[4:] == [(name, "float32", 4) for name in ("structural", "plain_gan", "simclr")]
     assert all(side["flops"] > 0 and side["share_of_measured_peak"] > 0 for side in steps["sides"])

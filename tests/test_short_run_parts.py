@@ -140,7 +140,7 @@ def test_the_clock_starts_with_the_process():
     assert 0 < short_run.age() < 3600
 
 
-def test_the_devices_neighbours_are_scikit_learns():
+def test_the_devices_neighbors_are_scikit_learns():
     generator = torch.Generator().manual_seed(0)
     train_, queries = (torch.randn(n, 6, generator=generator) for n in (300, 90))
     labels = torch.randint(5, (300,), generator=generator)

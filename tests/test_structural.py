@@ -1,4 +1,5 @@
-"""The structural GAN: its variants, its power iterations, every image size. Its step is in ``test_textbook.py``."""
+"""The structural GAN: variants, power iterations, image sizes. Its step is in
+``test_reference_step.py``."""
 
 from __future__ import annotations
 
@@ -51,7 +52,7 @@ def structural():
 def test_spectral_norm_bounds_every_layer_of_the_discriminator_and_of_its_average(structural):
     method = structural(spectral_norm=True, smoothness={"weight": 0.0})
     method.step([pictures(4).float()], None)
-    for network in (method.discriminator, method.average_discriminator):
+    for network in (method.discriminator, method.discriminator_ema):
         layers = [m for m in network.modules() if isinstance(m, torch.nn.Conv2d | torch.nn.Linear)]
         network.train()
         for _ in range(200):
@@ -75,7 +76,7 @@ def test_gaussians_of_groups_are_compared_group_by_group(structural):
 def test_embeddings_that_are_all_alike_stop_the_run(structural):
     method, images = structural(), (pictures(8) * 127.5 + 127.5).byte()
     health.check_collapse(method, images, "run", 1)
-    for parameter in method.average_discriminator.projection[-1].parameters():
+    for parameter in method.discriminator_ema.projection[-1].parameters():
         parameter.fill_(1.0 if parameter.ndim == 1 else 0.0)
     with pytest.raises(UserError, match="run: the embeddings collapsed at step 1"):
         health.check_collapse(method, images, "run", 1)
@@ -91,7 +92,7 @@ def test_many_power_iterations_reach_the_largest_singular_value(structural):
     embeddings, tape = net.trace(images)
 
     def largest():
-        return smoothness.penalty(net.derivative(method.steepest(images, embeddings, tape), tape))[1]
+        return smoothness.penalty(net.derivative(method.power_iteration(images, embeddings, tape), tape))[1]
 
     many = largest()
     method.settings["smoothness"]["power_iterations"] = 1
@@ -105,10 +106,10 @@ def test_many_power_iterations_reach_the_largest_singular_value(structural):
 def test_every_resolution_builds_and_trains_a_step(structural, size):
     method = structural(size)
     images = pictures(4, size).float()
-    before = [p.clone() for p in (*method.discriminator.parameters(), *method.gan_generator.parameters())]
+    before = [p.clone() for p in (*method.discriminator.parameters(), *method.generator.parameters())]
     losses = method.step([images], None)
     assert all(loss.isfinite() for loss in losses.values())
-    after = (*method.discriminator.parameters(), *method.gan_generator.parameters())
+    after = (*method.discriminator.parameters(), *method.generator.parameters())
     assert all(not torch.equal(old, new) for old, new in zip(before, after, strict=True))
     samples = method.sample(2, seeded())
     assert samples.shape == (2, 3, size, size) and samples.abs().max() <= 1

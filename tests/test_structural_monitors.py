@@ -9,7 +9,7 @@ from run_folder import equal, history, train_until
 from snapshots import IMAGES, same, snapshot
 from tiny_networks import pictures
 
-from benchmarks import textbook
+from benchmarks import reference_step
 from structgan import config, train
 from structgan.methods import structural
 from structgan.methods.structural import Structural
@@ -67,15 +67,15 @@ def test_monitors_are_what_they_say(build):
         method, twin = build(), build()
         losses = method.step([IMAGES.double()], None)
         n, settings = len(IMAGES), twin.settings
-        fake = twin.gan_generator(torch.randn(n, settings["generator"]["latent"], generator=twin.rng)).detach()
+        fake = twin.generator(torch.randn(n, settings["generator"]["latent"], generator=twin.rng)).detach()
         left = torch.randn(2 * n, settings["discriminator"]["embedding"], generator=twin.rng)
-        book = textbook.TextbookStep(twin).discriminator
-        sigma = textbook.sigmas(book, torch.cat([IMAGES.double(), fake]), left).tolist()
+        book = reference_step.ReferenceStep(twin).discriminator
+        sigma = reference_step.sigmas(book, torch.cat([IMAGES.double(), fake]), left).tolist()
     finally:
         torch.set_default_dtype(torch.float32)
     assert losses["sigma"].item() == pytest.approx(sum(sigma) / (2 * n))
     assert losses["sigma_max"].item() == pytest.approx(max(sigma)) and max(sigma) > 1.001 * min(sigma)
-    for name, network in (("d", method.discriminator), ("g", method.gan_generator)):
+    for name, network in (("d", method.discriminator), ("g", method.generator)):
         squares = [number**2 for p in network.parameters() for number in p.grad.flatten().tolist()]
         assert losses[f"gradient_norm_{name}"].item() == pytest.approx(sum(squares) ** 0.5) and any(squares)
 
@@ -92,5 +92,5 @@ def test_monitors_leave_the_training_as_it_is(build, monkeypatch):
     assert same(snapshot(with_them), snapshot(without)) and torch.equal(
         with_them.rng.get_state(), without.rng.get_state()
     )
-    for name, optimiser in with_them.optimisers().items():
-        assert same(optimiser.state_dict(), without.optimisers()[name].state_dict())
+    for name, optimizer in with_them.optimizers().items():
+        assert same(optimizer.state_dict(), without.optimizers()[name].state_dict())

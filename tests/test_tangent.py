@@ -1,4 +1,4 @@
-"""The tangent's rules against the textbook, whole and layer by layer."""
+"""The tangent's rules against the reference step, whole and layer by layer."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from tiny_networks import double_net, jacobian, pictures, seeded, transcribed
 
-from benchmarks import textbook
+from benchmarks import reference_step
 from structgan.losses import smoothness
 from structgan.models import tangent
 from structgan.models.tangent import Tangent, Traced
@@ -62,7 +62,7 @@ def test_batched_smoothness_is_the_per_sample_form(net):
 
     def of_one(parameters, image, u):
         embed = lambda x: torch.func.functional_call(book, parameters, (x,))  # noqa: E731
-        return (textbook.sigmas(embed, image[None], u[None])[0] - 1).square()
+        return (reference_step.sigmas(embed, image[None], u[None])[0] - 1).square()
 
     per_sample = torch.func.vmap(torch.func.grad_and_value(of_one), in_dims=(None, 0, 0))
     gradients, penalties = per_sample(dict(book.named_parameters()), images.detach(), left)

@@ -52,7 +52,7 @@ def test_random_reference_publishes_without_a_step(make_run, digits):
 
 
 def test_a_learning_rate_that_explodes_stops_the_paper_method(make_run, digits):
-    settings = {"optimiser": {"discriminator": {"lr": 10.0}, "generator": {"lr": 10.0}}, "ema": 0.0}
+    settings = {"optimizer": {"discriminator": {"lr": 10.0}, "generator": {"lr": 10.0}}, "ema": 0.0}
     folder = make_run("structural", settings=settings, steps=60)
     run = train.Run(folder, digits, "cpu")
     with pytest.raises(UserError, match=r"(is nan|is inf|collapsed|no longer finite).* step [0-9]+.*stopped"):

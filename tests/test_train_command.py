@@ -65,7 +65,7 @@ def second_folder(finished, tmp_path):
 
 
 FAILED = ["config.json", "lock", "progress.json", "state.previous.safetensors", "state.safetensors"]
-PUBLISHED = [f"{name}.safetensors" for name in ("encoder", "generator", "discriminator", "average_discriminator")]
+PUBLISHED = [f"{name}.safetensors" for name in ("encoder", "generator", "discriminator", "discriminator_ema")]
 PUBLISHED += ["history.json", "env.json"]
 
 
@@ -73,7 +73,7 @@ def test_a_run_publishes_what_the_next_rules_read(finished):
     assert names(finished) == sorted([*PUBLISHED, *FAILED])
     config = files.read_json(finished / "config.json")
     images = files.read_json(finished / "env.json")["dataset"]["content_hash"]
-    for name in ("encoder", "generator", "discriminator", "average_discriminator"):
+    for name in ("encoder", "generator", "discriminator", "discriminator_ema"):
         metadata = files.load_tensors(finished / f"{name}.safetensors")[1]
         assert metadata == {"identity": config["identity"], "num_classes": "10", "content_hash": images}
     records = history(finished)
@@ -83,7 +83,7 @@ def test_a_run_publishes_what_the_next_rules_read(finished):
     assert (env["steps"], env["images"], env["device"], env["threads"]) == (STEPS, 16 * STEPS, "cpu", 1)
     assert env["identity"] == config["identity"] and env["seconds"] > 0 and env["peak_host_memory_mb"] > 50
     assert env["images_per_second"] == pytest.approx(env["images"] / env["seconds"])
-    players = method.build(config, 10).discriminator, method.build(config, 10).gan_generator
+    players = method.build(config, 10).discriminator, method.build(config, 10).generator
     assert env["parameters"] == sum(weight.numel() for player in players for weight in player.parameters())
     assert env["versions"]["torch"] == torch.__version__.split("+")[0] and env["hardware"]["cpu"]
     assert env["dataset"]["content_hash"] and env["git"] == {"commit": None, "dirty": None}

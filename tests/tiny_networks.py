@@ -1,11 +1,11 @@
-"""A discriminator that is small and exact enough to be compared with the textbook, and what it is given."""
+"""A discriminator that is small and exact enough to be compared with the reference step, and what it is given."""
 
 from __future__ import annotations
 
 import torch
 from torch import nn
 
-from benchmarks import textbook_networks
+from benchmarks import reference_networks
 from structgan.models.discriminator import Discriminator
 
 TINY = {"width": 8, "blocks": [1, 2], "channels_per_group": 4, "hidden": 12, "embedding": 6}
@@ -33,12 +33,12 @@ def pictures(n, size=16):
 
 
 def transcribed(net, **changes):
-    """The textbook's form of a tiny discriminator, with its weights."""
-    book = textbook_networks.Discriminator(**{**TINY, **changes}).to(next(net.parameters()).dtype)
-    textbook_networks.copy_parameters(net, book)
+    """The reference's form of a tiny discriminator, with its weights."""
+    book = reference_networks.Discriminator(**{**TINY, **changes}).to(next(net.parameters()).dtype)
+    reference_networks.copy_parameters(net, book)
     return book
 
 
 def jacobian(book, image):
-    """J = de/dx of one image by the textbook. Shape: image (3, H, W) to (C, 3HW)."""
+    """J = de/dx of one image by the reference step. Shape: image (3, H, W) to (C, 3HW)."""
     return torch.func.jacrev(lambda x: book(x[None])[0])(image).flatten(1)

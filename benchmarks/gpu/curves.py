@@ -229,7 +229,7 @@ def finish(out: Output, plan: Plan, data: Path, entries: list[Entry]) -> None:
         out.keep(f"{entry.title}/history.json", encoded({"records": entry.run.history.records}))
         read = out.attempt(f"features of {entry.title}", entry.features, plan, False, again=True)
         own: dict[str, Callable[[], Any]] = dict(probe.probes(read, plan.evaluation)) if read else {}
-        if sources.traits(entry.method)["samples"]:
+        if sources.capabilities(entry.method)["samples"]:
             own["samples"] = partial(grid, out, entry)
             own["fidelity"] = partial(distance, out, plan, data, entry)
         jobs += [(rank(name), f"{name} of {entry.title}", job) for name, job in own.items()]

@@ -12,8 +12,8 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks import settings, timing
+from benchmarks.reference_step import ReferenceStep
 from benchmarks.step import scans, stepping
-from benchmarks.textbook import TextbookStep
 from structgan import config, method, sources, train
 from structgan.datasets import Parts, Split, store
 from structgan.files import read_json, write_json
@@ -166,7 +166,7 @@ def check(out: Output, plan: Plan, data: Path, name: str) -> None:
     with torch.no_grad():
         features = again.method.encode(images)
     record = {"losses": losses, "features": list(features.shape), "reloaded": True}
-    if sources.traits(name)["samples"]:
+    if sources.capabilities(name)["samples"]:
         drawn = again.method.sample(4, torch.Generator(out.options.device).manual_seed(0))  # type: ignore[operator]
         record["samples_finite"] = bool(drawn.isfinite().all())
     out.steps["checks"][name] = record
@@ -175,7 +175,7 @@ def check(out: Output, plan: Plan, data: Path, name: str) -> None:
 def speed(out: Output, plan: Plan) -> None:
     """Step times of each method by batch and precision, most wanted first."""
     first, *others = out.options.speed_batch
-    sides = [(name, "bfloat16", first) for name in TIMED] + [("textbook", "float32", out.options.textbook_batch)]
+    sides = [(name, "bfloat16", first) for name in TIMED] + [("reference", "float32", out.options.reference_batch)]
     for precision, batches in (("bfloat16", others), ("float32", [first, *others])):
         sides += [(name, precision, batch) for batch in batches for name in TIMED]
     for name, precision, batch in sides:
@@ -189,11 +189,11 @@ def speed(out: Output, plan: Plan) -> None:
 def measure_step(out: Output, plan: Plan, name: str, precision: str, batch: int) -> None:
     """Seconds, operations, memory and kernels of one side; the seconds are on the disk before the rest is tried."""
     device, size = out.options.device, out.options.image_size
-    own = "structural" if name == "textbook" else name
+    own = "structural" if name == "reference" else name
     made = plan.build(plan.describe(out.scratch / "steps", own, "none", out.options.small, precision=precision))
     images = scans(batch, size, device)
-    if name == "textbook":
-        reference = TextbookStep(made)
+    if name == "reference":
+        reference = ReferenceStep(made)
         work: Callable[[], object] = lambda: reference.step(images)  # noqa: E731
     else:
         work = stepping(made, [images] * made.views, precision)
@@ -212,7 +212,7 @@ def measure_step(out: Output, plan: Plan, name: str, precision: str, batch: int)
     if peak := out.steps["ceilings"].get("bfloat16_flops_per_s"):
         side["share_of_measured_peak"] = side["flops_per_s"] / peak
     out.save()
-    if name == "textbook" or (precision, batch) == ("bfloat16", out.options.speed_batch[0]):
+    if name == "reference" or (precision, batch) == ("bfloat16", out.options.speed_batch[0]):
         out.append("profile.txt", f"{name}, {precision}, batch {batch}, one step\n{kernels(work, device)}\n")
 
 

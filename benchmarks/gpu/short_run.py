@@ -60,7 +60,7 @@ class Options:
     rounds: int | None
     batch: int
     speed_batch: tuple[int, ...]
-    textbook_batch: int
+    reference_batch: int
     image_size: int
     small: bool
     check: tuple[str, ...]
@@ -277,7 +277,7 @@ def go(out: Output) -> None:
 )
 @click.option("--batch", default=512, type=click.IntRange(2), help="Images a step of the five runs.")
 @click.option("--speed-batch", default=(512, 64), multiple=True, type=click.IntRange(2), help="Of step times.")
-@click.option("--textbook-batch", default=128, type=click.IntRange(2), help="The textbook's, which keeps far more.")
+@click.option("--reference-batch", default=128, type=click.IntRange(2), help="The reference's, which keeps far more.")
 @click.option("--image-size", default=32, type=click.IntRange(8), help="Pixels of the images in the archive.")
 @click.option("--small", is_flag=True, help="Tiny networks and evaluations: a rehearsal on a CPU.")
 @click.option("--check", multiple=True, help="Methods to check [default: all].")

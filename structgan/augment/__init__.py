@@ -1,7 +1,7 @@
 """Augmentation of a whole batch at once on its device: every sample draws its own parameters.
 
 A regime is a mapping of operations; the empty mapping only converts. Operations run in SimCLR's order: resized crop
-and flip, colour jitter, grey, blur, solarise. Definitions are torchvision's, on float images in [0, 1] without its
+and flip, color jitter, gray, blur, solarise. Definitions are torchvision's, on float images in [0, 1] without its
 rounding to uint8 between operations:
 
 - crop: boxes as ``RandomResizedCrop`` draws them, resampled as ``resized_crop(..., antialias=True)`` does, that is
@@ -22,13 +22,13 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from structgan import parallel
-from structgan.augment import colour, resample
+from structgan import distributed
+from structgan.augment import color, resample
 
 DRAWS = {"flip": 1, "crop": 2 * resample.TRIES + 2, "jitter": 9, "grayscale": 1, "blur": 2, "solarise": 1}
 """Uniforms that each operation takes for one sample."""
 BLENDS = ("brightness", "contrast", "saturation")
-"""The jitter's blends, in the order of their numbers in ``colour``."""
+"""The jitter's blends, in the order of their numbers in ``color``."""
 
 
 class Augment:
@@ -63,9 +63,9 @@ class Augment:
 
     def _views(self, images: Tensor, generator: Generator) -> Tensor:
         widths = [DRAWS[name] for name in self.regime]
-        shape = (sum(widths), len(images) * parallel.size())
+        shape = (sum(widths), len(images) * distributed.size())
         uniform = torch.rand(*shape, generator=generator, device=generator.device, dtype=torch.float32).cpu()
-        uniform = parallel.share(uniform, dim=1)
+        uniform = distributed.shard(uniform, dim=1)
         drawn = dict(zip(self.regime, torch.split(uniform, widths), strict=True)) if widths else {}
         flip = drawn["flip"][0] < self.regime["flip"] if "flip" in drawn else torch.zeros(len(images), dtype=torch.bool)
         if "crop" in drawn:
@@ -82,12 +82,12 @@ class Augment:
             self._jitter_(views, drawn["jitter"])
         if "grayscale" in drawn:
             chosen = _chosen(drawn["grayscale"][0] < self.regime["grayscale"], images.device)
-            views[chosen] = colour.grey(views[chosen]).expand(-1, 3, -1, -1)
+            views[chosen] = color.gray(views[chosen]).expand(-1, 3, -1, -1)
         if "blur" in drawn:
             self._blur_(views, drawn["blur"])
         if "solarise" in drawn:
             chosen = _chosen(drawn["solarise"][0] < self.regime["solarise"], images.device)
-            views[chosen] = colour.solarise(views[chosen])
+            views[chosen] = color.solarise(views[chosen])
         return views.clamp_(0, 1).mul_(2).sub_(1)
 
     def _crop(self, images: Tensor, uniform: Tensor, flip: Tensor) -> Tensor:
@@ -103,11 +103,11 @@ class Augment:
         jitter = self.regime["jitter"]
         chosen = _chosen(uniform[0] < jitter["p"], torch.device("cpu"))
         order = uniform[1:5, chosen].T.argsort(1)  # (n, 4), a random permutation of the operations
-        before = (order == colour.HUE).int().argmax(1)  # blends before the hue
+        before = (order == color.HUE).int().argmax(1)  # blends before the hue
         sorted_ = before.argsort()
         chosen, order, values = chosen[sorted_], order[sorted_], uniform[5:, chosen[sorted_]]
         groups = torch.bincount(before, minlength=4).tolist() if jitter["hue"] else [0] * 4
-        blends = order[order != colour.HUE].view(-1, 3)
+        blends = order[order != color.HUE].view(-1, 3)
         strength = torch.tensor([jitter[name] for name in BLENDS])
         least = (1 - strength).clamp_(min=0)
         factors = least + values[:3].T * (1 + strength - least)
@@ -115,7 +115,7 @@ class Augment:
         chosen, factors, shift, blends = (
             tensor.to(views.device, non_blocking=True) for tensor in (chosen, factors, shift, blends)
         )
-        views[chosen] = colour.jitter_(views[chosen], factors, shift, blends, groups)
+        views[chosen] = color.jitter_(views[chosen], factors, shift, blends, groups)
 
     def _blur_(self, views: Tensor, uniform: Tensor) -> None:
         blur = self.regime["blur"]

@@ -95,7 +95,7 @@ def run(job: Job) -> Measured:
             images = build(asked, job.raw)
             try:
                 metrics[name], sizes = evaluate(
-                    lambda batch: job.method.maps(batch.to(job.device))[kept], images, classes, settings, seed
+                    lambda batch: job.method.feature_maps(batch.to(job.device))[kept], images, classes, settings, seed
                 )
             except NotImplementedError as error:
                 return Measured({}, {}, {"reason": str(error)})
@@ -108,7 +108,7 @@ def describe_heads(settings: Mapping[str, Any], seed: int) -> dict[str, Any]:
     """What the protocol says of both heads and their metrics."""
     return {
         "maps": MAPS[settings["maps"]],
-        "normalisation": "standardised on the chosen places",
+        "normalization": "standardized on the chosen places",
         "seed": seed,
         "segmentation": {
             "head": "1×1 convolution: multinomial logistic regression, L2, half of the places on objects, intercepts"

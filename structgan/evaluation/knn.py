@@ -45,7 +45,7 @@ def classify(data: Features, settings: Mapping[str, Any]) -> Scored:
     predicted = predict(data.train, data.train_labels, data.test, settings["k"], settings["temperature"])
     return {"top1": accuracy(predicted, data.test_labels)}, {
         **data.sizes,
-        "normalisation": "unit length",
+        "normalization": "unit length",
         "solver": "scikit-learn, brute force",
         "weights": "exp(cosine / temperature)",
         "k": settings["k"],

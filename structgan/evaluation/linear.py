@@ -182,7 +182,7 @@ def few_labels(data: Features, settings: Mapping[str, Any], fraction: float, see
     metrics, protocol = logistic_regression(data, settings, kept)
     return {**metrics, "labels": len(kept)}, {
         **protocol,
-        "normalisation": "standardised on all of train, without labels",
+        "normalization": "standardized on all of train, without labels",
         "fraction": fraction,
         "subset": "stratified, at least one a class",
         "seed": seed,
@@ -219,5 +219,5 @@ def _classify(data: Features, loss: Loss, name: str, settings: Mapping[str, Any]
         "top1_train": accuracy(model.predict(train), labels),
         **model.convergence,
     }
-    fitted = {"n_train": len(labels), "normalisation": "standardised on train", "solver": SOLVER}
+    fitted = {"n_train": len(labels), "normalization": "standardized on train", "solver": SOLVER}
     return metrics, {"classifier": name, **data.sizes, **fitted, **settings}

@@ -117,7 +117,7 @@ def cluster(data: Features, settings: Mapping[str, Any], seed: int) -> Scored:
     return metrics, {
         **data.sizes,
         "split": "fitted on train, scored on test",
-        "normalisation": "unit length",
+        "normalization": "unit length",
         "clusters": k,
         "solver": "Lloyd, k-means++ starts, least inertia on train",
         "matching": "Hungarian, on test (clustering accuracy); accuracy_matched_on_train: on train",
@@ -139,9 +139,9 @@ def cluster_release(data: Features, settings: Mapping[str, Any], readouts: Mappi
     return metrics, {
         "split": "fitted and scored on test",
         "n_test": len(data.test),
-        "normalisation": "h: unit length; e: none",
+        "normalization": "h: unit length; e: none",
         "clusters": k,
-        "solver": "Lloyd, k-means++ starts, centres of unit length, least mean distance",
+        "solver": "Lloyd, k-means++ starts, centers of unit length, least mean distance",
         "matching": "Hungarian, on test",
         "seed": seed,
         **block,

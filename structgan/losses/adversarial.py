@@ -30,5 +30,5 @@ def generator_loss(fake: Tensor, form: str) -> Tensor:
 
 @exact
 def norm_hinge(embeddings: Tensor) -> Tensor:
-    """mean max(0, 1 - |e|)^2 (Zhang & Maire 2023). Shape: (N, C), not normalised; a scalar in [0, 1]."""
+    """mean max(0, 1 - |e|)^2 (Zhang & Maire 2023). Shape: (N, C), not normalized; a scalar in [0, 1]."""
     return F.relu(1 - embeddings.norm(dim=1)).square().mean()

@@ -1,17 +1,17 @@
-"""Fine scale: each sample is drawn to its nearest real neighbours, found by features of the EMA discriminator."""
+"""Fine scale: each sample is drawn to its nearest real neighbors, found by features of the EMA discriminator."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from structgan import parallel
+from structgan import distributed
 from structgan.errors import UserError
 from structgan.precision import exact
 
 
 class Candidates:
-    """The real samples among which neighbours are looked for: those of the batch, then those of a bank.
+    """The real samples among which neighbors are looked for: those of the batch, then those of a bank.
 
     Indices count the batch's real samples of all processes, then the bank's. With ``per_process``, a sample sees of the
     batch only its own group of consecutive samples.
@@ -19,7 +19,7 @@ class Candidates:
     Args:
         real: features of this process's real samples, unit vectors. Shape: (N, D).
         bank: of earlier real samples. Shape: (M, D).
-        k: how many neighbours, at least 1.
+        k: how many neighbors, at least 1.
         where: the key of the configuration that holds ``cluster``, for an error.
         skip: how many best matches of a generated sample to drop first; a real sample always drops itself.
         per_process: samples of a group; None: all of the batch.
@@ -28,41 +28,41 @@ class Candidates:
         features: of all real samples of the batch, unit vectors. Shape: (N of all processes, D).
 
     Raises:
-        UserError: there are fewer candidates than neighbours.
+        UserError: there are fewer candidates than neighbors.
     """
 
     def __init__(
         self, real: Tensor, bank: Tensor, k: int, where: str, skip: int = 0, per_process: int | None = None
     ) -> None:
-        self.features = parallel.gather(real)
+        self.features = distributed.gather(real)
         self.pool, self.real, self.k, self.skip = torch.cat([self.features, bank]), real, k, skip
-        size = parallel.group_size(len(self.features), per_process)
+        size = distributed.group_size(len(self.features), per_process)
         if k + max(1, skip) > size + len(bank):
             raise UserError(
                 f"{where}.cluster.k = {k}: must be less than images of a process + cluster.bank = {size + len(bank)}"
             )
         index = torch.arange(len(self.features), device=real.device)
-        self.own = parallel.share(index)
+        self.own = distributed.shard(index)
         self.others = self.own[:, None] // size != index // size  # (N, N of all processes)
 
     def of_real(self) -> Tensor:
-        """The neighbours of this process's real samples, none of which is its own. Shape: (N, k), best first."""
+        """The neighbors of this process's real samples, none of which is its own. Shape: (N, k), best first."""
         itself = self.own[:, None] == torch.arange(len(self.features), device=self.own.device)
-        return neighbours(self.real, self.pool, self.k, self.others | itself)
+        return neighbors(self.real, self.pool, self.k, self.others | itself)
 
     def of_fake(self, fake: Tensor) -> Tensor:
-        """The neighbours of this process's generated samples. Shape: unit vectors (N, D) to (N, k), best first."""
-        return neighbours(fake, self.pool, self.k, self.others, self.skip)
+        """The neighbors of this process's generated samples. Shape: unit vectors (N, D) to (N, k), best first."""
+        return neighbors(fake, self.pool, self.k, self.others, self.skip)
 
 
 @exact
-def neighbours(queries: Tensor, pool: Tensor, k: int, excluded: Tensor | None = None, skip: int = 0) -> Tensor:
+def neighbors(queries: Tensor, pool: Tensor, k: int, excluded: Tensor | None = None, skip: int = 0) -> Tensor:
     """Indices of the k nearest pool entries by cosine.
 
     Args:
         queries: unit vectors. Shape: (N, D).
         pool: unit vectors. Shape: (P, D).
-        k: how many neighbours, at least 1.
+        k: how many neighbors, at least 1.
         excluded: whether a query leaves out an entry, for the first B entries. Shape: (N, B), bool.
         skip: how many best matches to drop first (the authors' release drops one for generated samples too).
 
@@ -77,7 +77,7 @@ def neighbours(queries: Tensor, pool: Tensor, k: int, excluded: Tensor | None = 
 
 @exact
 def similarity(embeddings: Tensor, pool: Tensor, indices: Tensor) -> Tensor:
-    """s: the mean cosine of embeddings with their neighbours' embeddings.
+    """s: the mean cosine of embeddings with their neighbors' embeddings.
 
     Shape: embeddings (N, C) and pool (P, C), unit vectors; indices (N, k). The result is a scalar in [-1, 1].
     """

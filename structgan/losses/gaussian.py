@@ -27,11 +27,11 @@ def statistics(embeddings: Tensor) -> tuple[Tensor, Tensor]:
         mu of unit length, shape (C,), and Sigma, shape (C, C), positive semi-definite.
     """
     mean = torch.nn.functional.normalize(embeddings.mean(0), dim=0)
-    centred = embeddings - mean
-    return mean, centred.T @ centred / embeddings.shape[0]
+    centerd = embeddings - mean
+    return mean, centerd.T @ centerd / embeddings.shape[0]
 
 
-def regularised(covariance: Tensor, epsilon: float) -> Tensor:
+def regularized(covariance: Tensor, epsilon: float) -> Tensor:
     """I + alpha Sigma with alpha = C / epsilon. Shape: (C, C), symmetric, smallest eigenvalue at least 1."""
     dim = covariance.shape[0]
     identity = torch.eye(dim, dtype=covariance.dtype, device=covariance.device)
@@ -46,7 +46,7 @@ def cholesky(matrix: Tensor) -> Tensor:
 
 def coding_rate(covariance: Tensor, epsilon: float) -> Tensor:
     """R(Sigma) = log det(I + alpha Sigma), in nats, by Cholesky. Scalar, at least 0."""
-    factor = cholesky(regularised(covariance, epsilon))
+    factor = cholesky(regularized(covariance, epsilon))
     rate: Tensor = 2 * factor.diagonal().log().sum()
     return rate
 
@@ -73,7 +73,7 @@ def bhattacharyya(real: Tensor, fake: Tensor, epsilon: float = 0.5) -> Tensor:
     mean_real, cov_real = statistics(real)
     mean_fake, cov_fake = statistics(fake)
     dim = real.shape[1]
-    mixed = regularised(0.5 * (cov_real + cov_fake), epsilon)
+    mixed = regularized(0.5 * (cov_real + cov_fake), epsilon)
     factor = cholesky(mixed)
     rate = 2 * factor.diagonal().log().sum()
     covariance_term = 0.5 * (rate - 0.5 * (coding_rate(cov_real, epsilon) + coding_rate(cov_fake, epsilon)))
@@ -93,7 +93,7 @@ def wasserstein(real: Tensor, fake: Tensor, epsilon: float = 0.5) -> Tensor:
     mean_real, cov_real = statistics(real)
     mean_fake, cov_fake = statistics(fake)
     alpha = real.shape[1] / epsilon
-    blurred = [regularised(covariance, epsilon) / alpha for covariance in (cov_real, cov_fake)]
+    blurred = [regularized(covariance, epsilon) / alpha for covariance in (cov_real, cov_fake)]
     factors = [cholesky(matrix) for matrix in blurred]
     overlap = torch.linalg.svdvals(factors[0].T @ factors[1]).sum()
     traces = blurred[0].trace() + blurred[1].trace()

@@ -1,13 +1,13 @@
 """Structural adversarial objectives (Zhang & Maire 2023, arXiv 2310.00357).
 
 A GAN without a real/fake head: the discriminator embeds images on a sphere and the two networks play for the distance
-of Gaussian statistics (coarse scale), for closeness to real neighbours (fine scale), under a bound on the embedding's
+of Gaussian statistics (coarse scale), for closeness to real neighbors (fine scale), under a bound on the embedding's
 Jacobian (smoothness). The representation is the pooled feature of the discriminator's moving average.
 Beside its losses, a step logs the mean and the largest sigma of the batch and the length of both networks' gradients.
 
 A step is that of the authors' release: an update of the discriminator; an update of the generator, with fresh latents,
 against the updated discriminator; both moving averages; then the memory bank takes the real batch, with embeddings of
-the updated discriminator. Neighbours in the batch take gradients, those in the bank cannot. ``docs/deviations.md``
+the updated discriminator. Neighbors in the batch take gradients, those in the bank cannot. ``docs/deviations.md``
 lists what still differs from the release.
 """
 
@@ -20,54 +20,54 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from structgan import optim, parallel
+from structgan import distributed, optim
 from structgan.losses import adversarial, cluster, gaussian, smoothness
 from structgan.method import Method
 from structgan.models.discriminator import Discriminator
 from structgan.models.generator import Generator
-from structgan.models.memory import MemoryBank, follow, frozen_copy
-from structgan.models.spectral import settled, spectrally_normalised
-from structgan.models.tangent import Kept
+from structgan.models.memory import MemoryBank, ema_update_, frozen_copy
+from structgan.models.spectral import cached_spectral_norm, spectrally_normalized
+from structgan.models.tangent import Saved
 
 
 class Structural(Method):
     """The structural GAN; every weight, form and size is a setting, see ``workflow/config/config.yaml``."""
 
-    companions = ("discriminator", "average_discriminator")
+    companions = ("discriminator", "discriminator_ema")
 
     def __init__(self, settings: Mapping[str, Any], image_size: int, num_classes: int, steps: int) -> None:
         super().__init__(settings, image_size, num_classes, steps)
         net = settings["discriminator"]
         self.discriminator = Discriminator(image_size, **net)
         if settings["spectral_norm"]:
-            spectrally_normalised(self.discriminator)
-        self.gan_generator = Generator(image_size, **settings["generator"], per_process=settings["per_process"])
-        self.average_discriminator = frozen_copy(self.discriminator)
-        self.generator = frozen_copy(self.gan_generator)
-        self.encoder = self.average_discriminator.backbone
+            spectrally_normalized(self.discriminator)
+        self.generator = Generator(image_size, **settings["generator"], per_process=settings["per_process"])
+        self.discriminator_ema = frozen_copy(self.discriminator)
+        self.generator_ema = frozen_copy(self.generator)
+        self.encoder = self.discriminator_ema.backbone
         self.cluster = settings["cluster"]
         if 0 < self.cluster["bank"] < self.cluster["k"]:
             raise ValueError(
                 f"cluster.bank = {self.cluster['bank']} must be 0 or at least cluster.k = {self.cluster['k']}"
             )
         self.bank = MemoryBank(self.cluster["bank"], self.encoder.features, net["embedding"])
-        optimiser = settings["optimiser"]
-        self.optimiser_d = optim.build(self.discriminator.parameters(), optimiser["discriminator"])
-        self.optimiser_g = optim.build(self.gan_generator.parameters(), optimiser["generator"])
+        optimizer = settings["optimizer"]
+        self.optimizer_d = optim.build(self.discriminator.parameters(), optimizer["discriminator"])
+        self.optimizer_g = optim.build(self.generator.parameters(), optimizer["generator"])
 
-    def optimisers(self) -> dict[str, torch.optim.Optimizer]:
-        return {"discriminator": self.optimiser_d, "generator": self.optimiser_g}
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        return {"discriminator": self.optimizer_d, "generator": self.optimizer_g}
 
     def distance(self, real: Tensor, fake: Tensor) -> Tensor:
         """d, the mean over groups of ``per_process`` samples. Shape: both (N, C), of all processes; a scalar."""
         form, epsilon = gaussian.FORMS[self.settings["gaussian"]["form"]], self.settings["gaussian"]["epsilon"]
-        size = parallel.group_size(len(real), self.settings["per_process"])
+        size = distributed.group_size(len(real), self.settings["per_process"])
         groups = zip(torch.split(real, size), torch.split(fake, size), strict=True)
         return torch.stack([form(*group, epsilon) for group in groups]).mean()
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         """Images of the generator's moving average. Shape: (n, 3, H, W), values in [-1, 1]."""
-        return self.draw(n, self.settings["generator"]["latent"], generator)
+        return self.sample_latents(n, self.settings["generator"]["latent"], generator)
 
     @property
     def live_encoder(self) -> nn.Module:
@@ -75,17 +75,17 @@ class Structural(Method):
 
     def readouts(self, images: Tensor) -> dict[str, Tensor]:
         """h and e of the moving average, and of the discriminator in training (``live``)."""
-        named = (("", self.average_discriminator), ("_live", self.discriminator))
+        named = (("", self.discriminator_ema), ("_live", self.discriminator))
         return {f"{key}{suffix}": value for suffix, net in named for key, value in zip("he", net(images), strict=True)}
 
-    def watched(self, images: Tensor) -> dict[str, Tensor]:
-        features, embeddings = self.average_discriminator(images)
+    def collapse_vectors(self, images: Tensor) -> dict[str, Tensor]:
+        features, embeddings = self.discriminator_ema(images)
         return {"features": features, "embeddings": embeddings}
 
     def step(self, views: list[Tensor], labels: Tensor | None) -> dict[str, Tensor]:
         (real,) = views
-        for name, optimiser in self.optimisers().items():
-            optim.schedule(optimiser, self.settings["optimiser"][name], self.step_index, self.steps)
+        for name, optimizer in self.optimizers().items():
+            optim.schedule(optimizer, self.settings["optimizer"][name], self.step_index, self.steps)
         fresh = self.settings["latents"] == "fresh"
         candidates = self.candidates(real) if self.cluster["weight"] else None
         with torch.set_grad_enabled(not fresh):
@@ -95,8 +95,8 @@ class Structural(Method):
         if fresh:
             fake, of_fake = self.generate(len(real), candidates)
         losses_g, after = self.update_generator(real, fake, of_fake)
-        follow(self.average_discriminator, self.discriminator, self.settings["ema"])
-        follow(self.generator, self.gan_generator, self.settings["ema"])
+        ema_update_(self.discriminator_ema, self.discriminator, self.settings["ema"])
+        ema_update_(self.generator_ema, self.generator, self.settings["ema"])
         if candidates is not None and self.step_index % self.cluster["update_every"] == 0:
             self.bank.push(candidates.features, after if self.cluster["embeddings"] == "updated" else before)
         return losses | losses_g
@@ -106,17 +106,17 @@ class Structural(Method):
 
         Shape: (n, 3, H, W), values in [-1, 1], and indices (n, k) where there are candidates.
         """
-        images: Tensor = self.gan_generator(self.noise(n, self.settings["generator"]["latent"]))
+        images: Tensor = self.generator(self.noise(n, self.settings["generator"]["latent"]))
         return images, None if candidates is None else candidates.of_fake(self.average_features(images.detach()))
 
     @torch.no_grad()
     def average_features(self, images: Tensor) -> Tensor:
-        """Unit features of the discriminator's moving average, by which neighbours are found."""
-        with settled(self.average_discriminator):
+        """Unit features of the discriminator's moving average, by which neighbors are found."""
+        with cached_spectral_norm(self.discriminator_ema):
             return F.normalize(self.encoder(images), dim=1)
 
     def candidates(self, real: Tensor) -> cluster.Candidates:
-        """The real samples that can be neighbours in this step."""
+        """The real samples that can be neighbors in this step."""
         skip, where = int(self.cluster["skip_best_for_generated"]), "methods.structural.settings"
         features = self.average_features(real)
         return cluster.Candidates(
@@ -126,39 +126,39 @@ class Structural(Method):
     def update_discriminator(
         self, real: Tensor, fake: Tensor, of_real: Tensor | None, of_fake: Tensor | None
     ) -> tuple[dict[str, Tensor], Tensor]:
-        """-d + w_c L_cluster + w_s L_reg + w_h hinge over real and generated images, given their neighbours' indices.
+        """-d + w_c L_cluster + w_s L_reg + w_h hinge over real and generated images, given their neighbors' indices.
 
         Returns the losses and the real embeddings z of all processes, shape (N, C), as they were before the update.
         """
         weights = {name: self.settings[name]["weight"] for name in ("gaussian", "cluster", "smoothness", "hinge")}
         images = torch.cat([real, fake])
         losses: dict[str, Tensor] = {}
-        with settled(self.discriminator):
+        with cached_spectral_norm(self.discriminator):
             if weights["smoothness"]:
                 images.requires_grad_(True)
                 value, tape = self.discriminator.trace(images)
-                tangents = self.discriminator.derivative(self.steepest(images, value, tape), tape)
+                tangents = self.discriminator.derivative(self.power_iteration(images, value, tape), tape)
                 losses["smoothness"], sigma = smoothness.penalty(tangents)
             else:
                 value, sigma = self.discriminator(images)[1], None
         z_real, z_fake = F.normalize(value, dim=1).chunk(2)
-        all_real = parallel.gather(z_real)
-        losses["gaussian"] = -self.distance(all_real, parallel.gather(z_fake))
+        all_real = distributed.gather(z_real)
+        losses["gaussian"] = -self.distance(all_real, distributed.gather(z_fake))
         losses["hinge"] = adversarial.norm_hinge(value[: len(real)])
         if of_real is not None and of_fake is not None:
             pool = torch.cat([all_real, self.bank.embeddings])
             attraction = cluster.similarity(z_real, pool, of_real)
             losses["cluster"] = cluster.similarity(z_fake, pool, of_fake) - attraction
         total = torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
-        optim.minimise(self.optimiser_d, total)
+        optim.minimise(self.optimizer_d, total)
         logged = {f"d_{name}": loss.detach() for name, loss in losses.items()}
         logged["gradient_norm_d"] = gradient_norm(self.discriminator)
         if sigma is not None:
             logged["sigma"] = sigma.detach().mean()
-            logged["sigma_max"] = parallel.gather(sigma.detach()).max()
+            logged["sigma_max"] = distributed.gather(sigma.detach()).max()
         return logged, all_real.detach()
 
-    def steepest(self, images: Tensor, embeddings: Tensor, tape: list[Kept]) -> Tensor:
+    def power_iteration(self, images: Tensor, embeddings: Tensor, tape: list[Saved]) -> Tensor:
         """Direction v of each image by power iteration on J^T J from a random u. Shape: (N, 3, H, W), unit length.
 
         Args:
@@ -180,24 +180,24 @@ class Structural(Method):
         Returns the losses and that discriminator's real embeddings z of all processes, shape (N, C).
         """
         self.discriminator.requires_grad_(False)
-        with settled(self.discriminator):
+        with cached_spectral_norm(self.discriminator):
             with torch.no_grad():
-                all_real = parallel.gather(F.normalize(self.discriminator(real)[1], dim=1))
+                all_real = distributed.gather(F.normalize(self.discriminator(real)[1], dim=1))
             z_fake = F.normalize(self.discriminator(fake)[1], dim=1)
-        losses = {"gaussian": self.distance(all_real, parallel.gather(z_fake))}
+        losses = {"gaussian": self.distance(all_real, distributed.gather(z_fake))}
         if of_fake is not None:
             pool = torch.cat([all_real, self.bank.embeddings])
             losses["cluster"] = -cluster.similarity(z_fake, pool, of_fake)
         total = torch.stack([self.settings[name]["weight"] * loss for name, loss in losses.items()]).sum()
-        optim.minimise(self.optimiser_g, total)
+        optim.minimise(self.optimizer_g, total)
         self.discriminator.requires_grad_(True)
         logged = {f"g_{name}": loss.detach() for name, loss in losses.items()}
-        return logged | {"gradient_norm_g": gradient_norm(self.gan_generator)}, all_real
+        return logged | {"gradient_norm_g": gradient_norm(self.generator)}, all_real
 
 
 def gradient_norm(network: nn.Module) -> Tensor:
     """Euclidean length of a network's whole gradient, a scalar that waits for no device.
 
-    Read after the optimiser's step: where several processes share a batch, their gradients are averaged as it begins.
+    Read after the optimizer's step: where several processes share a batch, their gradients are averaged as it begins.
     """
     return torch.nn.utils.get_total_norm([p.grad for p in network.parameters() if p.grad is not None])

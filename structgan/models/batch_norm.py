@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from structgan.parallel import gather, group_size, share, size
+from structgan.distributed import gather, group_size, shard, size
 from structgan.precision import wide
 
 
@@ -30,9 +30,9 @@ class GroupedBatchNorm(nn.BatchNorm2d):
     def forward(self, input: Tensor) -> Tensor:
         size = group_size(len(input), self.per_process) if self.training else len(input)
         first, *others = torch.split(input, size)
-        normalised = [super().forward(first)]
-        normalised += [F.batch_norm(x, None, None, self.weight, self.bias, True, eps=self.eps) for x in others]
-        return torch.cat(normalised) if others else normalised[0]
+        normalized = [super().forward(first)]
+        normalized += [F.batch_norm(x, None, None, self.weight, self.bias, True, eps=self.eps) for x in others]
+        return torch.cat(normalized) if others else normalized[0]
 
 
 class SharedBatchNorm(_BatchNorm):
@@ -53,23 +53,23 @@ class SharedBatchNorm(_BatchNorm):
         part = math.gcd(group, len(input))  # images of one process and one group
         x = torch.unflatten(wide(input), 0, (-1, part))  # (parts, images, C, ...)
         dims = [1, *range(3, x.ndim)]
-        variance, centre = torch.var_mean(x, dims, correction=0)
-        gathered = torch.unflatten(gather(torch.stack([variance, centre], 1)), 0, (-1, group // part))
-        variances, centres = gathered.unbind(2)  # (groups, parts, C) each
-        centre = centres.mean(1)  # (groups, C)
-        variance = (variances + (centres - centre[:, None]).square()).mean(1)
+        variance, center = torch.var_mean(x, dims, correction=0)
+        gathered = torch.unflatten(gather(torch.stack([variance, center], 1)), 0, (-1, group // part))
+        variances, centers = gathered.unbind(2)  # (groups, parts, C) each
+        center = centers.mean(1)  # (groups, C)
+        variance = (variances + (centers - center[:, None]).square()).mean(1)
         if self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None:
             self.num_batches_tracked.add_(1)
             weight = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
             count = group * math.prod(input.shape[2:])
-            self.running_mean.lerp_(centre[0].detach(), weight)
+            self.running_mean.lerp_(center[0].detach(), weight)
             self.running_var.lerp_(variance[0].detach() * (count / (count - 1)), weight)
-        mine = share(torch.arange(size() * len(x), device=input.device)) * part // group  # the group of each part
+        mine = shard(torch.arange(size() * len(x), device=input.device)) * part // group  # the group of each part
         gain = (variance + self.eps).rsqrt()[mine]
         gain, bias = (gain, None) if self.weight is None else (gain * self.weight, self.bias)
         shape = (1, 1, -1, *[1] * (input.ndim - 2))
         spread = (len(x), 1, -1, *[1] * (input.ndim - 2))
-        output: Tensor = (x - centre[mine].view(spread)) * gain.view(spread)
+        output: Tensor = (x - center[mine].view(spread)) * gain.view(spread)
         return (output if bias is None else output + bias.view(shape)).to(input.dtype).flatten(0, 1)
 
 

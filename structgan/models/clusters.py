@@ -44,23 +44,23 @@ class Clusters(nn.Module):
         features: length of their features.
         starts: of the first fit, the best of which is taken.
         max_iter: iterations of each.
-        tol: a start is finished when its centres move by at most so much of the features' mean variance, as squares.
+        tol: a start is finished when its centers move by at most so much of the features' mean variance, as squares.
     """
 
-    centres: Tensor
+    centers: Tensor
     ids: Tensor
     fits: Tensor
 
     def __init__(self, k: int, samples: int, features: int, starts: int, max_iter: int, tol: float) -> None:
         super().__init__()
         self.k, self.starts, self.max_iter, self.tol = k, starts, max_iter, tol
-        self.register_buffer("centres", torch.zeros(k, features))
+        self.register_buffer("centers", torch.zeros(k, features))
         self.register_buffer("ids", torch.zeros(samples, dtype=torch.long))
         self.register_buffer("fits", torch.zeros((), dtype=torch.long))
 
     @torch.no_grad()
     def fit(self, features: Tensor, rng: torch.Generator) -> None:
-        """Find centres and ids for the samples' features of now. Shape: (samples, features), in the samples' order."""
+        """Find centers and ids for the samples' features of now. Shape: (samples, features), in the samples' order."""
         seed = int(torch.randint(2**31, (), generator=rng, device=rng.device))
         again = bool(self.fits)
         start = induced_means(features, self.ids, self.k, rng).cpu().numpy() if again else "k-means++"
@@ -76,13 +76,13 @@ class Clusters(nn.Module):
             found = search.fit(features.cpu().numpy())
         new = torch.from_numpy(found.labels_.astype(np.int64)).to(self.ids.device)
         taken = kept_ids(new, self.ids, self.k) if again else torch.arange(self.k, device=new.device)
-        self.centres[taken] = torch.from_numpy(found.cluster_centers_).to(self.centres)
+        self.centers[taken] = torch.from_numpy(found.cluster_centers_).to(self.centers)
         self.ids.copy_(taken[new])
         self.fits.add_(1)
 
     def nearest(self, features: Tensor) -> Tensor:
-        """The id of each feature's nearest centre. Shape: (N, features) to (N,)."""
-        return torch.cdist(features, self.centres).argmin(1)
+        """The id of each feature's nearest center. Shape: (N, features) to (N,)."""
+        return torch.cdist(features, self.centers).argmin(1)
 
     def counts(self) -> Tensor:
         """Samples of each cluster. Shape: (k,), int64."""

@@ -1,7 +1,7 @@
 """The discriminator: a ResNet whose pooled features are the representation, and a projection to the embedding.
 
 ResNet-18 shape with a CIFAR stem (3x3, stride 1, no max-pool), as in the release of Zhang & Maire 2023: blocks are
-conv-ELU-conv-GroupNorm, so that only the second convolution and the shortcut are normalised; stride is 2x2 average
+conv-ELU-conv-GroupNorm, so that only the second convolution and the shortcut are normalized; stride is 2x2 average
 pooling before the convolution and in the shortcut; no convolution has a bias, and each starts Kaiming-normal, fan-out.
 Every layer carries values and tangents, as ``structgan.models.tangent`` has them.
 """
@@ -15,15 +15,15 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from structgan.models.spectral import settled
+from structgan.models.spectral import cached_spectral_norm
 from structgan.models.tangent import (
     ELU,
     AvgPool2d,
     Conv2d,
     GlobalAvgPool,
     GroupNorm,
-    Kept,
     Linear,
+    Saved,
     Signal,
     Sum,
     Tangent,
@@ -107,7 +107,7 @@ class Backbone(nn.Module):
             images = replace(images, tensor=images.tensor.contiguous(memory_format=torch.channels_last))
         return self.pool(self.layers(self.stem(images)))  # type: ignore[no-any-return]
 
-    def maps(self, images: Tensor) -> list[Tensor]:
+    def feature_maps(self, images: Tensor) -> list[Tensor]:
         """The last map of each stage; the mean of the last one over its places is ``forward``'s result.
 
         Shape: (N, 3, H, W) with values in [-1, 1], H and W of at least a pixel in the last stage, to (N, width * 2**i,
@@ -124,7 +124,7 @@ class Backbone(nn.Module):
 class Discriminator(nn.Module):
     """P(E(x)): images to features h and embedding e; P = Linear-ELU-Linear.
 
-    Shape: (N, 3, H, W) with values in [-1, 1] to h (N, features) and e (N, ``embedding``), not normalised.
+    Shape: (N, 3, H, W) with values in [-1, 1] to h (N, features) and e (N, ``embedding``), not normalized.
     """
 
     def __init__(
@@ -141,18 +141,18 @@ class Discriminator(nn.Module):
         self.projection = nn.Sequential(Linear(self.backbone.features, hidden), ELU(), Linear(hidden, embedding))
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        with settled(self):
+        with cached_spectral_norm(self):
             features = self.backbone(images)
             return features, exact(self.projection)(features)
 
-    def trace(self, images: Tensor) -> tuple[Tensor, list[Kept]]:
+    def trace(self, images: Tensor) -> tuple[Tensor, list[Saved]]:
         """e, and the tape for ``derivative``. Shape: (N, 3, H, W) to (N, C)."""
         traced = self.backbone(Traced(images, []))
         with torch.autocast(images.device.type, enabled=False):
             traced = self.projection(traced)
         return traced.tensor, traced.tape
 
-    def derivative(self, direction: Tensor, tape: list[Kept]) -> Tensor:
+    def derivative(self, direction: Tensor, tape: list[Saved]) -> Tensor:
         """J v at the images of a tape. Shape: v (N, 3, H, W) to (N, C)."""
         tangent = self.backbone(Tangent(direction, iter(tape)))
         with torch.autocast(direction.device.type, enabled=False):

@@ -1,4 +1,4 @@
-"""The generator: BigGAN-deep's bottleneck blocks with conditional batch norm and spectral normalisation everywhere.
+"""The generator: BigGAN-deep's bottleneck blocks with conditional batch norm and spectral normalization everywhere.
 
 As in the release of Zhang & Maire 2023 for 32x32: a latent w goes through a linear layer, whose output starts the 4x4
 map and conditions every batch norm. Each resolution has the same number of blocks, the last of which upsamples. The
@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from structgan.models.batch_norm import GroupedBatchNorm
-from structgan.models.spectral import settled, spectrally_normalised
+from structgan.models.spectral import cached_spectral_norm, spectrally_normalized
 from structgan.precision import upsample, wide
 
 
@@ -112,14 +112,14 @@ class Generator(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        spectrally_normalised(self)
+        spectrally_normalized(self)
 
     def forward(self, latents: Tensor) -> Tensor:
-        with settled(self):
+        with cached_spectral_norm(self):
             return self.images(latents)
 
     def images(self, latents: Tensor) -> Tensor:
-        """``forward`` with weights that are normalised already."""
+        """``forward`` with weights that are normalized already."""
         condition = self.condition(latents)
         x = self.first(condition).unflatten(1, (-1, self.start, self.start))
         x = x.contiguous(memory_format=torch.channels_last)
@@ -155,7 +155,7 @@ class ConditionalGenerator(nn.Module):
         images: Tensor = self.network(torch.cat([latents, embedded], dim=1))
         return images
 
-    def draw(self, n: int, generator: torch.Generator) -> Tensor:
+    def sample(self, n: int, generator: torch.Generator) -> Tensor:
         """n images of classes drawn by ``frequency``. Shape: (n, 3, image_size, image_size), values in [-1, 1]."""
         classes = torch.multinomial(self.frequency, n, replacement=True, generator=generator)
         images: Tensor = self(torch.randn(n, self.latent, generator=generator, device=generator.device), classes)

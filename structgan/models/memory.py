@@ -42,12 +42,12 @@ class MemoryBank(nn.Module):
 
 
 def frozen_copy(module: M) -> M:
-    """A copy that takes no gradient and is only ever moved by ``follow``."""
+    """A copy that takes no gradient and is only ever moved by ``ema_update_``."""
     return copy.deepcopy(module).requires_grad_(False).eval()
 
 
 @torch.no_grad()
-def follow(average: nn.Module, module: nn.Module, decay: float) -> None:
+def ema_update_(average: nn.Module, module: nn.Module, decay: float) -> None:
     """average = decay * average + (1 - decay) * module for parameters; buffers (batch-norm statistics) are copied."""
     own: list[Tensor] = list(average.parameters())
     torch._foreach_lerp_(own, list(module.parameters()), 1 - decay)

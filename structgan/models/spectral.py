@@ -1,4 +1,4 @@
-"""Spectral normalisation: weights divided by their largest singular value, in full precision and once a pass."""
+"""Spectral normalization: weights divided by their largest singular value, in full precision and once a pass."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ class SpectralNorm(nn.Module):
         return weight / torch.dot(u, matrix @ v)
 
 
-def spectrally_normalised(network: M) -> M:
-    """``network`` with every convolution and linear layer spectrally normalised, in place."""
+def spectrally_normalized(network: M) -> M:
+    """``network`` with every convolution and linear layer spectrally normalized, in place."""
     for module in list(network.modules()):
         if isinstance(module, nn.Conv2d | nn.Linear):
             # unsafe leaves out PyTorch's check, a pass that would already move u
@@ -54,8 +54,8 @@ def spectrally_normalised(network: M) -> M:
 
 
 @contextlib.contextmanager
-def settled(network: nn.Module) -> Iterator[None]:
-    """Normalised weights are computed here, outside any autocast, and hold for all passes in the context.
+def cached_spectral_norm(network: nn.Module) -> Iterator[None]:
+    """Normalized weights are computed here, outside any autocast, and hold for all passes in the context.
 
     In training mode their power iteration moves on once, however many passes there are.
     """

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from structgan.precision import wide
 
-Kept: TypeAlias = tuple[Tensor, ...]
+Saved: TypeAlias = tuple[Tensor, ...]
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Traced:
     """A value on its way through a network; each layer leaves an entry on the tape."""
 
     tensor: Tensor
-    tape: list[Kept]
+    tape: list[Saved]
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Tangent:
     """A tangent on the same way; each layer reads its entry."""
 
     tensor: Tensor
-    tape: Iterator[Kept]
+    tape: Iterator[Saved]
 
 
 Signal: TypeAlias = Tensor | Traced | Tangent
@@ -117,7 +117,7 @@ class _Layer(nn.Module):
         """The layer on a plain tensor."""
         raise TypeError(f"{type(self).__name__} has no value rule")
 
-    def traced(self, x: Tensor) -> tuple[Tensor, Kept]:
+    def traced(self, x: Tensor) -> tuple[Tensor, Saved]:
         """The layer on a tensor, and what its tangent rule needs."""
         return self.value(x), ()
 
@@ -167,7 +167,7 @@ class ELU(_Layer):
     def value(self, x: Tensor) -> Tensor:
         return F.elu_(x)
 
-    def traced(self, x: Tensor) -> tuple[Tensor, Kept]:
+    def traced(self, x: Tensor) -> tuple[Tensor, Saved]:
         y = self.value(x)
         return y, (y,)
 
@@ -182,7 +182,7 @@ class GroupNorm(_Layer, nn.GroupNorm):
     def value(self, x: Tensor) -> Tensor:
         return self.traced(x)[0]
 
-    def traced(self, x: Tensor) -> tuple[Tensor, Kept]:
+    def traced(self, x: Tensor) -> tuple[Tensor, Saved]:
         n, channels, height, width = x.shape
         given = wide(x) if x.is_cpu else wide(x).contiguous()  # elsewhere its kernel knows the plain layout alone
         y, mean, r = torch.native_group_norm(

@@ -1,7 +1,7 @@
 """A U-Net whose way down is the backbone: the network of a model that takes noise from images.
 
 The backbone sees the image alone. The time enters where the way up begins and in each of its blocks, together with the
-pooled feature, as a scale and a shift of normalised maps: so the backbone is the same function of an image as in every
+pooled feature, as a scale and a shift of normalized maps: so the backbone is the same function of an image as in every
 other method, it encodes a clean image without a time, and its pooled feature has a part in every pixel that is made.
 Ho et al. (2020) put the time into the way down as well, and attention at 16x16, which is left out here.
 """
@@ -94,7 +94,7 @@ class UNet(nn.Module):
     def down(self, images: Tensor) -> list[Tensor]:
         """The image and the backbone's map after each stage, from the finest to the coarsest."""
         images = images.contiguous(memory_format=torch.channels_last)
-        return [images, *self.backbone.maps(images)]
+        return [images, *self.backbone.feature_maps(images)]
 
     def up(self, maps: Sequence[Tensor], times: Tensor) -> Tensor:
         """The way up. Shape: the maps of ``down`` and times (N,) to (N, 3, H, W)."""

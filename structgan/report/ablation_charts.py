@@ -11,7 +11,7 @@ import pandas as pd
 from structgan.report import ablations
 from structgan.report.ablations import Family, Point, accuracies, measured
 from structgan.report.metrics import Metric, shown
-from structgan.report.statistics import Statistic, summarise
+from structgan.report.statistics import Statistic, summarize
 from structgan.report.style import COLORS, GRID, HALO, INK, MUTED, canvas, colors, empty, mean_line, place, smooth
 from structgan.report.suite import Suite
 
@@ -71,7 +71,7 @@ def _by_value(panel: Any, suite: Suite, family: Family, metric: Metric, named: b
     places, numbers = (panel.yaxis, panel.xaxis) if named else (panel.xaxis, panel.yaxis)
     for at, point in enumerate(family.points):
         values = [metric.scale * v for v in measured(suite, family.group(point), metric) if not math.isnan(v)]
-        if found := summarise(values):
+        if found := summarize(values):
             means[at], fill = found.mean, color if point["default"] else HALO
             (x, y), bar = ((found.mean, at), "xerr") if named else ((at, found.mean), "yerr")
             dots = (values, [at + 0.16] * len(values)) if named else ([at + 0.16] * len(values), values)

@@ -12,7 +12,7 @@ from structgan.report import means
 from structgan.report.cells import Heading, Row, Table, lead, word
 from structgan.report.means import SEEDS, protocol_notes
 from structgan.report.metrics import Metric, number
-from structgan.report.statistics import Statistic, summarise
+from structgan.report.statistics import Statistic, summarize
 from structgan.report.suite import SECTIONS, Group, Suite
 
 MEMORY = Metric("memory", "", "Peak memory, MiB", better="lower", digits=0, evaluation="training")
@@ -93,7 +93,7 @@ def logged(suite: Suite, group: Group, monitor: str) -> list[pd.Series]:
 def accuracies(suite: Suite, family: Family) -> list[tuple[Point, Statistic]]:
     """The points of a family that have a linear probe, and it."""
     linear = suite.metric("linear")
-    pairs = [(point, summarise(measured(suite, family.group(point), linear))) for point in family.points]
+    pairs = [(point, summarize(measured(suite, family.group(point), linear))) for point in family.points]
     return [(point, found) for point, found in pairs if found]
 
 

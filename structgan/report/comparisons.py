@@ -7,7 +7,7 @@ import math
 
 from structgan.report.cells import Cell, Heading, Row, Table, figure, lead, naming, numbers, word
 from structgan.report.metrics import Metric, shown, signed
-from structgan.report.statistics import Paired, holm, interval, paired, summarise, tied
+from structgan.report.statistics import Paired, holm, interval, paired, summarize, tied
 from structgan.report.suite import Group, Suite
 
 TESTED = ("linear", "knn", "fid")
@@ -22,7 +22,7 @@ def intervals(suite: Suite) -> Table:
     known = [metric for name in suite.metrics if name in suite.plan["evaluations"] for metric in suite.metrics[name]]
     rows, most = [], 0
     for group, metric in ((group, metric) for metric in known for group in suite.ordered):
-        if statistic := summarise(suite.values(group, metric).values()):
+        if statistic := summarize(suite.values(group, metric).values()):
             low, high = interval(statistic) or (None, None)
             values = {"mean": statistic.mean, "std": statistic.std, "ci_low": low, "ci_high": high}
             words = {key: "" if v is None else shown(v, metric, statistic.mean) for key, v in values.items()}
@@ -84,7 +84,7 @@ def _known(suite: Suite, group: Group, metric: Metric) -> dict[int, float]:
 def _test(
     suite: Suite, block: str, metric: Metric, group: Group, main: Group, result: Paired, p_holm: float | None
 ) -> Row:
-    one, two = (summarise(suite.values(each, metric).values()) for each in (group, main))
+    one, two = (summarize(suite.values(each, metric).values()) for each in (group, main))
     tie = one is not None and two is not None and tied(one, two)
     against = suite.title("method", main.method)
     if main.augmentation != group.augmentation:

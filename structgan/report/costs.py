@@ -6,7 +6,7 @@ from structgan.report.cells import Cell, Row, Table, figure, lead, naming, numbe
 from structgan.report.comparisons import main_row
 from structgan.report.metrics import number
 from structgan.report.protocols import machine
-from structgan.report.statistics import Statistic, summarise
+from structgan.report.statistics import Statistic, summarize
 from structgan.report.suite import Group, Run, Suite
 
 LARGEST = ("peak_host_memory_mb", "peak_gpu_memory_mb", "parameters")
@@ -31,7 +31,7 @@ def table(suite: Suite) -> Table:
     rows = []
     for (dataset, words), groups in found.items():
         name = str(machines.index(words) + 1)
-        speeds = {group: summarise(map(pace, runs)) for group, runs in groups.items()}
+        speeds = {group: summarize(map(pace, runs)) for group, runs in groups.items()}
         for group, runs in groups.items():
             main = main_row(suite, group)
             cells = _cells(suite, group, runs, speeds[group], speeds.get(main) if main else None)
@@ -51,7 +51,7 @@ def pace(record: Run) -> float:
 def _cells(
     suite: Suite, group: Group, runs: list[Run], speed: Statistic | None, base: Statistic | None
 ) -> dict[str, Cell]:
-    seconds, images = (summarise(number(run.get(key)) for run in runs) for key in ("seconds", "images"))
+    seconds, images = (summarize(number(run.get(key)) for run in runs) for key in ("seconds", "images"))
     probed = [record.get("feature_dim") for record in suite.of(group, "probe")]
     largest = {name: max(filter(None, (run.get(name) for run in runs)), default=None) for name in LARGEST}
     values = {

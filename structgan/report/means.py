@@ -8,7 +8,7 @@ from typing import Any
 from structgan.report.cells import Cell, Heading, Row, digits, naming, word
 from structgan.report.metrics import DASH, Metric, flat, shown, signed
 from structgan.report.protocols import sentence
-from structgan.report.statistics import summarise, tied
+from structgan.report.statistics import summarize, tied
 from structgan.report.suite import Group, Suite
 
 LAYOUT = ("mean", "std")
@@ -25,7 +25,7 @@ def mean(suite: Suite, group: Group, metric: Metric, layout: Sequence[str] = LAY
     """A metric of a configuration; ``values`` where they are not the suite's numbers of the metric."""
     planned, records = len(suite.groups.get(group, [])), suite.of(group, metric.evaluation)
     found = list(suite.values(group, metric).values()) if values is None else values
-    statistic = summarise(found)
+    statistic = summarize(found)
     parts = {"mean": digits(statistic.mean), "std": digits(statistic.std)} if statistic else {}
     parts["seeds"] = str(statistic.n if statistic else 0) if planned else ""
     cell = Cell(csv=[parts.get(part, "") for part in layout], group=group, statistic=statistic, metric=metric)

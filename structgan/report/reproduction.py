@@ -10,7 +10,7 @@ from structgan import provenance
 from structgan.report.cells import Cell, Heading, Row, Table, digits, figure, lead, naming, numbers, word
 from structgan.report.metrics import DASH, Metric, flat, shown, signed
 from structgan.report.protocols import text
-from structgan.report.statistics import Statistic, summarise
+from structgan.report.statistics import Statistic, summarize
 from structgan.report.suite import Group, Suite
 
 REPRODUCED, NOT_REPRODUCED, NOT_RUN, NO_REFERENCE = "reproduced", "not reproduced", "not run", "no reference"
@@ -123,7 +123,7 @@ def source_of(row: Published) -> str:
 
 def _judged(suite: Suite, metric: Metric, dataset: str, row: Published) -> Row:
     group = Group(dataset, **row["ours"])
-    statistic, planned = summarise(suite.values(group, metric).values()), len(suite.groups.get(group, []))
+    statistic, planned = summarize(suite.values(group, metric).values()), len(suite.groups.get(group, []))
     verdict, reason = judge(row, metric, statistic, facts_of(suite, group, metric))
     if verdict == NOT_RUN and not planned:
         reason = "the suite does not plan this configuration"

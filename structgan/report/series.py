@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from structgan.report.statistics import summarise
+from structgan.report.statistics import summarize
 from structgan.report.suite import Suite
 
 HEADLINE = ("linear", "svm", "kmeans", "knn", "fid")
@@ -19,7 +19,7 @@ def headline(suite: Suite) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for group in suite.ordered:
         for name in HEADLINE:
-            if statistic := summarise(suite.values(group, suite.metric(name)).values()):
+            if statistic := summarize(suite.values(group, suite.metric(name)).values()):
                 place = found
                 for key in group:
                     place = place.setdefault(key, {})

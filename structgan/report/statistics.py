@@ -19,7 +19,7 @@ class Statistic(NamedTuple):
     n: int
 
 
-def summarise(values: Iterable[float]) -> Statistic | None:
+def summarize(values: Iterable[float]) -> Statistic | None:
     """Statistic of the values that are numbers; None where there is none. Sums are exact: order does not matter."""
     found = [float(value) for value in values if not math.isnan(value)]
     std = statistics.stdev(found) if len(found) > 1 else None

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from structgan.report import means, results
 from structgan.report.cells import NAMES
 from structgan.report.metrics import DASH, Metric, shown, signed
-from structgan.report.statistics import Statistic, pooled_std, summarise
+from structgan.report.statistics import Statistic, pooled_std, summarize
 from structgan.report.suite import SECTIONS, Group, Suite
 
 NAMED = 4
@@ -43,7 +43,7 @@ def headlines(suite: Suite) -> list[Headline]:
 
 
 def _statistic(suite: Suite, group: Group, name: str) -> Statistic | None:
-    return summarise(suite.values(group, suite.metric(name)).values())
+    return summarize(suite.values(group, suite.metric(name)).values())
 
 
 def _rivals(suite: Suite, group: Group) -> list[tuple[Group, Statistic]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from structgan import augment, parallel
+from structgan import augment, distributed
 from structgan.datasets import Dataset
 from structgan.errors import UserError
 
@@ -32,7 +32,7 @@ class Batches:
             raise UserError(
                 f"training.batch_size = {batch_size}: larger than the {len(self.images)} images of '{dataset.name}'"
             )
-        parallel.split(batch_size)
+        distributed.split(batch_size)
         self.batch_size, self.transform, self.views, self.rng = batch_size, transform, views, rng
         self.order = torch.empty(0, dtype=torch.long)
 
@@ -44,7 +44,7 @@ class Batches:
         if len(self.order) < self.batch_size:
             self.order = torch.randperm(len(self.images), generator=self.rng)
         rows, self.order = self.order[: self.batch_size], self.order[self.batch_size :]
-        rows = parallel.share(rows)
+        rows = distributed.shard(rows)
         if self.images.is_cuda:
             rows = rows.pin_memory()  # so that the copy waits for no step
         rows = rows.to(self.images.device, non_blocking=True)

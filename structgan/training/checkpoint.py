@@ -1,4 +1,4 @@
-"""Everything that a run needs to go on, in one safetensors file: networks, optimisers, bank, RNG, step, history.
+"""Everything that a run needs to go on, in one safetensors file: networks, optimizers, bank, RNG, step, history.
 
 Nested mappings and lists are flattened: tensors become tensors of the file, the rest is JSON in its metadata. No
 pickle. A folder holds two of them, the newest state and the one before: a save takes the newest's place in two renames,
@@ -59,12 +59,12 @@ def checksum(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
     return total.hexdigest()
 
 
-def match_layout(optimiser: torch.optim.Optimizer) -> None:
+def match_layout(optimizer: torch.optim.Optimizer) -> None:
     """Give each moment the memory layout of its parameter: fused updates walk both as they lie in memory.
 
     A file holds contiguous tensors, the weights of convolutions lie channels-last.
     """
-    for parameter, moments in optimiser.state.items():
+    for parameter, moments in optimizer.state.items():
         for name, moment in moments.items():
             if isinstance(moment, Tensor) and moment.shape == parameter.shape:
                 moments[name] = torch.empty_like(parameter, dtype=moment.dtype).copy_(moment)
@@ -89,7 +89,7 @@ class States:
         """Save a state; the newest becomes the older one, unless it is known to be of no use.
 
         Args:
-            method: its networks, buffers and optimisers are saved.
+            method: its networks, buffers and optimizers are saved.
             loop: the training loop's own state: step, data order, generators, history.
 
         Raises:
@@ -98,7 +98,7 @@ class States:
         tensors: dict[str, Tensor] = {}
         state = {
             "networks": method.state_dict(),
-            "optimisers": {name: optimiser.state_dict() for name, optimiser in method.optimisers().items()},
+            "optimizers": {name: optimizer.state_dict() for name, optimizer in method.optimizers().items()},
             "content_hash": self.content_hash,
             "upstream": self.upstream,
             "loop": loop,
@@ -157,7 +157,7 @@ class States:
 
 
 def apply(state: dict[str, Any], method: Method) -> dict[str, Any]:
-    """Put a state's networks and optimisers into ``method`` and return the loop's part.
+    """Put a state's networks and optimizers into ``method`` and return the loop's part.
 
     Raises:
         UserError: it is of another kind of device, whose random numbers are not this one's.
@@ -166,9 +166,9 @@ def apply(state: dict[str, Any], method: Method) -> dict[str, Any]:
         here = method.rng.device.type
         raise UserError(f"{NEWEST}: written on another kind of device than this, '{here}': go on there, or delete it")
     method.load_state_dict(state["networks"])
-    for name, optimiser in method.optimisers().items():
-        optimiser.load_state_dict(state["optimisers"][name])
-        match_layout(optimiser)
+    for name, optimizer in method.optimizers().items():
+        optimizer.load_state_dict(state["optimizers"][name])
+        match_layout(optimizer)
     loop = state["loop"]
     assert isinstance(loop, dict)
     return loop

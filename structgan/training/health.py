@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from structgan import parallel
+from structgan import distributed
 from structgan.errors import UserError
 from structgan.method import Method
 
@@ -28,7 +28,7 @@ def check_weights(method: Method, run: object, step: int) -> None:
 
 @torch.no_grad()
 def check_collapse(method: Method, images: Tensor, run: object, step: int) -> None:
-    """Stop if the first images all have the same features, or the same of another vector in ``watched``.
+    """Stop if the first images all have the same features, or the same of another vector in ``collapse_vectors``.
 
     Shape of the images: (N, 3, H, W), uint8.
 
@@ -36,10 +36,10 @@ def check_collapse(method: Method, images: Tensor, run: object, step: int) -> No
         UserError: their spread is below ``COLLAPSED`` of their length.
     """
     method.eval()
-    watched = method.watched(images[:LOOKED_AT].float() / 127.5 - 1)
+    watched = method.collapse_vectors(images[:LOOKED_AT].float() / 127.5 - 1)
     method.train()
     for name, vectors in watched.items():
         vectors = vectors.float()
-        spread = parallel.mean(vectors.std(0).norm() / vectors.norm(dim=1).mean().clamp_min(1e-12))
+        spread = distributed.mean(vectors.std(0).norm() / vectors.norm(dim=1).mean().clamp_min(1e-12))
         if not float(spread) > COLLAPSED:
             raise UserError(f"{run}: the {name} collapsed at step {step} (spread {float(spread):.1e}); {KEPT}")

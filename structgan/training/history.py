@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from structgan import parallel
+from structgan import distributed
 from structgan.errors import UserError
 from structgan.training.health import KEPT
 
@@ -50,7 +50,7 @@ class History:
         """
         found: dict[str, float] = {}
         for name in self.pending[0] if self.pending else ():
-            values = parallel.mean(torch.stack([losses[name].double() for losses in self.pending])).cpu()
+            values = distributed.mean(torch.stack([losses[name].double() for losses in self.pending])).cpu()
             bad = (~values.isfinite()).nonzero()
             if len(bad):
                 first = step - len(self.pending) + 1 + int(bad[0])
@@ -83,8 +83,8 @@ class History:
     def state(self) -> dict[str, Any]:
         """All of it, for the state file; what is pending as means over the processes, so that any number can go on."""
         pending = self.pending
-        if parallel.size() > 1:
-            pending = [{name: parallel.mean(loss.double()) for name, loss in losses.items()} for losses in pending]
+        if distributed.size() > 1:
+            pending = [{name: distributed.mean(loss.double()) for name, loss in losses.items()} for losses in pending]
         return {"records": self.records, "pace": self.pace, "pending": pending}
 
     def restore(self, saved: dict[str, Any], device: str) -> None:

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from structgan import optim, precision
 from structgan.datasets import Dataset
 from structgan.method import Method
-from structgan.models.memory import follow
-from structgan.models.spectral import settled
+from structgan.models.memory import ema_update_
+from structgan.models.spectral import cached_spectral_norm
 from structgan.training import processes
 
 CHUNK = 500
@@ -34,7 +34,7 @@ class OnlineProbe:
     Args:
         method: whose features it reads.
         dataset: the run's data set; its training images have labels.
-        training: the run's settings; its block ``online_probe`` has ``every``, ``ema`` and ``optimiser``.
+        training: the run's settings; its block ``online_probe`` has ``every``, ``ema`` and ``optimizer``.
         device: cpu, cuda or cuda:0.
         seed: of its first weights.
     """
@@ -47,14 +47,14 @@ class OnlineProbe:
             torch.manual_seed(seed)
             self.head = nn.Linear(features, len(dataset.classes)).to(device)
         self.average = copy.deepcopy(self.head).requires_grad_(False)
-        self.optimiser = optim.build(self.head.parameters(), self.settings["optimiser"])
-        processes.join(self.head, {"head": self.optimiser})
+        self.optimizer = optim.build(self.head.parameters(), self.settings["optimizer"])
+        processes.wrap(self.head, {"head": self.optimizer})
 
     @torch.no_grad()
     def features(self, network: nn.Module, images: Tensor) -> Tensor:
         """h of a network in evaluation mode, so that no batch norm moves. Shape: (N, 3, H, W) to (N, D), float32."""
         mode = network.training
-        with settled(network.eval()), precision.autocast(self.precision, self.device):
+        with cached_spectral_norm(network.eval()), precision.autocast(self.precision, self.device):
             found: Tensor = network(images)
         network.train(mode)
         return found.float()
@@ -66,8 +66,8 @@ class OnlineProbe:
         """
         logits = self.head(self.features(self.method.live_encoder, images))
         loss = F.cross_entropy(logits, labels)
-        optim.minimise(self.optimiser, loss)
-        follow(self.average, self.head, self.settings["ema"])
+        optim.minimise(self.optimizer, loss)
+        ema_update_(self.average, self.head, self.settings["ema"])
         correct = (logits.detach().argmax(1) == labels).float().mean()
         return {"online_loss": loss.detach(), "online_train_top1": correct}
 
@@ -101,14 +101,14 @@ class OnlineProbe:
         return {
             "head": self.head.state_dict(),
             "average": self.average.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
         }
 
     def restore(self, saved: Mapping[str, Any]) -> None:
         """Put back what ``state`` gave."""
         self.head.load_state_dict(saved["head"])
         self.average.load_state_dict(saved["average"])
-        self.optimiser.load_state_dict(saved["optimiser"])
+        self.optimizer.load_state_dict(saved["optimizer"])
 
 
 def begin(method: Method, dataset: Dataset, training: Mapping[str, Any], device: str, seed: int) -> OnlineProbe | None:

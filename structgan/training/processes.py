@@ -6,34 +6,34 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from structgan import parallel
+from structgan import distributed
 from structgan.models.batch_norm import share_statistics
 
 
 @torch.no_grad()
-def join(method: nn.Module, optimisers: dict[str, torch.optim.Optimizer]) -> None:
+def wrap(method: nn.Module, optimizers: dict[str, torch.optim.Optimizer]) -> None:
     """Make a method's training that of all processes: weights of process 0, shared batch norms, averaged gradients.
 
-    A method's ``step`` stays as it is for one process. Each optimiser averages its gradients as its ``step`` begins.
+    A method's ``step`` stays as it is for one process. Each optimizer averages its gradients as its ``step`` begins.
     Code that reads gradients before that (clipping by norm) sees those of this process.
     """
-    if parallel.size() == 1:
+    if distributed.size() == 1:
         return
     share_statistics(method)
     for value in method.state_dict().values():
         whole = value.contiguous()  # weights of convolutions lie channels-last
         dist.broadcast(whole, src=0)
         value.copy_(whole)
-    for optimiser in optimisers.values():
-        optimiser.register_step_pre_hook(lambda optimiser, *_: _average(optimiser))
+    for optimizer in optimizers.values():
+        optimizer.register_step_pre_hook(lambda optimizer, *_: _average(optimizer))
 
 
 @torch.no_grad()
-def _average(optimiser: torch.optim.Optimizer) -> None:
-    """Average the gradients of an optimiser's parameters over the processes, in one message."""
-    grads = [p.grad for group in optimiser.param_groups for p in group["params"] if p.grad is not None]
+def _average(optimizer: torch.optim.Optimizer) -> None:
+    """Average the gradients of an optimizer's parameters over the processes, in one message."""
+    grads = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
     if grads:
         flat = torch.cat([grad.flatten() for grad in grads])
         dist.all_reduce(flat)
-        parts = torch.split(flat.div_(parallel.size()), [grad.numel() for grad in grads])
+        parts = torch.split(flat.div_(distributed.size()), [grad.numel() for grad in grads])
         torch._foreach_copy_(grads, [part.view_as(grad) for part, grad in zip(parts, grads, strict=True)])

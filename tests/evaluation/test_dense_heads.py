@@ -64,20 +64,20 @@ def test_intercepts_of_chosen_places_are_those_of_all_places():
 
 
 def test_each_cell_answers_for_the_smallest_box_around_it_and_each_box_has_a_cell():
-    cells, centres = detection.grid((8, 12), 4)
-    assert cells == (2, 3) and centres.tolist() == [[2, 2], [6, 2], [10, 2], [2, 6], [6, 6], [10, 6]]
+    cells, centers = detection.grid((8, 12), 4)
+    assert cells == (2, 3) and centers.tolist() == [[2, 2], [6, 2], [10, 2], [2, 6], [6, 6], [10, 6]]
     boxes = torch.tensor([[0.0, 0, 12, 8], [9.0, 5, 11, 7], [0.5, 0.5, 1.5, 1.5]])
-    owner, between = detection.assign(centres, boxes, 0.6)
+    owner, between = detection.assign(centers, boxes, 0.6)
     # the large box's middle holds the two cells at x = 6, the two others belong to the small boxes near them
     assert owner.tolist() == [2, 0, -1, -1, 0, 1] and between.tolist() == [False, False, True, True, False, False]
-    owner, between = detection.assign(centres, boxes[:0], 0.6)
+    owner, between = detection.assign(centers, boxes[:0], 0.6)
     assert owner.tolist() == [-1] * 6 and not between.any()
 
 
 def test_boxes_come_back_from_their_edges_and_stay_inside_the_image():
-    centres, boxes = torch.tensor([[3.0, 4], [7, 2]]), torch.tensor([[1.0, 2, 6, 8], [5, 0, 9, 3]])
-    assert torch.equal(detection.boxes_of(centres, detection.edges(centres, boxes), (8, 12)), boxes)
-    wild = detection.boxes_of(centres, torch.full((2, 4), 50.0), (8, 12))
+    centers, boxes = torch.tensor([[3.0, 4], [7, 2]]), torch.tensor([[1.0, 2, 6, 8], [5, 0, 9, 3]])
+    assert torch.equal(detection.boxes_of(centers, detection.edges(centers, boxes), (8, 12)), boxes)
+    wild = detection.boxes_of(centers, torch.full((2, 4), 50.0), (8, 12))
     assert wild.tolist() == [[0, 0, 12, 8]] * 2
 
 
@@ -85,15 +85,15 @@ def separable(images, splits):
     """Maps in which class and box are linear: the one-hot mask at full size, at half size a cell's class and edges."""
     split = next(split for split in splits if len(split) == len(images))
     one_hot = F.one_hot(split.masks.long(), 11).permute(0, 3, 1, 2).float()
-    cells, centres = detection.grid((32, 32), 2)
+    cells, centers = detection.grid((32, 32), 2)
     coarse = torch.zeros(len(split), 15, cells[0] * cells[1])
     for image in range(len(split)):
         boxes, labels, _ = split.of(image)
-        owner, _ = detection.assign(centres, boxes, 0.5)
+        owner, _ = detection.assign(centers, boxes, 0.5)
         on = owner >= 0
         coarse[image, labels[owner[on]], on.nonzero().flatten()] = 1
         coarse[image, 10, ~on] = 1
-        coarse[image, 11:, on] = detection.edges(centres[on], boxes[owner[on]]).T
+        coarse[image, 11:, on] = detection.edges(centers[on], boxes[owner[on]]).T
     return [one_hot, coarse.reshape(len(split), 15, *cells)]
 
 

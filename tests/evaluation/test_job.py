@@ -130,6 +130,6 @@ def test_a_method_without_maps_has_a_reason_and_no_number(tree: Tree, monkeypatc
     def none(self, images):
         raise NotImplementedError("it has no feature maps")
 
-    monkeypatch.setattr(method.Method, "maps", none)
+    monkeypatch.setattr(method.Method, "feature_maps", none)
     record = tree.evaluate("random", "dense")
     assert record["metrics"] == record["protocol"] == {} and record["reason"] == "it has no feature maps"

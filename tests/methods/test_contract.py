@@ -25,7 +25,7 @@ def harness(demo, digits, tmp_path, monkeypatch, name):
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_keeps_the_contract(harness, name, check):
     remark = testing.CHECKS[check](harness)
-    assert (remark is None) == (check == "samples" and not sources.traits(name)["samples"])
+    assert (remark is None) == (check == "samples" and not sources.capabilities(name)["samples"])
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -50,7 +50,7 @@ def test_a_run_is_not_loaded_for_other_images_or_settings(harness, name):
     assert (config.SCHEMAS / "methods" / f"{name}.yaml").exists() or "settings" not in harness.block
     run = harness.fit("run")
     run.publish()
-    assert (run.folder / "generator.safetensors").exists() == sources.traits(name)["samples"]
+    assert (run.folder / "generator.safetensors").exists() == sources.capabilities(name)["samples"]
     with pytest.raises(UserError, match="other images"):
         methods.load_run(run.folder, "0" * 64)
     files.write_json(run.folder / "config.json", {**run.config, "identity": "0" * 64})
@@ -92,10 +92,15 @@ class Small(Method):
         return {"loss": loss.detach()}
 
     def sample(self, n, generator):
-        return self.draw(n, 4, generator)
+        return self.sample_latents(n, 4, generator)
 '''
 BUFFER = 'self.register_buffer("queue", torch.zeros(16, 8))'
-STEP, LOSS, NOISE, DRAW = "    def step(", "loss = (", "self.noise(len(images), 4)", "self.draw(n, 4, generator)"
+STEP, LOSS, NOISE, DRAW = (
+    "    def step(",
+    "loss = (",
+    "self.noise(len(images), 4)",
+    "self.sample_latents(n, 4, generator)",
+)
 ADAM = "torch.optim.Adam([*self.encoder.parameters(), *self.generator.parameters()], lr=0.01)"
 
 
@@ -121,7 +126,7 @@ FAULTS = {
         (NOISE, "torch.randn(len(images), 4, generator=self.own)"),
         (BUFFER, BUFFER + "; self.own = torch.Generator().manual_seed(1)"),
     ),
-    "hidden_optimizer": ("resume", ["`opt`", "optimisers()"], (ADAM, f"[{ADAM}]"), ("self.opt.", "self.opt[0].")),
+    "hidden_optimizer": ("resume", ["`opt`", "optimizers()"], (ADAM, f"[{ADAM}]"), ("self.opt.", "self.opt[0].")),
     "class_variable": (
         "resume",
         ["`Small.queue`", "register_buffer"],

@@ -89,13 +89,13 @@ def test_paper_values_are_those_of_method(base):
     assert (structural["per_process"], structural["latents"], structural["spectral_norm"]) == (256, "fresh", False)
     assert (structural["smoothness"]["weight"], structural["hinge"]["weight"], structural["ema"]) == (5.0, 20.0, 0.99)
     both = {"lr": 2e-4, "betas": [0.5, 0.999], "schedule": "constant", "warmup_fraction": 0.0}
-    assert structural["optimiser"] == {
+    assert structural["optimizer"] == {
         "discriminator": {"name": "adamw", "weight_decay": 0.1, **both},
         "generator": {"name": "adam", "weight_decay": 0.0, **both},
     }
     assert (base["training"]["batch_size"], base["training"]["steps"]) == (512, 97000)
     adam = {key: both[key] for key in ("lr", "betas")} | {"name": "adamw", "weight_decay": 0.1}
-    assert base["training"]["online_probe"] == {"every": 485, "ema": 0.99, "optimiser": adam}
+    assert base["training"]["online_probe"] == {"every": 485, "ema": 0.99, "optimizer": adam}
     assert base["evaluation"]["kmeans_release"]["n_init"] == 5
     crop = base["augmentations"]["crop"]
     assert (crop["flip"], crop["crop"]["scale"], crop["crop"]["interpolation"]) == (0.5, [0.5, 1.0], "bicubic")

@@ -31,9 +31,9 @@ BAD = {
         "methods: {structural: {settings: {gaussian: {form: jds}}}}",
         ['gaussian.form = "jds"', "jsd, bhattacharyya, wasserstein", "mine.yaml"],
     ),
-    "what an optimiser needs": (
-        "methods: {supervised: {settings: {optimiser: {name: adamw}}}}",
-        ["methods.supervised.settings.optimiser", "'betas' is a required property", "mine.yaml"],
+    "what an optimizer needs": (
+        "methods: {supervised: {settings: {optimizer: {name: adamw}}}}",
+        ["methods.supervised.settings.optimizer", "'betas' is a required property", "mine.yaml"],
     ),
     "infinite": ("training: {steps: .inf}", ["training.steps", "mine.yaml"]),
     "infinite weight": (
@@ -84,7 +84,7 @@ BAD = {
         "methods: {structural: {settings: {discriminator: {width: 72}}}}",
         ["discriminator", "width = 72", "multiple of channels_per_group = 16", "mine.yaml"],
     ),
-    "neighbours": (
+    "neighbors": (
         "methods: {structural: {settings: {cluster: {k: 300, bank: 0}}}}",
         ["methods.structural.settings.cluster.k = 300", "256 candidates", "mine.yaml"],
     ),

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from structgan import config, parallel, plan, sources
+from structgan import config, distributed, plan, sources
 from structgan.errors import UserError
 from structgan.grid import Grid
 
@@ -159,5 +159,7 @@ def test_the_small_ablations_fit_their_batches_and_banks():
     planned = plan.Plan(config.load(SMALL), SMALL)
     assert len(planned.content["axes"]) == 11 and len(planned.runs) <= 60
     for run in planned.runs:
-        assert parallel.group_size(run.settings["training"]["batch_size"], run.settings["method"]["per_process"]) <= 128
+        assert (
+            distributed.group_size(run.settings["training"]["batch_size"], run.settings["method"]["per_process"]) <= 128
+        )
         assert run.settings["training"]["steps"] == 100

@@ -10,14 +10,14 @@ from scipy import stats
 from synthetic_suite import Tree
 
 from structgan.report import comparisons, results
-from structgan.report.statistics import Paired, Statistic, holm, interval, paired, pooled_std, summarise, tied
+from structgan.report.statistics import Paired, Statistic, holm, interval, paired, pooled_std, summarize, tied
 
 FIRST, SECOND = [0.50, 0.54, 0.49], [0.45, 0.52, 0.41]
 T_2 = 4.302652729696142  # t(0.975, 2), from a table of Student's distribution
 
 
 def statistic(values: list[float]) -> Statistic:
-    found = summarise(values)
+    found = summarize(values)
     assert found is not None
     return found
 
@@ -28,7 +28,7 @@ def test_pooled_deviation_and_ties() -> None:
     assert not tied(one, two)  # 2 apart, pooled 1.155
     assert tied(Statistic(3.0, 1.5, 2), two)
     assert not tied(Statistic(1.0, None, 1), Statistic(1.001, None, 1))
-    assert summarise([math.nan]) is None
+    assert summarize([math.nan]) is None
 
 
 def test_interval_is_students() -> None:

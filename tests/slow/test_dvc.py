@@ -19,7 +19,7 @@ PARTS += ("dvc.yaml", ".dvc/config", ".dvc/plots", ".dvc/.gitignore", ".dvcignor
 SUITE = "workflow/config/small.yaml"
 GAN, RANDOM = (f"results/runs/digits/{name}/none/base/seed=0" for name in ("plain_gan", "random"))
 REPORT, LEARNING_RATE = {"table", "plot", "report", "all"}, "discriminator: {lr: 1.0e-3}"
-pytestmark = pytest.mark.dvc
+pytestmark = pytest.mark.slow
 
 
 class Repository:
@@ -195,13 +195,13 @@ def test_a_value_changed_in_a_fresh_clone_is_trained_and_recorded(clone: Reposit
     (new,) = (clone.folder / run for run in after if run not in before)
     assert {run: after[run] for run in before} == before and new.parent == old.parent
     config = json.loads((new / "config.json").read_text())
-    assert config["settings"]["method"]["optimiser"]["discriminator"]["lr"] == 0.02
+    assert config["settings"]["method"]["optimizer"]["discriminator"]["lr"] == 0.02
     assert clone.verify() == [] and clone.stages_run() == []
 
     params = json.loads(clone.dvc("params", "diff", "--json"))
     changed = {"old": 0.001, "new": 0.02}
     assert {key: {side: entry[side] for side in changed} for key, entry in params[SUITE].items()} == {
-        "methods.plain_gan.settings.optimiser.discriminator.lr": changed
+        "methods.plain_gan.settings.optimizer.discriminator.lr": changed
     }
     metrics = json.loads(clone.dvc("metrics", "diff", "--json"))["results/tables/small/metrics.json"]
     linear = metrics["digits.plain_gan.none.base.linear"]

@@ -60,7 +60,7 @@ def test_a_changed_value_plans_its_runs_alone_and_changed_back_nothing(tree: Pat
     assert work(tree) == {}
     before = (tree / "tests/tiny.yaml").read_text()
     settings = yaml.safe_load(before)
-    settings["methods"]["simclr"]["settings"]["optimiser"] = {"lr": 0.5}
+    settings["methods"]["simclr"]["settings"]["optimizer"] = {"lr": 0.5}
     (tree / "tests/tiny.yaml").write_text(yaml.safe_dump(settings))
     assert work(tree) == {"train": 1, "evaluate": 1, **REPORT}
     (tree / "tests/tiny.yaml").write_text(before)

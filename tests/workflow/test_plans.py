@@ -20,7 +20,7 @@ FEWER = """
 
 @pytest.mark.parametrize(("limit", "processes"), [(2, 2), (1, 1)])
 def test_training_takes_a_process_for_each_gpu(tmp_path: Path, limit: int, processes: int) -> None:
-    """The command that Snakemake prints; it is itself run in test_parallel_runs."""
+    """The command that Snakemake prints; it is itself run in test_distributed_runs."""
     tree = copy_tree(tmp_path)
     options = ("--set-resources", "train:gpu=2", "--resources", f"gpu={limit}", "--dry-run", "--printshellcmds")
     done = snakemake(tree, *options, "--", "runs")

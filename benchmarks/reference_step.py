@@ -1,12 +1,12 @@
 """The structural GAN's step transcribed from the paper and its release, sharing no code with the suite.
 
-It is the oracle of the suite's step and the yardstick of its speed. Nothing here is optimised: float32 and contiguous
+It is the oracle of the suite's step and the yardstick of its speed. Nothing here is optimized: float32 and contiguous
 tensors; real and generated images pass through the discriminator one batch after the other; the Jacobian term is taken
 sample by sample (``torch.func``, vmap of vjp for v and of jvp for J v); features of the moving average are computed in
 each of the two updates; the generator's update leaves gradients on the discriminator; optimizers and averages go
 parameter by parameter; every loss is read on each step.
 
-``TextbookStep`` copies the weights, the bank and the random state of a ``Structural`` method. A step then computes the
+``ReferenceStep`` copies the weights, the bank and the random state of a ``Structural`` method. A step then computes the
 same losses, gradients and weights, provided that the suite's step is the release's.
 """
 
@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks.textbook_networks import Discriminator, Generator, copy_generator, copy_parameters, suite_name
+from benchmarks.reference_networks import Discriminator, Generator, copy_generator, copy_parameters, suite_name
 
 TERMS = ("gaussian", "cluster", "smoothness", "hinge")
 Distance: TypeAlias = Callable[[Tensor, Tensor, float], Tensor]
@@ -46,8 +46,8 @@ def sigmas(net: Callable[[Tensor], Tensor], images: Tensor, left: Tensor) -> Ten
 def covariance(embeddings: Tensor) -> Tensor:
     """(Z - mu)^T (Z - mu) / N with mu the mean scaled to unit length. Shape: (N, C) to (C, C)."""
     mean = embeddings.mean(0)
-    centred = embeddings - mean / mean.norm()
-    product: Tensor = centred.T @ centred / len(embeddings)
+    centerd = embeddings - mean / mean.norm()
+    product: Tensor = centerd.T @ centerd / len(embeddings)
     return product
 
 
@@ -63,7 +63,7 @@ def jsd(real: Tensor, fake: Tensor, epsilon: float) -> Tensor:
     return 0.5 * (mixed - 0.5 * (coding_rate(covariance(real), epsilon) + coding_rate(covariance(fake), epsilon)))
 
 
-class TextbookStep:
+class ReferenceStep:
     """Networks, bank and random state copied from a method of the suite, and the release's step over them.
 
     Args:
@@ -79,18 +79,18 @@ class TextbookStep:
         self.rng = torch.Generator(device)
         self.rng.set_state(method.rng.get_state())
         self.discriminator = Discriminator(**self.settings["discriminator"]).to(device, dtype)
-        self.average_discriminator = copy.deepcopy(self.discriminator)
+        self.discriminator_ema = copy.deepcopy(self.discriminator)
         self.generator = Generator(method.image_size, **self.settings["generator"]).to(device, dtype)
         copy_parameters(method.discriminator, self.discriminator)
-        copy_parameters(method.average_discriminator, self.average_discriminator)
-        copy_generator(method.gan_generator.state_dict(), self.generator)
-        self.average_generator = copy.deepcopy(self.generator)
-        copy_generator(method.generator.state_dict(), self.average_generator)
+        copy_parameters(method.discriminator_ema, self.discriminator_ema)
+        copy_generator(method.generator.state_dict(), self.generator)
+        self.generator_ema = copy.deepcopy(self.generator)
+        copy_generator(method.generator_ema.state_dict(), self.generator_ema)
         self.skip = int(self.settings["cluster"]["skip_best_for_generated"])
         oldest_first = -int(method.bank.position)
         self.bank_features = method.bank.features.roll(oldest_first, 0)
         self.bank_embeddings = method.bank.embeddings.roll(oldest_first, 0)
-        options = self.settings["optimiser"]
+        options = self.settings["optimizer"]
         self.optimizers = [
             kind(
                 net.parameters(),
@@ -108,12 +108,12 @@ class TextbookStep:
     def gradients(self, method: Any) -> dict[str, list[Tensor]]:
         """Both players' gradients of the last step, in the order of a method's parameters."""
         grads = {suite_name(name): p.grad for name, p in self.generator.named_parameters() if p.grad is not None}
-        generator = [grads[name] for name, _ in method.gan_generator.named_parameters()]
+        generator = [grads[name] for name, _ in method.generator.named_parameters()]
         return {"discriminator": self.gradient, "generator": generator}
 
     def give_average(self, method: Any) -> None:
         """Put the discriminator's moving average, whose features are the representation, into a method."""
-        copy_parameters(self.average_discriminator, method.average_discriminator)
+        copy_parameters(self.discriminator_ema, method.discriminator_ema)
 
     def noise(self, n: int, length: int) -> Tensor:
         """Standard normal numbers. Shape: (n, length)."""
@@ -126,8 +126,8 @@ class TextbookStep:
         self.images = min(len(real), self.settings["per_process"] or len(real))
         losses = self.update_discriminator(real) | self.update_generator(real)
         for average, net in (
-            (self.average_discriminator, self.discriminator),
-            (self.average_generator, self.generator),
+            (self.discriminator_ema, self.discriminator),
+            (self.generator_ema, self.generator),
         ):
             for mine, theirs in zip(average.parameters(), net.parameters(), strict=True):
                 mine.data = self.settings["ema"] * mine.data + (1 - self.settings["ema"]) * theirs.data
@@ -139,13 +139,13 @@ class TextbookStep:
     def average_features(self, images: Tensor) -> Tensor:
         """Unit features of the discriminator's moving average. Shape: (N, 3, H, W) to (N, D)."""
         with torch.no_grad():
-            return F.normalize(self.average_discriminator.features(images), dim=1)
+            return F.normalize(self.discriminator_ema.features(images), dim=1)
 
     def closeness(self, queries: Tensor, z: Tensor, real_features: Tensor, z_real: Tensor, skip: int) -> Tensor:
-        """s: the mean cosine of z with its neighbours' z, among one process's real images and the bank.
+        """s: the mean cosine of z with its neighbors' z, among one process's real images and the bank.
 
         Args:
-            queries: features of the images of z, which find the neighbours. Shape: (N, D).
+            queries: features of the images of z, which find the neighbors. Shape: (N, D).
             z: Shape: (N, C).
             real_features, z_real: of the process's real images. Shape: (N, D) and (N, C).
             skip: how many best matches to drop; the first one of a real image is that image.

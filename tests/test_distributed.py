@@ -28,7 +28,7 @@ def test_two_processes_follow_one_for_twenty_steps(make_run, digits, tmp_path, c
     """In float64: in float32 a GAN magnifies rounding, that of its losses from 1e-7 at step 2 to 4e-3 at step 20."""
     steps = 5 if CASES[case] else 20
     run = make_run(case.split(",")[0], augmentation="simclr", settings=CASES[case], steps=steps)
-    one = ranks.follow(run, digits, steps)
+    one = ranks.ema_update_(run, digits, steps)
     two = ranks.ask(tmp_path, ranks.follow, run, digits, steps)
     assert all(torch.equal(value, two[1][name]) for name, value in two[0].items())
     assert_close(two[0], one, 1e-11)
@@ -47,13 +47,13 @@ def test_gradients_of_any_loss_are_those_of_the_mean_over_processes(tmp_path):
 @pytest.mark.parametrize("per_process", [None, 6, 4, 3])  # of 12: a process's, one across the border, half of one's
 @pytest.mark.parametrize(("affine", "momentum"), [(True, 0.1), (False, 0.1), (True, None)])
 def test_batch_norms_take_the_statistics_of_the_whole_batch_or_of_its_groups(tmp_path, affine, momentum, per_process):
-    one = ranks.normalised(affine, momentum, per_process)
-    two = ranks.ask(tmp_path, ranks.normalised, affine, momentum, per_process)
+    one = ranks.normalized(affine, momentum, per_process)
+    two = ranks.ask(tmp_path, ranks.normalized, affine, momentum, per_process)
     for found in two:
         assert_close(found, one, 1e-13)
 
 
-def test_groups_are_normalised_as_by_processes_of_their_own():
+def test_groups_are_normalized_as_by_processes_of_their_own():
     """Each group by its own statistics; the running ones, which evaluation takes, follow the first group."""
     norm, alone = batch_norm.GroupedBatchNorm(3, 4), torch.nn.BatchNorm2d(3)
     images = torch.randn(12, 3, 5, 5, generator=torch.Generator().manual_seed(0)) * torch.arange(1, 13).view(

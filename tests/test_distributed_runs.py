@@ -102,7 +102,7 @@ def test_a_run_goes_on_with_another_number_of_processes(make_run, digits, alone,
 
 
 def test_numbers_that_are_not_finite_stop_both(make_run, digits):
-    settings = {"optimiser": {"discriminator": {"lr": 10.0}, "generator": {"lr": 10.0}}, "ema": 0.0}
+    settings = {"optimizer": {"discriminator": {"lr": 10.0}, "generator": {"lr": 10.0}}, "ema": 0.0}
     run = make(make_run, "run", settings=settings, steps=60)
     assert finish(run, digits) == [2, 2], said(run)
     assert said(run).count("structgan: ") == said(run).count("structgan process 1: ") == 1

@@ -1,7 +1,7 @@
-"""The suite's step against the textbook's: same weights, latents and batch, same losses, gradients and next weights.
+"""The suite's step against the reference's: same weights, latents and batch, same losses, gradients and next weights.
 
-The textbook shares no code with the suite, so that a generator that upsamples in another block, a step in another order
-or a bias too many shows here.
+The reference step shares no code with the suite, so that a generator that upsamples in another block, a step in another
+order or a bias too many shows here.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import torch
 import torch.nn.functional as F
 from tiny_networks import pictures
 
-from benchmarks import textbook, textbook_networks
+from benchmarks import reference_networks, reference_step
 from benchmarks.quality import Demo, compared
-from benchmarks.textbook import TextbookStep
+from benchmarks.reference_step import ReferenceStep
 from structgan import config, precision
 from structgan.losses import gaussian
 from structgan.methods.structural import Structural
@@ -36,8 +36,8 @@ CASES = {
     "no_hinge": {"hinge": {"weight": 0.0}},
     "bhattacharyya": {"gaussian": {"form": "bhattacharyya"}},
     "wasserstein": {"gaussian": {"form": "wasserstein"}},
-    "two neighbours, no bank": {"cluster": {"k": 2, "bank": 0}},
-    "first neighbour": {"cluster": {"skip_best_for_generated": False}},
+    "two neighbors, no bank": {"cluster": {"k": 2, "bank": 0}},
+    "first neighbor": {"cluster": {"skip_best_for_generated": False}},
 }
 
 
@@ -48,7 +48,7 @@ def build(**changes):
     method = Structural(config.merge(settings, changes), 16, 10, steps=100).train()
     method.rng = torch.Generator().manual_seed(1)
     with torch.no_grad():
-        for average in (method.average_discriminator, method.generator):
+        for average in (method.discriminator_ema, method.generator_ema):
             for parameter in average.parameters():
                 parameter.mul_(1 + 0.1 * torch.randn_like(parameter))
         length = method.discriminator(batch(0).to(torch.get_default_dtype()))[1].norm(dim=1).median()
@@ -68,7 +68,7 @@ def flat(gradients):
 def cosines(method, book):
     """Of both players' gradients of the last step."""
     expected = book.gradients(method)
-    networks = {"discriminator": method.discriminator, "generator": method.gan_generator}
+    networks = {"discriminator": method.discriminator, "generator": method.generator}
     found = {name: flat(p.grad for p in network.parameters()) for name, network in networks.items()}
     return {name: F.cosine_similarity(found[name], flat(expected[name]), dim=0).item() for name in networks}
 
@@ -83,19 +83,19 @@ def doubles():
 
 def test_the_textbook_shares_no_code_with_the_suite():
     modules = set()
-    for source in map(inspect.getsource, (textbook, textbook_networks)):
+    for source in map(inspect.getsource, (reference_step, reference_networks)):
         nodes = list(ast.walk(ast.parse(source)))
         modules |= {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
         modules |= {name.name for node in nodes if isinstance(node, ast.Import) for name in node.names}
     ours = {module for module in modules if module.split(".")[0] in ("structgan", "baselines", "benchmarks")}
-    assert ours == {"benchmarks.textbook_networks"}
+    assert ours == {"benchmarks.reference_networks"}
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_steps_are_those_of_the_textbook(doubles, case):
     """Losses, gradients, weights, averages and the memory bank after each of three steps."""
     method = build(**CASES[case])
-    book = TextbookStep(method, gaussian.FORMS[method.settings["gaussian"]["form"]])
+    book = ReferenceStep(method, gaussian.FORMS[method.settings["gaussian"]["form"]])
     for step in range(3):
         losses, expected = method.step([batch(step)], None), book.step(batch(step))
         assert {name: loss.item() for name, loss in losses.items()} == pytest.approx(expected, rel=1e-8, abs=1e-10)
@@ -105,15 +105,15 @@ def test_steps_are_those_of_the_textbook(doubles, case):
         assert torch.allclose(method.bank.embeddings.roll(oldest_first, 0), book.bank_embeddings)
         for mine, theirs in (
             (method.discriminator, book.discriminator),
-            (method.average_discriminator, book.average_discriminator),
+            (method.discriminator_ema, book.discriminator_ema),
         ):
             for own, wanted in zip(mine.parameters(), theirs.parameters(), strict=True):
                 assert torch.allclose(own, wanted, rtol=1e-6, atol=1e-9)
-        for mine, theirs in ((method.gan_generator, book.generator), (method.generator, book.average_generator)):
+        for mine, theirs in ((method.generator, book.generator), (method.generator_ema, book.generator_ema)):
             own, vectors = mine.state_dict(), theirs is book.generator  # an average's vectors are never used
             for name, wanted in theirs.state_dict().items():
                 if vectors or not name.endswith(".u"):
-                    assert torch.allclose(own[textbook_networks.suite_name(name)], wanted, rtol=1e-6, atol=1e-9), name
+                    assert torch.allclose(own[reference_networks.suite_name(name)], wanted, rtol=1e-6, atol=1e-9), name
     assert (0 < losses["d_hinge"] < 1) and method.rng.get_state().equal(book.rng.get_state())
 
 
@@ -122,7 +122,7 @@ def test_steps_are_those_of_the_textbook(doubles, case):
 )
 def test_a_step_in_the_precisions_of_training(name, losses_apart, cosine):
     method, images = build(), pictures(32).float()
-    book = TextbookStep(method)
+    book = ReferenceStep(method)
     expected = book.step(images)
     with precision.autocast(name, "cpu"):
         losses = method.step([images], None)
@@ -139,7 +139,7 @@ def test_a_step_in_the_precisions_of_training(name, losses_apart, cosine):
 def test_named_variants_are_other_steps(doubles, change):
     """What is cheaper or other than the release has another result, and by the first step already."""
     method = build(**change)
-    book = TextbookStep(method)
+    book = ReferenceStep(method)
     before = F.normalize(book.discriminator(batch(0)), dim=1).detach()
     losses, expected = method.step([batch(0)], None), book.step(batch(0))
     if "latents" in change:
@@ -154,7 +154,7 @@ def test_named_variants_are_other_steps(doubles, change):
 def test_sides_of_the_quality_benchmark_differ_by_their_step_alone(tmp_path):
     """A step from the same weights, batch and latents ends at the same features; those of another seed are others."""
     demo = Demo(tmp_path, 1, "cpu")
-    sides = [("textbook", 0), ("float32", 0), ("float32", 1)]
+    sides = [("reference", 0), ("float32", 0), ("float32", 1)]
     methods = [demo.trained(side, seed)[0] for side, seed in sides]
     with torch.no_grad():
         book, fast, other = (method.encode(pictures(16).float()) for method in methods)
@@ -162,6 +162,6 @@ def test_sides_of_the_quality_benchmark_differ_by_their_step_alone(tmp_path):
 
 
 def test_sides_agree_within_a_pooled_deviation():
-    found = compared({"textbook": [50.0, 52.0], "float32": [51.0, 53.5], "bfloat16": [60.0, 61.0]})
+    found = compared({"reference": [50.0, 52.0], "float32": [51.0, 53.5], "bfloat16": [60.0, 61.0]})
     assert found["float32"]["agrees"] and not found["bfloat16"]["agrees"]
     assert found["float32"]["points"] == 1.25 and found["float32"]["pooled_std"] == pytest.approx(1.6008, abs=1e-4)

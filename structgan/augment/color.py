@@ -1,4 +1,4 @@
-"""Colour operations on a batch of float images in [0, 1], each sample with its own parameters, as torchvision has them.
+"""Color operations on a batch of float images in [0, 1], each sample with its own parameters, as torchvision has them.
 
 Shapes: images (N, 3, H, W) float32 in [0, 1], parameters (N,) float32 on the same device. Images may take a gradient.
 """
@@ -10,11 +10,11 @@ from torch import Tensor
 
 BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
 LUMA = (0.2989, 0.587, 0.114)
-"""Weights of red, green and blue in a grey value (ITU-R BT.601, to the digits that torchvision uses)."""
+"""Weights of red, green and blue in a gray value (ITU-R BT.601, to the digits that torchvision uses)."""
 
 
-def grey(images: Tensor) -> Tensor:
-    """(N, 1, H, W): the grey values."""
+def gray(images: Tensor) -> Tensor:
+    """(N, 1, H, W): the gray values."""
     red, green, blue = images[:, 0:1], images[:, 1:2], images[:, 2:3]
     return (red * LUMA[0]).add_(green, alpha=LUMA[1]).add_(blue, alpha=LUMA[2])
 
@@ -22,7 +22,7 @@ def grey(images: Tensor) -> Tensor:
 def blend_(images: Tensor, operation: Tensor, factor: Tensor) -> Tensor:
     """Brightness, contrast or saturation in place: ``factor·image + (1 - factor)·reference``, clipped to [0, 1].
 
-    The reference is black, the image's mean grey or the image's own grey, so that one blend serves all three and
+    The reference is black, the image's mean gray or the image's own gray, so that one blend serves all three and
     each sample may have another.
 
     Args:
@@ -31,7 +31,7 @@ def blend_(images: Tensor, operation: Tensor, factor: Tensor) -> Tensor:
         factor: (N,), >= 0; 1 changes nothing.
     """
     kind = operation[:, None, None, None]
-    reference = grey(images)
+    reference = gray(images)
     mean = reference.mean((1, 2, 3), keepdim=True)
     reference = reference.mul_(kind == SATURATION).add_(mean * (kind == CONTRAST))
     weight = factor[:, None, None, None]

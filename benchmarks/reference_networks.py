@@ -1,6 +1,6 @@
 """The structural GAN's networks transcribed from the paper and its release, in PyTorch's own layers and nothing else.
 
-``benchmarks.textbook`` has the step over them, and says what they are for.
+``benchmarks.reference_step`` has the step over them, and says what they are for.
 """
 
 from __future__ import annotations

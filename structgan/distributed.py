@@ -2,11 +2,11 @@
 
 What is differentiated is the mean over the processes of each process's loss. Two rules make that exact, and neither
 needs a factor: ``gather`` sends each row the sum of the gradients that all processes have for it, and before each
-update of an optimiser the parameters' gradients are averaged. With L_r the loss of process r and z_r its rows,
+update of an optimizer the parameters' gradients are averaged. With L_r the loss of process r and z_r its rows,
 the average is 1/P sum_r (sum_s dL_s/dz_r) dz_r/dtheta, which is the gradient of L = 1/P sum_s L_s. A mean over own rows
 then averages to the mean over the batch, and a loss that every process computes alike of gathered rows is L itself.
 
-Random numbers are drawn for the whole batch by every process and cut by ``share``, and batch norms take the statistics
+Random numbers are drawn for the whole batch by every process and cut by ``shard``, and batch norms take the statistics
 of the whole batch or of fixed groups of it: a result depends on the number of processes only by rounding. With one
 process all is the identity.
 """
@@ -73,7 +73,7 @@ def group(device: str) -> Iterator[str]:
 
 
 @contextmanager
-def company() -> Iterator[None]:
+def catch_peer_failure() -> Iterator[None]:
     """Work that needs all processes.
 
     Raises:
@@ -101,7 +101,7 @@ def split(batch_size: int) -> int:
     return batch_size // size()
 
 
-def share(batch: Tensor, dim: int = 0, stacked: int = 1) -> Tensor:
+def shard(batch: Tensor, dim: int = 0, stacked: int = 1) -> Tensor:
     """This process's part of something that every process has for the whole batch.
 
     Args:
@@ -150,7 +150,7 @@ def mean(values: Tensor) -> Tensor:
     return values / size()
 
 
-def greatest(number: int) -> int:
+def all_reduce_max(number: int) -> int:
     """The greatest of the processes' numbers, reduced on the hosts, so that it waits for no GPU."""
     if size() == 1:
         return number
@@ -165,14 +165,14 @@ def agree(number: int, what: str) -> None:
     Raises:
         UserError: they differ; every process raises it.
     """
-    least, most = -greatest(-number), greatest(number)
+    least, most = -all_reduce_max(-number), all_reduce_max(number)
     if least != most:
         raise UserError(f"{what} differs between the processes of the run: {least} to {most}")
 
 
-def wait() -> None:
+def barrier() -> None:
     """Wait for all processes (a barrier)."""
-    greatest(0)
+    all_reduce_max(0)
 
 
 def group_size(batch: int, per_process: int | None) -> int:
