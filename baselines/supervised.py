@@ -1,4 +1,4 @@
-"""Supervised reference row: the same encoder trained with the labels, an upper bound for what a probe can read."""
+"""Supervised reference row: the same encoder trained with the labels, an upper bound for its probe."""
 
 from __future__ import annotations
 
@@ -23,8 +23,7 @@ class Supervised(Method):
         super().__init__(settings, image_size, num_classes, steps)
         self.encoder = Backbone(image_size, **settings["encoder"])
         self.classifier = nn.Linear(self.encoder.features, num_classes)
-        parameters = [*self.encoder.parameters(), *self.classifier.parameters()]
-        self.optimizer = optim.build(parameters, settings["optimizer"])
+        self.optimizer = optim.build(self.parameters(), settings["optimizer"])
 
     def step(self, views: list[Tensor], labels: Tensor | None) -> dict[str, Tensor]:
         assert labels is not None

@@ -9,7 +9,7 @@ from snapshots import same, snapshot
 from torch import nn
 
 from structgan import optim, train
-from structgan.lars import LARS
+from structgan.optim import LARS
 
 SETTINGS = {"name": "lars", "lr": 0.3, "momentum": 0.9, "weight_decay": 0.05, "trust": 0.02}
 

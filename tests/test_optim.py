@@ -10,7 +10,7 @@ from torch import nn
 
 from structgan import optim, precision
 from structgan.errors import UserError
-from structgan.lars import LARS
+from structgan.optim import LARS
 
 
 @pytest.mark.parametrize(
