@@ -31,17 +31,6 @@ from structgan.models.memory import MemoryBank
 from structgan.precision import exact
 
 
-class _Reversed(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, strength: float) -> Tensor:
-        ctx.strength = strength
-        return x.view_as(x)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        return grad * -ctx.strength, None
-
-
 def wanted(settings: Mapping[str, Any]) -> bool:
     """Whether any term of the game has a weight."""
     return any(settings[name]["weight"] for name in ("gaussian", "cluster", "hinge"))
@@ -67,19 +56,17 @@ class StructuralGame(nn.Module):
 
         Shape: (N, 3, H, W) each, to (2N, 3, H, W).
         """
-        reversed_: Tensor = _Reversed.apply(made, self.settings["reversal"])  # type: ignore[no-untyped-call]
+        reversed_ = made.view_as(made)
+        reversed_.register_hook(lambda grad: grad * -self.settings["reversal"])  # type: ignore[no-untyped-call]
         return torch.cat([real, reversed_])
 
     def forward(self, features: Tensor, average: nn.Module, images: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """L, and its terms without their weights, detached; the real half of the batch goes to the bank.
 
         Args:
-            features: h of real images and, after them, of made ones. Shape: (2N, D).
+            features: h of ``images``. Shape: (2N, D).
             average: the moving average of E, which finds the neighbors.
-            images: what the features are of. Shape: (2N, 3, H, W), values in [-1, 1].
-
-        Raises:
-            UserError: there are fewer real samples than neighbors.
+            images: the real images and, after them, the made ones. Shape: (2N, 3, H, W), values in [-1, 1].
         """
         embeddings = exact(self.projection)(features)
         z_real, z_made = F.normalize(embeddings, dim=1).chunk(2)

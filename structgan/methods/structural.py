@@ -96,7 +96,7 @@ class Structural(GAN):
     ) -> tuple[dict[str, Tensor], Tensor]:
         """-d + w_c L_cluster + w_s L_reg + w_h hinge over real and generated images, given their neighbors' indices.
 
-        Returns the losses and the real embeddings z of all processes, shape (N, C), as they were before the update.
+        Returns the losses, and the real embeddings z of all processes before the update, shape (N, C).
         """
         images, losses, sigma = torch.cat([real, fake]), {}, None
         with cached_spectral_norm(self.discriminator):
@@ -122,12 +122,9 @@ class Structural(GAN):
         return logged, all_real.detach()
 
     def power_iteration(self, images: Tensor, embeddings: Tensor, tape: list[Saved]) -> Tensor:
-        """Direction v of each image by power iteration on J^T J from a random u. Shape: (N, 3, H, W), unit length.
+        """Unit direction v of each image by power iteration on J^T J from a random u. Shape: (N, 3, H, W).
 
-        Args:
-            images: the input of a traced pass, requiring grad.
-            embeddings: its output e. Shape: (N, C).
-            tape: what it left for the derivative.
+        The images, which require grad, the embeddings, (N, C), and the tape are those of a traced pass.
         """
         left = self.noise(len(images), self.settings["discriminator"]["embedding"], stacked=2)
         right = smoothness.right_vector(embeddings, images, left)
@@ -138,10 +135,7 @@ class Structural(GAN):
         return right
 
     def update_generator(self, real: Tensor, fake: Tensor, of_fake: Tensor | None) -> tuple[dict[str, Tensor], Tensor]:
-        """d + w_c L_cluster(G), against the updated discriminator.
-
-        Returns the losses and that discriminator's real embeddings z of all processes, shape (N, C).
-        """
+        """d + w_c L_cluster(G); returns the losses, and z as above by the updated discriminator."""
         self.discriminator.requires_grad_(False)
         with cached_spectral_norm(self.discriminator):
             with torch.no_grad():

@@ -14,10 +14,9 @@ from structgan.precision import wide
 
 
 class GroupedBatchNorm(nn.BatchNorm2d):
-    """Batch norm within groups of ``per_process`` consecutive images; None: the whole batch. Shape: (N, C, H, W).
+    """Batch norm of groups of ``per_process`` consecutive images, as by processes that share no statistics.
 
-    It computes what processes without shared statistics compute. Running statistics follow the first group, as a
-    checkpoint of process 0 has them.
+    Running statistics follow the first group, as in a checkpoint of process 0. Shape: (N, C, H, W).
     """
 
     def __init__(self, num_features: int, per_process: int | None, affine: bool = True) -> None:

@@ -9,12 +9,7 @@ from torch import Tensor, nn
 class Classifier(nn.Module):
     """3×3 convolutions with batch norm and ReLU, halved down to 4 to 7 pixels, average pool, linear.
 
-    The width doubles with each halving up to ``features`` = 4 * ``width``, the length of the penultimate layer.
-
-    Args:
-        image_size: height and width in pixels, at least 8.
-        classes: number of classes.
-        width: channels of the first stage.
+    ``width`` is that of the first stage. It doubles with each halving up to 4 * ``width``, the penultimate features.
     """
 
     def __init__(self, image_size: int, classes: int, width: int = 32) -> None:

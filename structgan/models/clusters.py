@@ -24,9 +24,9 @@ def induced_means(features: Tensor, ids: Tensor, k: int, rng: torch.Generator) -
 
 
 def kept_ids(new: Tensor, old: Tensor, k: int) -> Tensor:
-    """The old id that each new cluster takes, one to one, so that most samples keep theirs (Hungarian method).
+    """The old id of each new cluster, one to one, such that most samples keep theirs (Hungarian method).
 
-    Shape: new and old (N,), the samples' clusters in 0..k-1, to (k,).
+    Shape: the samples' clusters in 0..k-1, (N,) each, to (k,).
     """
     shared = torch.bincount(new * k + old, minlength=k * k).view(k, k)
     return torch.from_numpy(linear_sum_assignment(shared.cpu().numpy(), maximize=True)[1]).to(new.device)
@@ -39,12 +39,9 @@ class Clusters(nn.Module):
     and its clusters take the ids of the old ones that they overlap most (Liu et al. 2020, arXiv 2006.10728).
 
     Args:
-        k: clusters.
-        samples: how many samples are clustered, at least ``k``.
-        features: length of their features.
+        k, samples, features: clusters, samples (at least ``k``) and the length of their features.
         starts: of the first fit; the best one is kept.
-        max_iter: iterations of a start.
-        tol: as in scikit-learn's KMeans.
+        max_iter, tol: of scikit-learn's KMeans.
     """
 
     centers: Tensor

@@ -29,13 +29,8 @@ def betas(name: str, timesteps: int, first: float, last: float, offset: float) -
 class Diffusion(nn.Module):
     """The process of one schedule, and the clean image that a network's output implies.
 
-    The output is eps, the noise (``epsilon``), or v = a_t eps - b_t x_0 (``v``; Salimans & Ho 2022, arXiv 2202.00512),
-    whose x_0 is well conditioned at every time.
-
-    Args:
-        timesteps: T.
-        name, first, last, offset: of the schedule, see ``betas``.
-        prediction: ``epsilon`` or ``v``.
+    ``prediction`` is ``epsilon``, the noise, or ``v`` = a_t eps - b_t x_0 (Salimans & Ho 2022, arXiv 2202.00512), whose
+    x_0 is well conditioned at every time. The other arguments are those of ``betas``.
     """
 
     signal: Tensor
@@ -76,12 +71,8 @@ class Diffusion(nn.Module):
         """One step from x_t to x_s, s < t, given x_0 (Song et al. 2021, DDIM, arXiv 2010.02502, eq. 12 and 16).
 
         x_s = a_s x_0 + (b_s^2 - c^2)^1/2 eps + c z with eps = (x_t - a_t x_0) / b_t and
-        c = eta (b_s / b_t) (1 - abar_t / abar_s)^1/2. ``eta`` 0 is DDIM; 1 with s = t - 1 is Algorithm 2 of Ho et al.,
-        with the posterior's variance.
-
-        Args:
-            noisy, clean: x_t and x_0. Shape: (N, 3, H, W).
-            fresh: z ~ N(0, I), or None where ``eta`` is 0. Shape: (N, 3, H, W).
+        c = eta (b_s / b_t) (1 - abar_t / abar_s)^1/2. ``eta`` 0 is DDIM, where ``fresh``, z ~ N(0, I), may be None; 1
+        with s = t - 1 is Algorithm 2 of Ho et al. with the posterior's variance. Shape of all: (N, 3, H, W).
         """
         past, now = self.abar[s], self.abar[t]
         variance = eta**2 * (1 - past) / (1 - now) * (1 - now / past)

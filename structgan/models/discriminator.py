@@ -88,8 +88,7 @@ class Backbone(nn.Module):
     def feature_maps(self, images: Tensor) -> list[Tensor]:
         """The last map of each stage; the mean of the last one over its places is ``forward``'s result.
 
-        Shape: (N, 3, H, W) with values in [-1, 1], H and W of at least a pixel in the last stage, to (N, width * 2**i,
-        H/2**i, W/2**i) for stage i, where the stem does not pool.
+        Shape: (N, 3, H, W), values in [-1, 1], to (N, width * 2**i, H/2**i, W/2**i) for stage i, where no stem pools.
         """
         maps, x, layers = [], self.stem(images), iter(self.layers)
         for count in self.blocks:

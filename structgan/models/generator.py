@@ -21,10 +21,7 @@ from structgan.precision import upsample, wide
 
 
 class ConditionalBatchNorm(nn.Module):
-    """Batch norm whose gain 1 + g and bias b are linear in a condition vector, by two maps without biases.
-
-    Shape: x (N, C, H, W), condition (N, D); the result is (N, C, H, W).
-    """
+    """Batch norm whose gain 1 + g and bias b are linear in a condition vector. Shape: (N, C, H, W) and (N, D)."""
 
     def __init__(self, channels: int, condition: int, per_process: int | None) -> None:
         super().__init__()
@@ -65,11 +62,9 @@ class Generator(nn.Module):
     """G: latents w ~ N(0, I) to images; every convolution and linear layer starts Kaiming-normal, fan-out.
 
     Args:
-        image_size: height and width in pixels, a multiple of 4 that halvings bring to 4..7.
-        latent: length of w.
+        image_size: height and width in pixels, which halvings must bring to 4..7 without remainder.
         condition: length of the vector that starts the map and conditions the norms.
-        channels: width of the map.
-        hidden: width inside a bottleneck.
+        channels, hidden: width of the map, and inside a bottleneck.
         blocks: bottleneck blocks at each resolution, the last of which upsamples.
         per_process: images whose batch-norm statistics are taken together; None: all of the batch.
 
@@ -115,16 +110,10 @@ class Generator(nn.Module):
 
 
 class ConditionalGenerator(nn.Module):
-    """G with a class: its embedding, of unit length, is appended to the latent (Liu et al. 2020, arXiv 2006.10728).
+    """G with a class: its unit vector of length ``embedding`` extends the latent (Liu et al. 2020, arXiv 2006.10728).
 
-    Args:
-        image_size: height and width in pixels.
-        classes: how many there are.
-        embedding: length of a class's vector.
-        latent: length of w.
-        net: the other arguments of ``Generator``.
-
-    Shape: latents (N, latent) and classes (N,) to (N, 3, image_size, image_size), values in [-1, 1].
+    ``net`` are the other arguments of ``Generator``. Shape: latents (N, latent) and classes (N,) to (N, 3, image_size,
+    image_size), values in [-1, 1].
     """
 
     frequency: Tensor

@@ -21,10 +21,7 @@ from structgan.precision import upsample, wide
 
 
 def sinusoids(times: Tensor, length: int) -> Tensor:
-    """Sines and cosines of a time at wavelengths from 2 pi to 10,000 * 2 pi (Vaswani et al. 2017; Ho et al. 2020).
-
-    Shape: (N,) to (N, length), ``length`` even, values in [-1, 1].
-    """
+    """Sines and cosines with wavelengths from 2 pi to 10,000 * 2 pi (Ho et al. 2020). Shape: (N,) to (N, length)."""
     half = length // 2
     rates = torch.exp(torch.arange(half, device=times.device) * (-math.log(10000) / max(1, half - 1)))
     angles = times[:, None] * rates
@@ -32,10 +29,7 @@ def sinusoids(times: Tensor, length: int) -> Tensor:
 
 
 class ConditionalBlock(nn.Module):
-    """conv - GroupNorm - scale and shift by a condition - ELU - conv, plus a shortcut.
-
-    Shape: x (N, inputs, H, W), condition (N, D); the result is (N, outputs, H, W).
-    """
+    """conv - GroupNorm - scale and shift by a condition - ELU - conv, plus a shortcut. Shape: (N, C, H, W), (N, D)."""
 
     def __init__(self, inputs: int, outputs: int, condition: int, channels_per_group: int) -> None:
         super().__init__()
@@ -56,7 +50,6 @@ class UNet(nn.Module):
     """Noisy images and their times to an output of the images' shape.
 
     Args:
-        image_size: height and width in pixels.
         condition: length of the vector that the time and the pooled feature give, even.
         width, blocks, channels_per_group: of the backbone; the decoder has one block for each of its stages.
 

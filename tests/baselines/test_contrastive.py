@@ -103,8 +103,7 @@ def test_moco_is_algorithm_1_in_each_direction(started, symmetric):
     assert run.method.step(views, None)["info_nce"].item() == pytest.approx(expected, rel=1e-5)
     queue = run.method.queue
     np.testing.assert_allclose(queue.embeddings[:16].numpy(), k2, atol=1e-5)
-    if symmetric:
-        np.testing.assert_allclose(queue.features[:16].numpy(), k1, atol=1e-5)
+    np.testing.assert_allclose(queue.features[:16].numpy(), k1 if symmetric else k2, atol=1e-5)
     assert torch.equal(queue.embeddings[16:], before.queue.embeddings[16:]) and int(queue.position) == 16
 
 
@@ -144,15 +143,11 @@ def sinkhorn(scores, eps, niters):
     return (q / q.sum(axis=0, keepdims=True)).T
 
 
-def swapped(z1, z2, prototypes, settings, queues=None):
+def swapped(z1, z2, prototypes, settings, queues):
     """The paper's pseudocode: -0.5 mean(q1 log p2 + q2 log p1); queued embeddings take part in the codes alone."""
-    scores = [z @ prototypes.T for z in (z1, z2)]
-    queues = queues or [np.zeros((0, z1.shape[1]))] * 2
-    options = (settings["sinkhorn"]["epsilon"], settings["sinkhorn"]["iterations"])
-    codes = [
-        sinkhorn(np.concatenate([s, q @ prototypes.T]), *options)[: len(z1)]
-        for s, q in zip(scores, queues, strict=True)
-    ]
+    scores, options = [z @ prototypes.T for z in (z1, z2)], settings["sinkhorn"]
+    stacked = [np.concatenate([s, q @ prototypes.T]) for s, q in zip(scores, queues, strict=True)]
+    codes = [sinkhorn(s, options["epsilon"], options["iterations"])[: len(z1)] for s in stacked]
     p1, p2 = (softmax(s / settings["temperature"]) for s in scores)
     return -0.5 * (codes[0] * np.log(p2) + codes[1] * np.log(p1)).sum(1).mean()
 
@@ -160,27 +155,16 @@ def swapped(z1, z2, prototypes, settings, queues=None):
 @pytest.mark.parametrize("autocast", ["float32", "bfloat16"])
 @pytest.mark.parametrize("queued", [False, True])
 def test_swav_is_the_swapped_prediction_of_sinkhorn_codes(started, queued, autocast):
-    """Under autocast to bfloat16 too the scores, the codes and the loss are of float32."""
-    _, run, views = started("swav", {"queue_from_step": 0})
-    method, seen = run.method, []
-    if queued:
-        method.step_index = 3  # 48 images, as many as fit, have passed
-    hook = method.criterion.register_forward_pre_hook(
-        lambda _, inputs: seen.append((*inputs, torch.is_autocast_enabled("cpu"), method.prototypes.weight.clone()))
-    )
-    embeddings, embed = [], method.embed
-    method.embed = lambda features: embeddings.append(embed(features)) or embeddings[-1]
-    queues = [array(method.queue.features), array(method.queue.embeddings)] if queued else None
+    """Under autocast to bfloat16 too the embeddings, the codes and the loss are of float32."""
+    before, run, views = started("swav", {"queue_from_step": 0})
+    run.method.step_index = 3 * queued  # 48 images, as many as fit, have passed
     with precision.autocast(autocast, "cpu"):
-        loss = method.step(views, None)["swapped_prediction"]
-    hook.remove()
-    ((scores, low, queue, enabled, prototypes),) = seen
-    assert not enabled and low == [] and (queue is not None) == queued
-    assert {score.dtype for score in (*scores, *(queue or []), loss, embeddings[0])} == {torch.float32}
-    assert torch.allclose(prototypes.norm(dim=1), torch.ones(len(prototypes)), atol=1e-6)
-    assert torch.allclose(embeddings[0].norm(dim=1), torch.ones(32), atol=1e-6)
-    z1, z2 = np.split(array(embeddings[0]), 2)
-    expected = swapped(z1, z2, array(prototypes), method.settings, queues)
+        z = before.embed(before.encoder(torch.cat(views)))
+        loss = run.method.step(views, None)["swapped_prediction"]
+    assert z.dtype == loss.dtype == torch.float32
+    prototypes, queues = normalize(array(before.prototypes.weight)), (before.queue.features, before.queue.embeddings)
+    queues = [array(queue) if queued else np.zeros((0, z.shape[1])) for queue in queues]
+    expected = swapped(*np.split(array(z), 2), prototypes, before.settings, queues)
     assert loss.item() == pytest.approx(expected, rel=1e-5)
 
 
@@ -195,21 +179,17 @@ def test_swav_prototypes_stand_still_first_and_then_move(started):
         assert not any(map(torch.equal, encoder, run.method.encoder.parameters()))
 
 
-def test_swav_assignments_that_are_all_alike_end_the_run(make_run, digits):
-    run = train.Run(make_run("swav", steps=20, settings={"frozen_steps": 20}), digits, "cpu")
-    with torch.no_grad():
-        run.method.prototypes.weight.copy_(run.method.prototypes.weight[:1].expand_as(run.method.prototypes.weight))
-    with pytest.raises(UserError, match="the assignments collapsed at step 2 "):
-        run.fit()
-
-
-def test_swav_loss_that_stands_at_ln_k_ends_the_run_with_its_step(make_run, digits):
-    """Prototypes that are nearly alike: assignments differ by little, and the loss is ln K."""
+@pytest.mark.parametrize(
+    ("spread", "said"),
+    [(0.0, "the assignments collapsed at step 2 "), (1e-3, r"collapsed: at step 4 .* ln\(12\) = 2\.485 for 4 steps")],
+    ids=["all alike", "loss at ln K"],
+)
+def test_swav_that_collapses_ends_the_run(make_run, digits, spread, said):
     settings = {"frozen_steps": 20, "stuck": {"steps": 4, "tolerance": 0.01}}
     run = train.Run(make_run("swav", steps=20, settings=settings), digits, "cpu")
     prototypes = run.method.prototypes.weight.detach()
-    prototypes.copy_(prototypes[:1] + 1e-3 * prototypes)
-    with pytest.raises(UserError, match=r"methods\.swav: collapsed: at step 4 .* ln\(12\) = 2\.485 for 4 steps"):
+    prototypes.copy_(prototypes[:1] + spread * prototypes)
+    with pytest.raises(UserError, match=said):
         run.fit()
 
 

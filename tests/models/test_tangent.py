@@ -103,23 +103,6 @@ def test_gradcheck_of_group_norm(channels, groups):
     assert torch.autograd.gradcheck(function, given)
 
 
-@pytest.mark.parametrize(
-    ("layer", "function"),
-    [
-        (tangent.ELU(), F.elu),
-        (tangent.AvgPool2d(2), lambda x: F.avg_pool2d(x, 2)),
-        (tangent.GlobalAvgPool(), lambda x: x.mean((2, 3))),
-    ],
-    ids=["elu", "pool", "global"],
-)
-def test_layers_without_parameters_carry_the_tangent(layer, function):
-    x, t = numbers(3, 4, 6, 6).detach(), numbers(3, 4, 6, 6, seed=1).detach()
-    expected = torch.func.jvp(function, (x,), (t,))
-    for found, wanted in zip(both(layer, x.clone(), t), expected, strict=True):
-        assert torch.allclose(found, wanted)
-    assert torch.allclose(layer(x.clone()), expected[0])
-
-
 def test_group_norm_takes_any_memory_layout():
     layer = tangent.GroupNorm(2, 8).double()
     x, t = numbers(3, 8, 5, 4).detach(), numbers(3, 8, 5, 4, seed=1).detach()
