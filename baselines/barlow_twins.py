@@ -39,5 +39,5 @@ class BarlowTwins(Method):
         optim.schedule(self.optimizer, self.settings["optimizer"], self.step_index, self.steps)
         embeddings = [exact(self.head)(view) for view in self.encoder(torch.cat(views)).chunk(2)]
         loss = self.settings["loss_scale"] * exact(self.criterion)(*map(distributed.gather, embeddings))
-        optim.minimise(self.optimizer, loss)
+        optim.minimize(self.optimizer, loss)
         return {"cross_correlation": loss.detach()}

@@ -64,7 +64,7 @@ class BYOL(Method):
         first, second = (exact(self.predictor)(exact(self.projector)(view)) for view in features)
         target_of_first, target_of_second = self.targets(views)
         loss = self.regression(first, target_of_second) + self.regression(second, target_of_first)
-        optim.minimise(self.optimizer, loss)
+        optim.minimize(self.optimizer, loss)
         decay = cosine_schedule(self.step_index, self.steps, **self.settings["ema"])
         ema_update_(self.target_encoder, self.encoder, decay)
         ema_update_(self.target_projector, self.projector, decay)

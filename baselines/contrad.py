@@ -66,12 +66,12 @@ class ContraD(GAN):
             fake = self.fake_images(len(views[0]))
         losses = self.objectives(*views, fake)
         weights = {"d_instance": 1.0, "d_generated": self.settings["generated_weight"], "d_adversarial": 1.0}
-        optim.minimise(self.optimizer_d, torch.stack([weights[name] * loss for name, loss in losses.items()]).sum())
+        optim.minimize(self.optimizer_d, torch.stack([weights[name] * loss for name, loss in losses.items()]).sum())
 
         fake = self.fake_images(len(views[0]))
         self.discriminator.requires_grad_(False)
         loss_g = adversarial.generator_loss(self.discriminator(fake)[1].squeeze(1), self.settings["loss"])
-        optim.minimise(self.optimizer_g, loss_g)
+        optim.minimize(self.optimizer_g, loss_g)
         self.discriminator.requires_grad_(True)
 
         self.update_averages()

@@ -94,6 +94,6 @@ class DDPM(Method):
             images = self.game.against(real, self.denoised(real))
             total, terms = self.game(self.denoiser.backbone(images), self.encoder, images.detach())
             loss, logged = loss + total, logged | terms
-        optim.minimise(self.optimizer, loss)
+        optim.minimize(self.optimizer, loss)
         ema_update_(self.generator_ema, self.denoiser, self.settings["ema"])
         return logged

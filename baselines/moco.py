@@ -68,7 +68,7 @@ class MoCo(Method):
             for query, key, queue in zip(queries, keys, waiting, strict=False)
         ]
         loss = torch.stack(losses).mean()
-        optim.minimise(self.optimizer, loss)
+        optim.minimize(self.optimizer, loss)
         decay = cosine_schedule(self.step_index, self.steps, **self.settings["ema"])
         ema_update_(self.encoder_ema, self.encoder, decay)
         ema_update_(self.head_ema, self.head, decay)

@@ -27,12 +27,12 @@ class PlainGAN(GAN):
             fake = self.fake_images(len(real))
         of_real, of_fake = self.discriminator(torch.cat([real, fake]))[1].squeeze(1).chunk(2)
         loss_d = adversarial.discriminator_loss(of_real, of_fake, self.settings["loss"])
-        optim.minimise(self.optimizer_d, loss_d)
+        optim.minimize(self.optimizer_d, loss_d)
 
         fake = self.fake_images(len(real))
         self.discriminator.requires_grad_(False)
         loss_g = adversarial.generator_loss(self.discriminator(fake)[1].squeeze(1), self.settings["loss"])
-        optim.minimise(self.optimizer_g, loss_g)
+        optim.minimize(self.optimizer_g, loss_g)
         self.discriminator.requires_grad_(True)
 
         self.update_averages()

@@ -101,12 +101,12 @@ class SelfConditionedGAN(GAN):
             fake = self.generate(clusters)
         of_real, of_fake = self.judged(torch.cat([real, fake]), clusters.repeat(2)).chunk(2)
         loss_d = adversarial.discriminator_loss(of_real, of_fake, self.settings["loss"])
-        optim.minimise(self.optimizer_d, loss_d)
+        optim.minimize(self.optimizer_d, loss_d)
 
         fake = self.generate(clusters)
         self.discriminator.requires_grad_(False)
         loss_g = adversarial.generator_loss(self.judged(fake, clusters), self.settings["loss"])
-        optim.minimise(self.optimizer_g, loss_g)
+        optim.minimize(self.optimizer_g, loss_g)
         self.discriminator.requires_grad_(True)
 
         self.update_averages()

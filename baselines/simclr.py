@@ -36,5 +36,5 @@ class SimCLR(Method):
         projections = exact(self.head)(self.encoder(torch.cat(views)))
         first, second = map(distributed.gather, projections.chunk(2))
         loss = contrastive.nt_xent(first, second, self.settings["temperature"])
-        optim.minimise(self.optimizer, loss)
+        optim.minimize(self.optimizer, loss)
         return {"nt_xent": loss.detach()}

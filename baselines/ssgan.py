@@ -50,14 +50,14 @@ class SSGAN(GAN):
         loss_d = adversarial.discriminator_loss(of_real[:, 0], of_fake[:, 0], form)
         rotation_d = F.cross_entropy(of_rotated[:, 1:], turns)
         accuracy = (of_rotated[:, 1:].argmax(1) == turns).float().mean()
-        optim.minimise(self.optimizer_d, loss_d + weights["discriminator"] * rotation_d)
+        optim.minimize(self.optimizer_d, loss_d + weights["discriminator"] * rotation_d)
 
         fake = self.fake_images(len(real))
         self.discriminator.requires_grad_(False)
         of_fake, of_rotated = self.discriminator(torch.cat([fake, rotated(fake, turns)]))[1].chunk(2)
         loss_g = adversarial.generator_loss(of_fake[:, 0], form)
         rotation_g = F.cross_entropy(of_rotated[:, 1:], turns)
-        optim.minimise(self.optimizer_g, loss_g + weights["generator"] * rotation_g)
+        optim.minimize(self.optimizer_g, loss_g + weights["generator"] * rotation_g)
         self.discriminator.requires_grad_(True)
 
         self.update_averages()

@@ -30,5 +30,5 @@ class Supervised(Method):
         optim.schedule(self.optimizer, self.settings["optimizer"], self.step_index, self.steps)
         logits = exact(self.classifier)(self.encoder(views[0]))
         loss = F.cross_entropy(logits, labels)
-        optim.minimise(self.optimizer, loss)
+        optim.minimize(self.optimizer, loss)
         return {"cross_entropy": loss.detach(), "train_accuracy": (logits.argmax(1) == labels).float().mean()}

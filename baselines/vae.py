@@ -84,7 +84,7 @@ class VAE(Method):
         if self.game is not None:
             total, terms = self.game(features, self.encoder, images.detach())
             loss, logged = loss + total, logged | terms
-        optim.minimise(self.optimizer, loss)
+        optim.minimize(self.optimizer, loss)
         ema_update_(self.encoder, self.backbone, self.settings["ema"])
         ema_update_(self.generator_ema, self.decoder, self.settings["ema"])
         return logged

@@ -40,5 +40,5 @@ class VICReg(Method):
         optim.schedule(self.optimizer, self.settings["optimizer"], self.step_index, self.steps)
         embeddings = [exact(self.head)(view) for view in self.encoder(torch.cat(views)).chunk(2)]
         loss = exact(self.criterion)(*map(distributed.gather, embeddings))
-        optim.minimise(self.optimizer, loss)
+        optim.minimize(self.optimizer, loss)
         return {"vicreg": loss.detach()}

@@ -77,7 +77,7 @@ def gradients(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
         loss.backward(inputs=parameters)  # type: ignore[no-untyped-call]
 
 
-def minimise(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
+def minimize(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
     """One update of an optimizer's parameters by the gradients of a scalar loss."""
     gradients(optimizer, loss)
     optimizer.step()

@@ -151,7 +151,7 @@ class Structural(GAN):
     def minimize(self, optimizer: torch.optim.Optimizer, player: str, losses: dict[str, Tensor]) -> dict[str, Tensor]:
         """One update by the weighted sum of the losses; returns them as they are logged."""
         total = torch.stack([self.settings[name]["weight"] * loss for name, loss in losses.items()]).sum()
-        optim.minimise(optimizer, total)
+        optim.minimize(optimizer, total)
         return {f"{player}_{name}": loss.detach() for name, loss in losses.items()}
 
 
