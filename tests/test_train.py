@@ -94,9 +94,10 @@ def test_a_batch_larger_than_the_data_set_is_refused(make_run, digits):
     train.Run(make_run("structural", batch_size=200), digits, "cpu")
 
 
-def test_fewer_candidates_than_neighbors_are_refused(make_run, digits):
-    with pytest.raises(UserError, match=r"cluster\.k = 16"):
-        train.Run(make_run("structural", settings={"cluster": {"bank": 0, "k": 16}}), digits, "cpu").fit()
+@pytest.mark.parametrize(("bank", "k", "words"), [(3, 4, "cluster.bank = 3"), (0, 16, "cluster.k = 16")])
+def test_a_bank_smaller_than_k_is_refused(make_run, digits, bank, k, words):
+    with pytest.raises(UserError, match=words):
+        train.Run(make_run("structural", settings={"cluster": {"bank": bank, "k": k}}), digits, "cpu").fit()
 
 
 @pytest.mark.parametrize("skip", [False, True])

@@ -25,7 +25,7 @@ class Candidates:
         features: of the batch's real samples on all processes. Shape: (N of all processes, D).
 
     Raises:
-        UserError: there are fewer candidates than neighbors.
+        UserError: there are fewer candidates than neighbors, or fewer in the bank.
     """
 
     def __init__(
@@ -34,6 +34,8 @@ class Candidates:
         self.features = distributed.gather(real)
         self.pool, self.real, self.k, self.skip = torch.cat([self.features, bank]), real, k, skip
         size = distributed.group_size(len(self.features), per_process)
+        if 0 < len(bank) < k:
+            raise UserError(f"{where}.cluster.bank = {len(bank)}: must be 0 or at least cluster.k = {k}")
         if k + max(1, skip) > size + len(bank):
             raise UserError(
                 f"{where}.cluster.k = {k}: must be less than images of a process + cluster.bank = {size + len(bank)}"

@@ -44,6 +44,8 @@ def test_too_few_candidates_and_groups_that_do_not_fit_are_refused():
     cluster.Candidates(real, bank, 5, "settings", per_process=6)
     with pytest.raises(UserError, match=r"settings\.cluster\.k = 6: .* = 6"):
         cluster.Candidates(real, bank, 6, "settings", per_process=6)
+    with pytest.raises(UserError, match=r"settings\.cluster\.bank = 1: .*cluster\.k = 2"):
+        cluster.Candidates(real, bank.new_zeros(1, 4), 2, "settings")
     with pytest.raises(UserError, match=r"per_process = 5: .*training\.batch_size = 12"):
         cluster.Candidates(real, bank, 1, "settings", per_process=5)
 
