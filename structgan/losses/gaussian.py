@@ -40,12 +40,8 @@ def cholesky(matrix: Tensor) -> Tensor:
 
 def coding_rate(covariance: Tensor, epsilon: float) -> Tensor:
     """R(Sigma) = log det(I + alpha Sigma), in nats, by Cholesky. Scalar, at least 0."""
-    return _log_determinant(cholesky(regularized(covariance, epsilon)))
-
-
-def _log_determinant(factor: Tensor) -> Tensor:
-    total: Tensor = 2 * factor.diagonal().log().sum()
-    return total
+    rate: Tensor = 2 * cholesky(regularized(covariance, epsilon)).diagonal().log().sum()
+    return rate
 
 
 @exact
@@ -72,7 +68,7 @@ def bhattacharyya(real: Tensor, fake: Tensor, epsilon: float = 0.5) -> Tensor:
     factor = cholesky(regularized(0.5 * (cov_real + cov_fake), epsilon))
     rates = coding_rate(cov_real, epsilon) + coding_rate(cov_fake, epsilon)
     whitened = torch.linalg.solve_triangular(factor, (mean_real - mean_fake)[:, None], upper=False)
-    covariance_term = 0.5 * (_log_determinant(factor) - 0.5 * rates)
+    covariance_term = 0.5 * (2 * factor.diagonal().log().sum() - 0.5 * rates)
     distance: Tensor = covariance_term + (real.shape[1] / epsilon) / 8 * whitened.square().sum()
     return distance
 
