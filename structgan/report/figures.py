@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from structgan.report import ablation_charts, ablations, charts, grids, results, style
 from structgan.report.cells import captions
-from structgan.report.suite import Suite
+from structgan.report.results import Suite
 
 
 class Figure(NamedTuple):
@@ -27,14 +27,9 @@ class Figure(NamedTuple):
         return captions("figures")[self.caption or self.name]
 
 
-def variants(suite: Suite) -> Any:
-    """The chart of the variants."""
-    return ablation_charts.axis(suite, ablations.variants(suite))
-
-
 FIGURES = (
     Figure("augmentation", "Accuracy by augmentation", charts.augmentation),
-    Figure("ablation", "Ablation", variants),
+    Figure("ablation", "Ablation", lambda suite: ablation_charts.axis(suite, ablations.variants(suite))),
     Figure("training", "Training", grids.training),
     Figure("samples", "Generated images", grids.samples, dpi=100),  # a sample's pixel is a whole number of the figure's
     Figure("features", "Map of the features", grids.features),

@@ -11,6 +11,8 @@ from typing import Any
 from structgan.evaluation import Column, Evaluation
 
 DASH = "—"
+MAIN = ("linear", "svm", "kmeans", "knn", "fid", "is")
+"""The metrics of short overviews."""
 STORED = {"%": "fraction", "seconds": "s", "peak_host_memory_mb": "MiB", "peak_gpu_memory_mb": "MiB"}
 """The unit of a stored value, by the unit of its column or by its name."""
 IMAGES = {"scenes": "Digit scenes", "voc": "Pascal VOC"}
@@ -46,28 +48,34 @@ class Metric(Column):
         return STORED.get(self.unit) or STORED.get(self.name, "")
 
 
-def _trained(name: str, label: str, better: str = "") -> Metric:
-    return Metric(name, name, label, better=better, digits=0, evaluation="training")
-
-
-TRAINING = (
-    _trained("seconds", "Training, s", "lower"),
-    _trained("images", "Images a run"),
-    _trained("images_per_second", "Images per second", "higher"),
-    _trained("parameters", "Parameters"),
-    _trained("peak_host_memory_mb", "Peak memory, MiB", "lower"),
-    _trained("peak_gpu_memory_mb", "Peak GPU memory, MiB", "lower"),
+TRAINING = tuple(
+    Metric(name, name, label, better=better, digits=0, evaluation="training")
+    for name, label, better in (
+        ("seconds", "Training, s", "lower"),
+        ("images", "Images a run", ""),
+        ("images_per_second", "Images per second", "higher"),
+        ("parameters", "Parameters", ""),
+        ("peak_host_memory_mb", "Peak memory, MiB", "lower"),
+        ("peak_gpu_memory_mb", "Peak GPU memory, MiB", "lower"),
+    )
 )
 """The metrics of the evaluation "training"; their names are keys of env.json."""
+MEMORY = Metric("memory", "memory", "Peak memory, MiB", better="lower", digits=0, evaluation="training")
+"""The GPU's where there was one, else the process's. The tables of axes show it, and what was logged of monitors."""
+PARTS = ("mean", "max")
+
+
+def monitored(monitor: str) -> Iterator[Metric]:
+    """The mean and the maximum of what a training logged of a monitor."""
+    for part in PARTS:
+        name, label = f"{monitor}_{part}", f"{monitor.replace('_', ' ')}, {part} of training"
+        yield Metric(name, name, label, better="lower", digits=2, evaluation="training")
 
 
 def filled(entry: Evaluation, records: Iterable[Mapping[str, Any]], words: Mapping[str, str]) -> Iterator[Metric]:
-    """The metrics of an evaluation: a column with a * once for each text that the records hold in its place.
+    """The metrics of an evaluation; a column with a * gives one for each text that the records hold in its place.
 
-    Args:
-        entry: what the evaluation's module declares.
-        records: results of the evaluation.
-        words: titles of the texts that have one.
+    ``words`` are titles of such texts.
     """
     leaves = dict.fromkeys(key for record in records for key, _ in flat(record["metrics"]))
     stars: dict[str, list[Metric]] = {}
@@ -108,8 +116,3 @@ def shown(value: float, metric: Column, beside: float | None = None, sign: str =
     small = abs(value if beside is None else beside) < 1
     digits = metric.digits + 2 * (metric.scale == 1.0 and metric.digits == 2 and small)
     return f"{value * metric.scale:{sign}.{digits}f}".replace("-", "−")
-
-
-def signed(value: float, metric: Column, beside: float | None = None) -> str:
-    """A difference with its sign."""
-    return shown(value, metric, beside, "+")

@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from structgan.errors import UserError
 from structgan.report.metrics import flat
-
-if TYPE_CHECKING:
-    from structgan.report.suite import Suite
 
 MACHINE = ("device", "threads", "processes")
 HARDWARE = ("cpu", "cores", "gpu", "gpus")
 
 
-def of_record(record: Mapping[str, Any]) -> dict[str, Any]:
-    """The protocol of one result by dotted keys, with the content hash of its data."""
-    content = {"content_hash": record.get("dataset", {}).get("content_hash")}
-    return dict(flat({**record.get("protocol", {}), "dataset": content}))
-
-
-def by_dataset(suite: Suite) -> dict[str, dict[str, dict[str, Any]]]:
+def by_dataset(
+    runs: Iterable[Mapping[str, Any]], records: Mapping[tuple[str, str], Mapping[str, Any]]
+) -> dict[str, dict[str, dict[str, Any]]]:
     """The one protocol of each data set and evaluation, by dotted keys: ``{dataset: {"probe": {...}, …}}``.
 
     A protocol may differ between data sets (classes, an extractor that was trained on the data set): tables show them
     in blocks.
+
+    Args:
+        runs: the runs of a plan.
+        records: what their evaluations wrote, by the run's path and the evaluation's name.
 
     Raises:
         UserError: two numbers of a data set have two protocols, or are from two versions of the data. It names the two
@@ -33,15 +30,15 @@ def by_dataset(suite: Suite) -> dict[str, dict[str, dict[str, Any]]]:
     """
     found: dict[str, dict[str, dict[str, Any]]] = {}
     first: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {}
-    for run in suite.runs:
+    for run in runs:
         for name, file in run["evaluations"].items():
-            record = suite.records.get((run["run"], name))
+            record = records.get((run["run"], name))
             if record is None or record.get("reason"):  # it has no numbers
                 continue
-            mine, place = of_record(record), f"{run['run']}/{file}"
+            data = {"content_hash": record.get("dataset", {}).get("content_hash")}
+            mine, place = dict(flat({**record.get("protocol", {}), "dataset": data})), f"{run['run']}/{file}"
             found.setdefault(run["dataset"], {}).setdefault(name, mine)
-            data = {key: value for key, value in mine.items() if key == "dataset.content_hash"}
-            for kind, now in ((name, mine), ("", data)):
+            for kind, now in ((name, mine), ("data", {"dataset.content_hash": data["content_hash"]})):
                 other, theirs = first.setdefault((run["dataset"], kind), (place, now))
                 for key in sorted(key for key in {*theirs, *now} if theirs.get(key) != now.get(key)):
                     raise UserError(

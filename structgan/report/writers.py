@@ -33,7 +33,7 @@ def to_csv(table: Table) -> str:
 
 def blocks(table: Table, escape: Callable[[str], str], strong: str) -> Iterator[Block]:
     """Each block's title, its texts, and the kinds of its columns; published numbers come last."""
-    shown = [heading for heading in table.headings if heading.place == "column"]
+    shown = [heading for heading in table.headings if heading.kind not in ("block", "csv")]
     for title, rows in itertools.groupby(table.rows, lambda row: row.block):
         cells = [[row.cells[heading.key] for heading in shown] for row in rows]
         texts = [[strong.format(escape(c.text)) if c.strong else escape(c.text) for c in row] for row in cells]

@@ -13,7 +13,7 @@ from structgan.report import results
 from structgan.report.metrics import Metric
 from structgan.report.reproduction import ALWAYS, facts_of, judge
 from structgan.report.statistics import Statistic
-from structgan.report.suite import Group
+from structgan.report.results import Group
 
 FACTS = {
     **ALWAYS, "epochs": 993.28, "batch_size": 512, "split": "train→test", "n_train": 50000, "C": 1.0,
