@@ -41,7 +41,8 @@ def axis(suite: Suite, axis: Mapping[str, Any]) -> Any:
         for panel, monitor in zip(grid[-1], monitors, strict=False):
             _over_training(panel, suite, family, monitor)
         if monitors:
-            grid[1][len(monitors) - 1].legend(loc="center left", bbox_to_anchor=(1.06, 0.5), fontsize=8.5)
+            legend = grid[1][len(monitors) - 1].legend(loc="center left", bbox_to_anchor=(1.06, 0.5), fontsize=8.5)
+            legend.set_in_layout(len(monitors) == columns)
     return figure
 
 
@@ -65,7 +66,7 @@ def _by_value(panel: Any, suite: Suite, family: Family, metric: Metric) -> None:
     ]
     frame = pd.DataFrame(rows, columns=["label", "at", "y", "default"]).dropna()
     look = {"linestyle": "-" if numeric else "none", "linewidth": 1.6, "markersize": 6.5, "markerfacecolor": HALO}
-    bars = {"errorbar": "sd", "err_kws": {"linewidth": 1.4}}
+    bars = {"errorbar": "sd", "err_kws": {"linewidth": 1.4, "zorder": 1}}
     sns.pointplot(frame, x="label", y="y", order=labels, color=color, ax=panel, **bars, **look)
     panel.scatter(frame["at"] + 0.16, frame["y"], s=9, color=color, alpha=0.6, linewidth=0)
     default = frame[frame["default"].astype(bool)]

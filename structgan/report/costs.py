@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 from structgan.report.cells import Cell, Row, Table, figure, lead, naming, numbers, word
 from structgan.report.comparisons import main_row
-from structgan.report.metrics import number
-from structgan.report.protocols import machine
+from structgan.report.metrics import machine, number
 from structgan.report.results import Group, Run, Suite
 from structgan.report.statistics import Statistic, summarize
 

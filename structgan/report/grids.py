@@ -85,7 +85,7 @@ def samples(suite: Suite) -> Any:
         (group, np.asarray(Image.open(path).convert("RGB")))
         for groups in main_groups(suite).values()
         for group in groups
-        for path in suite.companions(group, "fidelity", "samples.png")[:1]
+        if (path := suite.companion(group, "fidelity", "samples.png"))
     ]
     if not found:
         return empty("No generated images yet.")
@@ -112,7 +112,7 @@ def features(suite: Suite) -> Any:
     """Two-dimensional maps of test features: a row per method, a column per augmentation, colored by class."""
     rows, regimes, linear = list(main_groups(suite).values()), suite.regimes(), suite.metric("linear")
     groups = [group for groups in rows for group in groups]
-    maps = {group: read_json(path) for group in groups for path in suite.companions(group, "probe", "map.json")[:1]}
+    maps = {group: read_json(path) for group in groups if (path := suite.companion(group, "probe", "map.json"))}
     rows = [groups for groups in rows if set(groups) & set(maps)]
     if not rows:
         return empty("No map of features yet.")
@@ -122,7 +122,7 @@ def features(suite: Suite) -> Any:
     named = names if len(names) <= CLASS_LEGEND else []
     width = 1.35 + 1.75 * len(regimes)
     fitting = max(1, int(width / (0.35 + 0.065 * max(map(len, named), default=0))))  # inches: a mark, and 8 pt letters
-    size = width, 0.35 + 1.75 * len(rows) + 0.25 + 0.2 * -(-len(named) // fitting)
+    size = width, 0.6 + 1.75 * len(rows) + 0.2 * -(-len(named) // fitting)
     figure, grid = plt.subplots(len(rows), len(regimes), figsize=size, squeeze=False, layout="constrained")
     for axes, regime in zip(grid[0], regimes, strict=True):
         axes.set_title(

@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from structgan.report.cells import Cell, Heading, Row, digits, naming, word
-from structgan.report.metrics import DASH, Metric, flat, shown
-from structgan.report.protocols import sentence
+from structgan.report.metrics import DASH, Metric, flat, sentence, shown
 from structgan.report.results import Group, Suite
 from structgan.report.statistics import tied
 
@@ -31,16 +30,10 @@ def block(
     layout: Sequence[str] = LAYOUT, base: Group | None = None,
     at: Callable[[Group, str], Group] = lambda group, key: group,
 ) -> list[Row]:  # fmt: skip
-    """A row per configuration of a data set, marked, with differences to a base.
+    """A row per configuration of a data set: the best means are marked, and those of ``base`` are subtracted.
 
-    Args:
-        suite: the suite.
-        groups: the configurations.
-        columns: the metric of each column.
-        evaluation: what the seeds are counted of; the training where it is not asked for.
-        layout: suffixes of each mean's csv columns.
-        base: whose means are subtracted.
-        at: the configuration that a row's column shows.
+    Seeds are counted of ``evaluation``, or of the training where it is not asked for. ``at`` gives the configuration
+    that a column shows, if it is not that of the row.
     """
     rows = []
     for group in groups:

@@ -6,18 +6,18 @@ import base64
 import re
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
 from structgan import provenance
 from structgan.files import write_text
-from structgan.report import figures, results, runs, style, summary, tables
+from structgan.report import figures, results, runs, style, tables
 from structgan.report.cells import NAMES, Table
-from structgan.report.metrics import MAIN, shown
-from structgan.report.protocols import text
-from structgan.report.statistics import pooled_std
+from structgan.report.metrics import MAIN, shown, text
+from structgan.report.results import Group, Suite
+from structgan.report.statistics import Statistic, pooled_std
 
 TITLES = {
     "linear": "Linear probe", "svm": "Linear SVM", "kmeans": "k-means", "knn": "k nearest neighbors",
@@ -27,13 +27,7 @@ KINDS = {"csv": "text/csv", "md": "text/markdown", "tex": "application/x-tex", "
 
 
 def write(plan: str | Path, tables_dir: str | Path, figures_dir: str | Path, out_html: str | Path) -> Path:
-    """Write the page. It loads nothing: styles, script and drawings are inside it.
-
-    Args:
-        plan: the plan's file, or the suite's name.
-        tables_dir: results/tables/<suite>, whose files the page offers for download.
-        figures_dir: results/figures/<suite>, whose svg files it shows.
-        out_html: results/report/<suite>.html.
+    """Write the page. It loads nothing: styles, script, drawings and the tables' files are inside it.
 
     Raises:
         UserError: two protocols would meet in a column, or a file is damaged.
@@ -52,7 +46,7 @@ def write(plan: str | Path, tables_dir: str | Path, figures_dir: str | Path, out
         suite=suite,
         plan=suite.plan,
         totals=runs.totals(suite),
-        headlines=summary.headlines(suite),
+        headlines=headlines(suite),
         pooled_std=pooled_std,
         figures={one.name: {"of": one, "src": _drawing(Path(figures_dir), one.name)} for one in figures.of(suite)},
         axes=[axis["file"] for axis in suite.axes],
@@ -73,6 +67,40 @@ def write(plan: str | Path, tables_dir: str | Path, figures_dir: str | Path, out
     write_text(out, html)
     provenance.write_sealed(out.with_suffix(".json"), {"suite": suite.plan["suite"], "plan": suite.file.name}, [out])
     return out
+
+
+class Headline(NamedTuple):
+    """The key numbers of a data set: the linear probe of the suite's own method, and of the others, best first.
+
+    The others are those without labels under the same augmentation, the contrast before all; a reference is there under
+    the only augmentation that it has. ``fids`` are the FIDs of all of them that have one.
+    """
+
+    group: Group
+    own: Statistic
+    rivals: dict[Group, Statistic]
+    fids: dict[Group, Statistic]
+
+
+def headlines(suite: Suite) -> list[Headline]:
+    """One per data set on which the suite's own method has a number; under the weakest augmentation that it has."""
+    numbers = {group: found for group in suite.groups if (found := suite.statistic(group, "linear"))}
+    main = {group: suite.method(group.method) for group in numbers if suite.is_main(group)}
+    own: dict[str, Group] = {}
+    for group, method in main.items():
+        if method.get("kind") == "method":
+            own.setdefault(group.dataset, group)
+    made = []
+    for dataset, group in own.items():
+        rivals: dict[str, Group] = {}
+        for other, method in main.items():
+            fits = other.augmentation == group.augmentation or method.get("kind") == "reference"
+            if other.dataset == dataset and other.method != group.method and fits and not method.get("uses_labels"):
+                rivals.setdefault(other.method, other)
+        ordered = sorted(rivals.values(), key=lambda other: (other.method != suite.contrast, -numbers[other].mean))
+        fids = {one: fid for one in (group, *ordered) if (fid := suite.statistic(one, "fid"))}
+        made.append(Headline(group, numbers[group], {other: numbers[other] for other in ordered}, fids))
+    return made
 
 
 def _link(form: str, content: bytes) -> str:

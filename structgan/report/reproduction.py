@@ -10,8 +10,7 @@ from typing import Any
 
 from structgan import provenance
 from structgan.report.cells import Cell, Heading, Row, Table, digits, figure, lead, naming, numbers, word
-from structgan.report.metrics import DASH, MAIN, Metric, flat, shown
-from structgan.report.protocols import text
+from structgan.report.metrics import DASH, MAIN, Metric, flat, shown, text
 from structgan.report.results import Group, Suite
 from structgan.report.statistics import Statistic
 
@@ -32,13 +31,9 @@ Published = Mapping[str, Any]
 
 
 def judge(row: Published, metric: Metric, statistic: Statistic | None, facts: Mapping[str, Any]) -> tuple[str, str]:
-    """The verdict on one published number, and its reason.
+    """The verdict on a published number, and its reason.
 
-    Args:
-        row: the published number.
-        metric: what it is a number of.
-        statistic: ours; None while no run is finished.
-        facts: what is known of our runs, see ``facts_of``.
+    ``statistic`` is ours, None while no run is finished; ``facts`` are those of ``facts_of``.
     """
     if row["value"] is None:
         return NO_REFERENCE, "the paper's number has not been entered"

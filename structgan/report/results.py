@@ -18,7 +18,7 @@ import pandas as pd
 from structgan import evaluation, plan, provenance, sources
 from structgan.errors import UserError
 from structgan.files import read_json
-from structgan.report import metrics, protocols
+from structgan.report import metrics
 from structgan.report.metrics import Metric, number
 from structgan.report.statistics import Statistic, summarize
 
@@ -76,14 +76,13 @@ class Suite:
     """A plan and the results of its runs, which are read through the seals of their files.
 
     Attributes:
-        file: the plan's file; plan: its content; root: the folder that the plan's paths start from.
-        groups: the runs of each configuration in the plan's order of data sets, methods, augmentations and variants.
+        groups: the runs of each configuration, in the plan's order of data sets, methods, augmentations and variants.
         not_applicable: the reason of each configuration that the plan leaves out.
-        ordered: the configurations of both, in the plan's order.
+        ordered: the configurations of both.
         records: what an evaluation wrote, by the run's path and the evaluation's name; "training" is env.json.
         metrics: the metrics of each evaluation; protocols: its protocol on each data set.
         frame: what ``load`` returns.
-        axes: the axes of an ablation, each with title, file, monitors and points; most suites have none.
+        axes: of an ablation, each with title, file, monitors and points; most suites have none.
         contrast: the method that the augmentation table compares with, SimCLR as in the paper.
         main_method: the method that the others are tested against, by default the first of kind method.
         main_variants: the variant that represents each method: ``full``, or the first that the plan runs.
@@ -116,15 +115,14 @@ class Suite:
         for name, entry in evaluation.found().items():
             records = [record for (_, kind), record in self.records.items() if kind == name]
             self.metrics[name] = list(metrics.filled(entry, records, words))
-        self.protocols = protocols.by_dataset(self.runs, self.records)
-        everything = self._frame()
-        self._values: dict[tuple[str, ...], dict[int, float]] = {}
-        names = [*SECTIONS, "evaluation", "metric", "seed", "value"]
-        for *key, seed, value in everything[names].itertuples(index=False):
-            self._values.setdefault(tuple(key), {})[seed] = value
-        public = everything["metric"].isin([one.name for one in metrics.TRAINING])
-        public |= everything["evaluation"] != "training"
-        self.frame = everything[public].reset_index(drop=True)
+        self.protocols = metrics.protocols(self.runs, self.records)
+        frame = self._frame()
+        self._values = {
+            key: dict(zip(part["seed"], part["value"], strict=True))
+            for key, part in frame.groupby([*SECTIONS, "evaluation", "metric"])
+        }
+        derived = ~frame["metric"].isin([one.name for one in metrics.TRAINING]) & (frame["evaluation"] == "training")
+        self.frame = frame[~derived].reset_index(drop=True)
 
     def _read(self, run: Run) -> None:
         folder, trained = self.root / run["run"], None
@@ -153,7 +151,7 @@ class Suite:
                 record, file = self.records.get((run["run"], name), {}), run["evaluations"].get(name, "")
                 mark = file.removesuffix(".json")[-provenance.ID :]
                 if name == "training" and record:
-                    mark = sources.fingerprint(protocols.machine(record))[: provenance.ID]
+                    mark = sources.fingerprint(metrics.machine(record))[: provenance.ID]
                 state, identity = "finished" if record else "missing", run["identity"][: provenance.ID]
                 for metric in self.metrics.get(name, []):
                     value = number(evaluation.value(record, metric.path))
@@ -193,19 +191,19 @@ class Suite:
         """The evaluations that are asked of a run and not finished."""
         return [name for name in run["evaluations"] if (run["run"], name) not in self.records]
 
-    def companions(self, group: Group, name: str, file: str) -> list[Path]:
-        """A file that was written with an evaluation, of each finished run: ``map.json`` of a probe is map-<id>.json.
+    def companion(self, group: Group, name: str, file: str) -> Path | None:
+        """A file that was written with an evaluation of the first finished run: ``map.json`` is map-<id>.json.
 
         Raises:
             Damaged: its bytes are not those that the record names.
         """
-        found, wanted = [], Path(file)
         for run in self.groups.get(group, []):
             if record := self.records.get((run["run"], name)):
-                written = f"{wanted.stem}-{record['evaluation']['identity'][: provenance.ID]}{wanted.suffix}"
+                mark = record["evaluation"]["identity"][: provenance.ID]
+                written = f"-{mark}.".join(file.split("."))
                 if written in record["checksums"]["files"]:
-                    found.append(provenance.read_companion(self.root / run["run"], record, written))
-        return found
+                    return provenance.read_companion(self.root / run["run"], record, written)
+        return None
 
     def history(self, run: Run) -> pd.DataFrame:
         """The losses that a finished run logged, a column per loss, by step."""

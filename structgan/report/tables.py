@@ -16,9 +16,9 @@ import pandas as pd
 from structgan import evaluation
 from structgan.files import write_json, write_text
 from structgan.report import ablations, comparisons, costs, means, reproduction, results, writers
-from structgan.report.cells import Heading, Table, lead, word
+from structgan.report.cells import NAMES, Heading, Row, Table, lead, word
 from structgan.report.means import LAYOUT
-from structgan.report.metrics import MAIN, Metric
+from structgan.report.metrics import DASH, MAIN, Metric
 from structgan.report.results import SECTIONS, Suite, group_of
 
 POINTS = 50
@@ -163,14 +163,9 @@ def training(suite: Suite) -> str:
 
 
 def write(plan: str | Path, out_dir: str | Path) -> list[Path]:
-    """Write results.csv and every table of a suite as csv, md and tex.
+    """Write results.csv and every table of a suite as csv, md and tex, and return the files.
 
-    Args:
-        plan: the plan's file, or the suite's name.
-        out_dir: results/tables/<suite>.
-
-    Returns:
-        The files: results.csv, three of each table, metrics.json and training.csv for version control, made_from.json.
+    metrics.json and training.csv are for version control. ``plan`` is a plan's file, or a suite's name.
 
     Raises:
         UserError: two protocols would meet in a column or a file is damaged; then nothing is written.
@@ -190,3 +185,23 @@ def write(plan: str | Path, out_dir: str | Path) -> list[Path]:
     write_json(folder / "metrics.json", headline(suite))
     made = [*texts, folder / "metrics.json"]
     return [*made, suite.seal(folder, made)]
+
+
+def show(plan: str | Path) -> None:
+    """Print the probes and the generation metrics of a suite as one table."""
+    suite = results.read(plan)
+    columns, rows = {name: suite.metric(name) for name in MAIN}, list[Row]()
+    for _, groups in itertools.groupby(suite.groups, key=lambda group: group.dataset):
+        rows += means.block(suite, groups, columns, "probe")
+    kinds = [kind for kind in SECTIONS if kind == "method" or len({getattr(g, kind) for g in suite.groups}) > 1]
+    names = [*(NAMES[kind] for kind in kinds), "Seeds", *(metric.brief for metric in columns.values())]
+    bold = "\033[1m{}\033[0m" if sys.stdout.isatty() else "{}"
+    texts = []
+    for row in rows:
+        texts.append([row.cells[key].words.replace("(uses labels)", "(labels)") for key in (*kinds, "seeds")])
+        for cell in (row.cells[name] for name in columns):
+            texts[-1].append((bold if cell.strong else "{}").format(cell.text) if cell.statistic else DASH)
+    aligned = [*("left" for _ in kinds), *("right" for _ in names[len(kinds) :])]
+    frame = pd.DataFrame(texts, columns=names)
+    table = frame.to_markdown(index=False, tablefmt="simple", disable_numparse=True, colalign=aligned)
+    print(suite.plan["title"], table, sep="\n\n")

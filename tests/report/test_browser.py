@@ -67,7 +67,7 @@ def test_sorting_and_filter(tree: Tree) -> None:
       const told = [read()];
       for (let click = 0; click < 3; click++) { button.click(); told.push(read()); }
       button.focus(); told.push(document.activeElement === button ? 'focus' : 'no focus');
-      location.hash = '#sort=representation:linear:ascending'; ema_update_();
+      location.hash = '#sort=representation:linear:ascending'; follow();
       const rows = [...document.querySelector('table[data-name=representation]').tBodies[0].rows];
       told.push(rows.map(r => r.querySelector('.mean').textContent).join(','));
       document.querySelector('.card').click();

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from synthetic_suite import Tree
 
-from structgan.report.protocols import machine
+from structgan.report.metrics import machine
 
 CPU = {"device": "cpu", "threads": 1, "processes": 1, "versions": {"torch": "2.12.1", "numpy": "2.4"}}
 CPU |= {"hardware": {"system": "Linux", "cpu": "A processor", "cores": 2, "gpu": None, "gpus": 0}}

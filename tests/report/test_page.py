@@ -10,7 +10,7 @@ import pytest
 from synthetic_suite import Tree
 
 from structgan import provenance
-from structgan.report import figures, results, summary
+from structgan.report import figures, results, tables
 
 
 @pytest.fixture(scope="module")
@@ -169,7 +169,7 @@ def test_odd_suites(tmp_path: Path, case: str) -> None:
     assert len(list(tree.figures.iterdir())) == 11 == len(figures.FIGURES) * 2 + 1
     assert ("No number yet" in text) == (case in ("nothing finished", "empty plan", "no generator"))
     assert ("Letters" in text) == (case == "two data sets")
-    summary.show(tree.plan_file)
+    tables.show(tree.plan_file)
 
 
 def test_five_hundred_rows(tmp_path: Path) -> None:

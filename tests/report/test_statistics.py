@@ -37,7 +37,7 @@ def test_interval_is_students() -> None:
     assert interval(statistic(FIRST)) == pytest.approx((mean - half, mean + half))
     library = stats.t.interval(0.95, 2, loc=mean, scale=stats.sem(FIRST))
     assert interval(statistic(FIRST)) == pytest.approx(library)
-    assert interval(statistic([0.3, 0.3])) == (0.3, 0.3) and interval(statistic([0.3])) is None
+    assert interval(statistic([0.3, 0.3])) == (0.3, 0.3) and interval(statistic([0.3])) == (None, None)
 
 
 def test_paired_test_is_the_one_sample_test_of_the_differences() -> None:

@@ -11,9 +11,9 @@ from synthetic_suite import SCORES, Tree, protocol
 
 from structgan import provenance
 from structgan.errors import UserError
-from structgan.report import results, summary, tables
+from structgan.report import results, tables
 from structgan.report.cells import Cell
-from structgan.report.metrics import shown, signed
+from structgan.report.metrics import shown
 from structgan.report.statistics import Statistic
 
 LEAD = "dataset,method,augmentation,variant,seeds,"
@@ -46,7 +46,7 @@ def test_mean_and_sample_deviation(tree: Tree) -> None:
 def test_a_deviation_has_its_means_digits(tree: Tree) -> None:
     fid = results.read(tree.write()).metric("fid")
     small = Cell(
-        shown(0.0123, fid), statistic=Statistic(0.0123, 0.00456, 2), metric=fid, delta=signed(-0.002, fid, 0.01)
+        shown(0.0123, fid), statistic=Statistic(0.0123, 0.00456, 2), metric=fid, delta=shown(-0.002, fid, 0.01, "+")
     )
     assert small.text == "0.0123 ± 0.0046 (−0.0020)"
     assert Cell(shown(12.3, fid), statistic=Statistic(12.3, 0.456, 2), metric=fid).text == "12.30 ± 0.46"
@@ -124,7 +124,7 @@ def test_latex_is_ascii_and_balanced(tree: Tree) -> None:
 
 
 def test_summary_is_printed(tree: Tree, capsys: pytest.CaptureFixture[str]) -> None:
-    summary.show(tree.write())
+    tables.show(tree.write())
     out = capsys.readouterr().out
     assert "52.0 ± 2.8" in out and "Supervised (labels)" in out and "20.50 ± 0.71" in out and "—" in out
 
