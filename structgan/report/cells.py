@@ -41,7 +41,6 @@ class Cell:
 
     Attributes:
         group: the configuration whose runs gave the number; None for somebody else's.
-        statistic, metric: what a mean is of.
         marks: such as ≈; delta: a difference, which is (trend) good, bad or even.
         seeds: ``1/2`` where seeds are missing and no other column says so.
         state: ``missing`` where a run is missing that would give a number; hint: why there is no number.

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import matplotlib.pyplot as plt
 import seaborn as sns
 
-from structgan.report import ablation_charts, ablations, grids, results, style
+from structgan.report import ablation_charts, ablations, grids, results, style, writers
 from structgan.report.cells import captions
 from structgan.report.results import Group, Suite
 from structgan.report.style import HALO, MARKERS, MUTED, colors, empty
@@ -127,8 +127,8 @@ def write(plan: str | Path, out_dir: str | Path) -> list[Path]:
         UserError: two protocols would meet in a figure, or a file is damaged.
     """
     suite, paths = results.read(plan), list[Path]()
-    suite.clear(Path(out_dir))
+    writers.clear(Path(out_dir))
     with style.drawing():
         for figure in of(suite):
             paths += style.save(figure.draw(suite), Path(out_dir), figure.name, figure.dpi)
-    return [*paths, suite.seal(Path(out_dir), paths)]
+    return [*paths, writers.seal(suite, Path(out_dir), paths)]

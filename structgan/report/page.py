@@ -6,7 +6,7 @@ import base64
 import re
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
@@ -17,7 +17,7 @@ from structgan.report import figures, results, runs, style, tables
 from structgan.report.cells import NAMES, Table
 from structgan.report.metrics import MAIN, shown, text
 from structgan.report.results import Group, Suite
-from structgan.report.statistics import Statistic, pooled_std
+from structgan.report.statistics import pooled_std
 
 TITLES = {
     "linear": "Linear probe", "svm": "Linear SVM", "kmeans": "k-means", "knn": "k nearest neighbors",
@@ -69,21 +69,13 @@ def write(plan: str | Path, tables_dir: str | Path, figures_dir: str | Path, out
     return out
 
 
-class Headline(NamedTuple):
-    """The key numbers of a data set: the linear probe of the suite's own method, and of the others, best first.
+def headlines(suite: Suite) -> list[dict[str, Any]]:
+    """The key numbers of each data set on which the suite's own method has some, under its weakest augmentation.
 
-    The others are those without labels under the same augmentation, the contrast before all; a reference is there under
-    the only augmentation that it has. ``fids`` are the FIDs of all of them that have one.
+    ``own`` is the linear probe of the own method. ``rivals`` are those of the methods without labels under the same
+    augmentation, the contrast first, then the best; a reference is there under the only augmentation that it has.
+    ``fids`` are the FIDs of all of them.
     """
-
-    group: Group
-    own: Statistic
-    rivals: dict[Group, Statistic]
-    fids: dict[Group, Statistic]
-
-
-def headlines(suite: Suite) -> list[Headline]:
-    """One per data set on which the suite's own method has a number; under the weakest augmentation that it has."""
     numbers = {group: found for group in suite.groups if (found := suite.statistic(group, "linear"))}
     main = {group: suite.method(group.method) for group in numbers if suite.is_main(group)}
     own: dict[str, Group] = {}
@@ -91,15 +83,17 @@ def headlines(suite: Suite) -> list[Headline]:
         if method.get("kind") == "method":
             own.setdefault(group.dataset, group)
     made = []
-    for dataset, group in own.items():
+    for group in own.values():
         rivals: dict[str, Group] = {}
         for other, method in main.items():
             fits = other.augmentation == group.augmentation or method.get("kind") == "reference"
-            if other.dataset == dataset and other.method != group.method and fits and not method.get("uses_labels"):
+            if fits and other.dataset == group.dataset and not method.get("uses_labels"):
                 rivals.setdefault(other.method, other)
+        rivals.pop(group.method, None)
         ordered = sorted(rivals.values(), key=lambda other: (other.method != suite.contrast, -numbers[other].mean))
         fids = {one: fid for one in (group, *ordered) if (fid := suite.statistic(one, "fid"))}
-        made.append(Headline(group, numbers[group], {other: numbers[other] for other in ordered}, fids))
+        probes = {other: numbers[other] for other in ordered}
+        made.append({"group": group, "own": numbers[group], "rivals": probes, "fids": fids})
     return made
 
 

@@ -7,7 +7,6 @@ Example:
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +15,6 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from structgan import evaluation, plan, provenance, sources
-from structgan.errors import UserError
 from structgan.files import read_json
 from structgan.report import metrics
 from structgan.report.metrics import Metric, number
@@ -81,7 +79,6 @@ class Suite:
         ordered: the configurations of both.
         records: what an evaluation wrote, by the run's path and the evaluation's name; "training" is env.json.
         metrics: the metrics of each evaluation; protocols: its protocol on each data set.
-        frame: what ``load`` returns.
         axes: of an ablation, each with title, file, monitors and points; most suites have none.
         contrast: the method that the augmentation table compares with, SimCLR as in the paper.
         main_method: the method that the others are tested against, by default the first of kind method.
@@ -99,8 +96,8 @@ class Suite:
         self.ordered = sorted({*self.groups, *self.not_applicable}, key=self.place)
         self.axes: list[dict[str, Any]] = list(self.plan.get("axes", {}).values())
         self.contrast = str(self.plan.get("contrast", "simclr"))
-        own = [key for key, entry in self.plan["methods"].items() if entry.get("kind") == "method"]
-        self.main_method = str(self.plan.get("main") or next(iter(own), ""))
+        own = (key for key, entry in self.plan["methods"].items() if entry.get("kind") == "method")
+        self.main_method = str(self.plan.get("main") or next(own, ""))
         self.main_variants: dict[str, str] = {}
         for group in sorted(self.ordered, key=lambda group: (group.variant != "full", self.rank("variant", group[3]))):
             self.main_variants.setdefault(group.method, group.variant)
@@ -117,10 +114,10 @@ class Suite:
             self.metrics[name] = list(metrics.filled(entry, records, words))
         self.protocols = metrics.protocols(self.runs, self.records)
         frame = self._frame()
-        self._values = {
-            key: dict(zip(part["seed"], part["value"], strict=True))
-            for key, part in frame.groupby([*SECTIONS, "evaluation", "metric"])
-        }
+        self._values: dict[tuple[str, ...], dict[int, float]] = {}
+        columns = [*SECTIONS, "evaluation", "metric", "seed", "value"]
+        for *key, seed, value in frame[columns].itertuples(index=False):
+            self._values.setdefault(tuple(key), {})[seed] = value
         derived = ~frame["metric"].isin([one.name for one in metrics.TRAINING]) & (frame["evaluation"] == "training")
         self.frame = frame[~derived].reset_index(drop=True)
 
@@ -133,9 +130,8 @@ class Suite:
             self.records[run["run"], "training"] = trained
             found = {one.path: trained.get(one.path) for one in metrics.TRAINING}
             found["memory"] = found["peak_gpu_memory_mb"] or found["peak_host_memory_mb"]
-            history = self.history(run) if self._monitors else pd.DataFrame()
-            for name in self._monitors.keys() & set(history):
-                found |= {f"{name}_{part}": float(history[name].agg(part)) for part in metrics.PARTS}
+            for name, values in self.history(run).items() if self._monitors else ():
+                found |= {f"{name}_{part}": float(values.agg(part)) for part in metrics.PARTS}
             trained["metrics"] = found
         for name, file in run["evaluations"].items():
             if (folder / file).exists():
@@ -188,8 +184,8 @@ class Suite:
         return any(name in run["evaluations"] for run in self.groups.get(group, []))
 
     def missing(self, run: Run) -> list[str]:
-        """The evaluations that are asked of a run and not finished."""
-        return [name for name in run["evaluations"] if (run["run"], name) not in self.records]
+        """What is asked of a run and not finished: the training or evaluations."""
+        return [name for name in ("training", *run["evaluations"]) if (run["run"], name) not in self.records]
 
     def companion(self, group: Group, name: str, file: str) -> Path | None:
         """A file that was written with an evaluation of the first finished run: ``map.json`` is map-<id>.json.
@@ -251,17 +247,3 @@ class Suite:
         """The accuracy of guessing, 1 / classes; None where the number of classes is not known."""
         records = (record for group in self.groups if group.dataset == dataset for record in self.of(group, "probe"))
         return next((1.0 / count for record in records if (count := record["dataset"].get("classes"))), None)
-
-    def clear(self, folder: Path) -> None:
-        """Delete what was made before, also from another plan, so that nothing of it is taken for this plan's."""
-        for path in folder.glob("made_from*.json"):
-            with contextlib.suppress(UserError, LookupError, TypeError):
-                for name in list(read_json(path)["checksums"]["files"]):
-                    (folder / Path(name).name).unlink(missing_ok=True)
-            path.unlink()
-
-    def seal(self, folder: Path, made: list[Path]) -> Path:
-        """Write a folder's made_from-<id>.json, with the plan's id: checksums of the files that were made from it."""
-        path = folder / f"made_from-{self.file.stem}.json"
-        provenance.write_sealed(path, {"suite": self.plan["suite"], "plan": self.file.name}, made)
-        return path

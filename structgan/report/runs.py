@@ -58,7 +58,7 @@ def _row(suite: Suite, run: Run, environments: list[dict[str, Any]]) -> dict[str
         "git": env.get("git") or {},
         "submissions": env.get("submissions") or [],
         "environment": environments.index(shared) + 1 if env else None,
-        "state": "finished" if env and not suite.missing(run) else "missing",
+        "state": "missing" if suite.missing(run) else "finished",
         "encoder": str(suite.records.get((run["run"], "probe"), {}).get("encoder", {}).get("sha256", "")),
         "metrics": {metric.name: DASH if value != value else shown(value, metric) for metric, value in values.items()},
     }
@@ -98,7 +98,7 @@ def _words(value: Any) -> str:
 def totals(suite: Suite) -> dict[str, Any]:
     """Runs done and planned, seeds, seconds of training, and runs of a tree that no commit holds."""
     trained = [record for (_, name), record in suite.records.items() if name == "training"]
-    done = sum((run["run"], "training") in suite.records and not suite.missing(run) for run in suite.runs)
+    done = sum(not suite.missing(run) for run in suite.runs)
     return {
         "runs": f"{done} of {len(suite.runs)}",
         "seeds": len({run["seed"] for run in suite.runs}),

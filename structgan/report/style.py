@@ -42,6 +42,8 @@ def drawing() -> Iterator[None]:
 
 def save(figure: Any, out_dir: Path, name: str, dpi: int = 144) -> list[Path]:
     """Write a figure as svg and png without dates and versions, close it, and return both paths."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # the layout is computed once, not for each file
     paths = [out_dir / f"{name}.svg", out_dir / f"{name}.png"]
     for path, metadata in zip(paths, ({"Date": None, "Creator": None}, {"Software": None}), strict=True):
         with replacing(path) as temporary:

@@ -176,15 +176,15 @@ def write(plan: str | Path, out_dir: str | Path) -> list[Path]:
     texts = {folder / f"{name}.{form}": to(table) for name, table in tables.items() for form, to in forms.items()}
     texts[folder / "results.csv"] = str(suite.frame.to_csv(index=False, lineterminator="\n"))
     texts[folder / "training.csv"] = training(suite)
-    if absent := dict.fromkeys(run["run"] for run in suite.runs for name in suite.missing(run)):
+    if absent := [run["run"] for run in suite.runs if suite.missing(run)]:
         count = f"{len(absent)} of {len(suite.runs)} runs are not finished"
-        print(f"{suite.file}: {count} (not counted), first {next(iter(absent))}", file=sys.stderr)
-    suite.clear(folder)
+        print(f"{suite.file}: {count} (not counted), first {absent[0]}", file=sys.stderr)
+    writers.clear(folder)
     for path, text in texts.items():
         write_text(path, text)
     write_json(folder / "metrics.json", headline(suite))
     made = [*texts, folder / "metrics.json"]
-    return [*made, suite.seal(folder, made)]
+    return [*made, writers.seal(suite, folder, made)]
 
 
 def show(plan: str | Path) -> None:

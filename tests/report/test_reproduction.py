@@ -9,11 +9,10 @@ import pytest
 from synthetic_suite import Tree
 
 from structgan.evaluation import found
-from structgan.report import results
 from structgan.report.metrics import Metric
 from structgan.report.reproduction import ALWAYS, facts_of, judge
-from structgan.report.statistics import Statistic
 from structgan.report.results import Group
+from structgan.report.statistics import Statistic
 
 FACTS = {
     **ALWAYS, "epochs": 993.28, "batch_size": 512, "split": "train→test", "n_train": 50000, "C": 1.0,
@@ -50,10 +49,7 @@ FID = {"metric": "fid", "tolerance": {"value": 5, "unit": "percent"}}
         (row(), 0.70, "not reproduced", "−20.0 from"),
         (row(), None, "not run", "no finished run"),
         (row(None), 0.90, "no reference", "has not been entered"),
-        (row(None), None, "no reference", "has not been entered"),
         (row(requires={"epochs": 200}), 0.90, "no reference", "another protocol: epochs 993.28, published with 200"),
-        (row(requires={"batch_size": 256}), 0.90, "no reference", "batch_size 512, published with 256"),
-        (row(requires={"probe": "online"}), 0.90, "no reference", "probe offline, published with online"),
         (row(requires={"probe": "online"}), None, "no reference", "probe offline, published with online"),
         (row(requires={"selection": "best"}), 0.90, "no reference", "selection last, published with best"),
         (row(requires={"k": 20}), 0.90, "no reference", "not recorded by our runs: k"),
@@ -81,11 +77,8 @@ def test_every_data_set_method_and_metric_has_a_line(tree: Tree) -> None:
     probes, generating = {"linear", "svm", "kmeans", "knn"}, ("structural", "plain_gan")
     methods = {run["names"]["method"] for run in tree.runs.values()}
     wanted = {(method, metric) for method in methods for metric in probes}
-    assert {key[:2] for key in lines} == wanted | {
-        (method, metric) for method in generating for metric in ("fid", "is")
-    }
+    assert {key[:2] for key in lines} == wanted | {(method, key) for method in generating for key in ("fid", "is")}
     assert {line["verdict"] for line in lines.values()} == {"no reference"}
-    assert "Published numbers, reproduced or not (no published number" in tree.page()
 
 
 def test_a_run_that_had_it_all_is_judged(tree: Tree) -> None:
@@ -130,7 +123,7 @@ def test_the_papers_numbers_are_null_until_a_person_enters_them(tree: Tree) -> N
 
 
 def test_facts_are_those_of_the_runs(tree: Tree) -> None:
-    suite = results.read(tree.write())
+    suite = tree.read()
     facts = facts_of(suite, Group("digits", "structural", "none", "full"), suite.metric("fid"))
     assert facts["epochs"] == 10 and facts["extractor"] == "embedded" and facts["n_generated"] == 200
     assert facts["method.encoder.width"] == 64 and facts["probe"] == "offline"
