@@ -109,8 +109,8 @@ def _drawing(folder: Path, name: str) -> str | None:
         return None
     svg = path.read_text(encoding="utf-8").replace(f"fill: {style.PAPER}", "fill: none")
     svg = re.sub("|".join(style.DARK), lambda match: f"var(--c{match[0][1:]})", svg)
-    light, dark = ("".join(f"--c{key[1:]}:{value};" for key, value in pairs) for pairs in (
-        ((key, key) for key in style.DARK), style.DARK.items()))  # fmt: skip
+    light = "".join(f"--c{color[1:]}:{color};" for color in style.DARK)
+    dark = "".join(f"--c{color[1:]}:{other};" for color, other in style.DARK.items())
     rules = f"<style>:root{{{light}}}@media (prefers-color-scheme: dark){{:root{{{dark}}}}}</style>"
     return _link("svg", re.sub(r"(<svg[^>]*>)", lambda match: match[0] + rules, svg, count=1).encode())
 
