@@ -15,7 +15,7 @@ from structgan import provenance
 from structgan.files import write_text
 from structgan.report import figures, results, runs, style, tables
 from structgan.report.cells import NAMES, Table
-from structgan.report.metrics import MAIN, shown, text
+from structgan.report.metrics import MAIN, shown
 from structgan.report.results import Group, Suite
 from structgan.report.statistics import pooled_std
 
@@ -54,7 +54,7 @@ def write(plan: str | Path, tables_dir: str | Path, figures_dir: str | Path, out
         silent=[(table, _downloads(folder, name)[:1]) for name, table in made.items() if table.silent],
         everything=_downloads(folder, "results"),
         references=dict.fromkeys(entry for table in made.values() for entry in table.references),
-        protocols={suite.title("dataset", key): _protocol(found) for key, found in suite.protocols.items()},
+        protocols={suite.title("dataset", key): _protocol(suite, found) for key, found in suite.protocols.items()},
         sources=sources,
         environments=environments,
         metric={name: suite.metric(name) for name in MAIN},
@@ -136,12 +136,15 @@ def _downloads(folder: Path, name: str) -> list[tuple[str, str, str]]:
     return [(path.suffix[1:], path.name, _link(path.suffix[1:], path.read_bytes())) for path in files if path.exists()]
 
 
-def _protocol(evaluations: dict[str, dict[str, Any]]) -> dict[str, dict[str, str]]:
+def _protocol(suite: Suite, evaluations: dict[str, dict[str, Any]]) -> dict[str, dict[str, str]]:
     """A card for each evaluation of a data set, or for each part of its protocol where it has parts."""
+    starred = (metric for known in suite.metrics.values() for metric in known if metric.star)
+    titles = {metric.path.split(".")[0]: metric.label.removesuffix(", top-1") for metric in starred} | TITLES
     cards: dict[str, dict[str, str]] = {}
     for name, protocol in evaluations.items():
         for key, value in ((key, value) for key, value in protocol.items() if value is not None):
             part, _, rest = key.partition(".")
             title = part if rest else name
-            cards.setdefault(TITLES.get(title, title.replace("_", " ")), {})[rest or part] = text(value)
+            words = f"{value:g}" if isinstance(value, float) else str(value)
+            cards.setdefault(titles.get(title, title.replace("_", " ")), {})[rest or part] = words
     return cards

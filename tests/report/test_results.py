@@ -101,7 +101,7 @@ def test_a_new_metric_needs_no_edit(tree: Tree, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(evaluation, "found", lambda: known)
     assert tree.rows("representation")["structural/none/full"]["nmi_mean"] == "0.2"
     assert len(chosen(results.load(tree.plan_file), metric="nmi")) == len(tree.runs)
-    assert "k-means, NMI ↑" in tree.text("representation.md") and "0.200" in tree.page()
+    assert "k-means, NMI ↑" in tree.text("representation.md") and "0.200" in tree.text("representation.md")
 
 
 def test_a_new_evaluation_gets_a_table_of_its_own(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,4 +115,4 @@ def test_a_new_evaluation_gets_a_table_of_its_own(tree: Tree, monkeypatch: pytes
         tree[f"simclr/none/base/{seed}"]["calibration"] = record
     (row,) = tree.table("calibration")
     assert (row["method"], row["seeds"], float(row["ece_linear_mean"])) == ("simclr", "2", pytest.approx(0.2))
-    assert "Calibration error of linear" in tree.page() and "bins 15" in tree.text("calibration.md")
+    assert "Calibration error of linear" in tree.text("calibration.md") and "bins 15" in tree.text("calibration.md")

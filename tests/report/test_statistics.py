@@ -51,7 +51,7 @@ def test_paired_test_is_the_one_sample_test_of_the_differences() -> None:
 
 
 def test_only_seeds_that_both_have_are_paired() -> None:
-    one, two = {0: 0.50, 1: 0.54, 2: 0.49, 7: 0.9}, {2: 0.41, 0: 0.45, 1: 0.52, 9: 0.1}
+    one, two = {0: 0.50, 1: 0.54, 2: 0.49, 7: 0.9, 8: 0.9}, {2: 0.41, 0: 0.45, 1: 0.52, 8: math.nan, 9: 0.1}
     assert paired(one, two) == paired(dict(enumerate(FIRST)), dict(enumerate(SECOND)))
     assert paired({0: 0.5, 1: 0.6}, {1: 0.4, 2: 0.5}) == Paired(1, note="fewer than 2 shared seeds")
 
