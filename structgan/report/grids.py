@@ -40,12 +40,11 @@ def training(suite: Suite) -> Any:
         rows += [(group, panels[start : start + PANELS]) for start in range(0, len(panels), PANELS)]
     if not rows:
         return empty("No training history yet: nothing to draw.")
-    most, palette = max(len(panels) for _, panels in rows), colors(suite)
-    titles = [title(suite, group) for group, _ in rows]
-    figure, parts = blocks(titles, max(2.0 * most, 5.0), [1.7] * len(rows))
-    for part, (group, panels) in zip(parts, rows, strict=True):
-        color, grid = palette[group.method], part.subplots(1, most, squeeze=False)[0]
-        part._suptitle.set(color=color, fontsize=9.5)
+    most, titles = max(len(panels) for _, panels in rows), [title(suite, group) for group, _ in rows]
+    inks = [colors(suite)[group.method] for group, _ in rows]
+    figure, parts = blocks(titles, max(2.0 * most, 5.0), [1.7] * len(rows), inks)
+    for part, color, (_, panels) in zip(parts, inks, rows, strict=True):
+        grid = part.subplots(1, most, squeeze=False)[0]
         for axes in grid[len(panels) :]:
             axes.set_visible(False)
         for axes, (name, series) in zip(grid, panels, strict=False):

@@ -52,12 +52,14 @@ def save(figure: Any, out_dir: Path, name: str, dpi: int = 144) -> list[Path]:
     return paths
 
 
-def blocks(titles: Sequence[str], width: float, heights: Sequence[float]) -> tuple[Any, list[Any]]:
-    """A figure with one subfigure below the other, each under its title; sizes are in inches."""
+def blocks(
+    titles: Sequence[str], width: float, heights: Sequence[float], inks: Sequence[str] = ()
+) -> tuple[Any, list[Any]]:
+    """A figure with one subfigure below the other, each under its title in its ink; sizes are in inches."""
     figure = plt.figure(figsize=(width, sum(heights)), layout="constrained")
     parts = list(figure.subfigures(len(titles), 1, squeeze=False, height_ratios=heights).flat)
-    for part, words in zip(parts, titles, strict=True):
-        part.suptitle(words, x=0.005, ha="left", fontweight="bold", fontsize=10.5)
+    for part, words, ink in zip(parts, titles, inks or [INK] * len(titles), strict=True):
+        part.suptitle(words, x=0.005, ha="left", color=ink, fontweight="bold", fontsize=10)
     return figure, parts
 
 

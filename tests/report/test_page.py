@@ -134,8 +134,9 @@ def test_odd_suites(tmp_path: Path, case: str, capsys: pytest.CaptureFixture[str
         tree.add("structural/none/full/0", 0.5, dataset="letters")
         for name in ("probe", "fidelity"):
             tree["letters/structural/none/full/0"][name]["dataset"]["content_hash"] = "x"
-    text = tree.page(drawn=True)
-    assert len(list(tree.figures.iterdir())) == 11 == len(figures.FIGURES) * 2 + 1
+    text = tree.page(drawn=case != "no generator")
+    if case != "no generator":
+        assert len(list(tree.figures.iterdir())) == 11 == len(figures.FIGURES) * 2 + 1
     assert ("No number yet" in text) == (case in ("nothing finished", "empty plan", "no generator"))
     assert ("Letters" in text) == (case == "two data sets")
     tables.show(tree.plan_file)
