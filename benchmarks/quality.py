@@ -7,13 +7,10 @@ rounding, so they part within tens of steps; what can be compared is the demo's 
 
 from __future__ import annotations
 
-import copy
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
-from torch import nn
 
 from benchmarks import timing
 from benchmarks.reference_step import ReferenceStep
@@ -21,39 +18,32 @@ from structgan import config, datasets, sources, train
 from structgan.evaluation import features, linear
 from structgan.files import write_json
 from structgan.grid import Grid
+from structgan.method import Method
 
 SIDES = {"reference": "float32", "float32": "float32", "bfloat16": "bfloat16"}
 """Name of a side to the precision of its training."""
 
 
 class Demo:
-    """The demo's structural GAN without augmentation, trained and probed in a folder.
+    """The demo's structural GAN without augmentation, trained and probed in an empty folder."""
 
-    Args:
-        scratch: an empty folder.
-        steps: updates, or None for the demo's.
-    """
-
-    def __init__(self, scratch: Path, steps: int | None, device: str) -> None:
+    def __init__(self, scratch: Path, device: str) -> None:
         self.scratch, self.device = scratch, device
         self.config = config.load([sources.ROOT / "workflow" / "config" / "demo.yaml"])
-        self.steps = self.config["training"]["steps"] = steps or self.config["training"]["steps"]
         self.data = scratch / "digits.safetensors"
         datasets.prepare({"name": "digits", **self.config["datasets"]["digits"]}, self.data, scratch)
 
-    def train(self, side: str, seed: int) -> tuple[nn.Module, float]:
-        """The encoder after all steps of one side, and the seconds that they took."""
-        settings = copy.deepcopy(self.config)
-        settings["training"]["precision"] = SIDES[side]
+    def train(self, side: str, seed: int) -> tuple[Method, float]:
+        """The method after all steps of one side, and the seconds that they took."""
+        settings = config.merge(self.config, {"training": {"precision": SIDES[side]}})
         folder = self.scratch / f"{side}-{seed}"
-        folder.mkdir()
         write_json(folder / "config.json", Grid(settings).run("digits", "structural", "none", "full", seed).content)
         run = train.Run(folder, self.data, self.device)
         run.method.train()
         reference = ReferenceStep(run.method)
 
         def work() -> None:
-            for _ in range(self.steps):
+            for _ in range(self.config["training"]["steps"]):
                 if side == "reference":
                     reference.step(next(run.batches)[0][0])
                 else:
@@ -64,15 +54,15 @@ class Demo:
             reference.give_average(run.method)
         return run.method.eval(), seconds
 
-    def probe(self, method: Any) -> float:
+    def probe(self, method: Method) -> float:
         """Top-1 of the demo's linear probe on the test scans, in points."""
         data = features.read(method.encode, datasets.load(self.data, self.device))
         return 100 * float(linear.logistic_regression(data, self.config["evaluation"]["linear"])[0]["top1"])
 
 
-def compare(found: pd.DataFrame) -> pd.DataFrame:
+def compare(runs: pd.DataFrame) -> pd.DataFrame:
     """Mean of each side, its difference from the reference's, and whether that is within a pooled deviation."""
-    sides = found.groupby("side", sort=False)
+    sides = runs.groupby("side", sort=False)
     mean, variance = sides["linear"].mean(), sides["linear"].var()
     table = pd.DataFrame({"linear": mean, "std": variance**0.5, "seconds": sides["seconds"].median()})
     table["points"] = mean - mean["reference"]
@@ -82,22 +72,20 @@ def compare(found: pd.DataFrame) -> pd.DataFrame:
 
 
 def main() -> None:
-    parser = timing.parser(__doc__, rounds=1)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="at least two (default 0 1 2)")
-    parser.add_argument("--steps", type=int, help="updates (default: the demo's)")
+    parser = timing.parser(__doc__, rounds=3)
     options = parser.parse_args()
     timing.begin(options)
     rows = []
     with tempfile.TemporaryDirectory() as scratch:
-        demo = Demo(Path(scratch), options.steps, options.device)
-        for seed in options.seeds:
+        demo = Demo(Path(scratch), options.device)
+        for seed in range(options.rounds):
             for side in SIDES:
                 method, seconds = demo.train(side, seed)
                 rows.append({"seed": seed, "side": side, "linear": demo.probe(method), "seconds": seconds})
                 print(rows[-1], flush=True)
     compared = compare(pd.DataFrame(rows)).to_dict("records")
     timing.table(compared)
-    timing.conclude(options, {"steps": demo.steps, "runs": rows, "compared": compared})
+    timing.conclude(options, {"runs": rows, "compared": compared})
 
 
 if __name__ == "__main__":

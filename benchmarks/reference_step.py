@@ -95,11 +95,17 @@ class ReferenceStep:
             torch.optim.Adam(self.generator.parameters(), foreach=False, **rates["generator"]),
         )
 
-    def gradients(self, method: Any) -> dict[str, list[Tensor]]:
-        """Both players' gradients of the last step, in the order of a method's parameters."""
-        grads = {suite_name(name): p.grad for name, p in self.generator.named_parameters() if p.grad is not None}
-        generator = [grads[name] for name, _ in method.generator.named_parameters()]
-        return {"discriminator": self.gradient, "generator": generator}
+    def cosine(self, method: Any) -> float:
+        """Cosine of a method's gradients of its last step with these, the lower one of both players."""
+        grads = {suite_name(name): p.grad for name, p in self.generator.named_parameters()}
+        expected: dict[str, list[Tensor | None]] = {"discriminator": [*self.gradient]}
+        expected["generator"] = [grads[name] for name, _ in method.generator.named_parameters()]
+        cosines = []
+        for player, theirs in expected.items():
+            mine = [parameter.grad for parameter in getattr(method, player).parameters()]
+            a, b = (torch.cat([g.flatten().double() for g in part if g is not None]) for part in (mine, theirs))
+            cosines.append(F.cosine_similarity(a, b, dim=0).item())
+        return min(cosines)
 
     def give_average(self, method: Any) -> None:
         """Put the discriminator's moving average, whose features are the representation, into a method."""

@@ -41,7 +41,7 @@ class Options:
 
 
 REHEARSAL: dict[str, Any] = {
-    "precision": "float32", "batch": 16, "speed_batches": (8,), "reference_batch": 2, "image_size": 16, "slice": 1.0,
+    "precision": "float32", "batch": 16, "speed_batches": (8,), "reference_batch": 2, "image_size": 16, "slice": 0.25,
     "rounds": 2,
 }  # fmt: skip
 """What ``--small`` changes; few CPUs have bfloat16 instructions."""

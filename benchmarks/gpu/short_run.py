@@ -32,13 +32,9 @@ PATH = click.Path(path_type=Path)
 def prepare(out: Output) -> tuple[Path, subprocess.Popen[bytes]]:
     """Start the child process that decodes the images; the file that it will write, and the process."""
     settings, target = out.scratch / "data.json", out.scratch / "images.safetensors"
-    block = {
-        "name": "cifar10_jpeg",
-        "note": "CIFAR-10 (JPEG)",
-        "builder": "folder",
-        "image_size": out.options.image_size,
-    }
-    write_json(settings, {**block, "path": str(out.options.data.resolve())})
+    block = {"name": "cifar10_jpeg", "note": "CIFAR-10 (JPEG)", "builder": "folder"}
+    size = {"image_size": out.options.image_size, "resize": out.options.small}
+    write_json(settings, {**block, **size, "path": str(out.options.data.resolve())})
     command = [sys.executable, "-m", "structgan", "prepare", "--settings", str(settings), "--out", str(target)]
     with (out.scratch / "prepare.log").open("wb") as log:
         return target, subprocess.Popen([*command, "--raw", str(out.scratch)], stdout=log, stderr=log)
