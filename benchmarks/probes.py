@@ -13,10 +13,8 @@ import multiprocessing
 import resource
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from sklearn.cluster import KMeans
 from sklearn.linear_model import LogisticRegression
@@ -60,61 +58,8 @@ def draw(classes: int, *sizes: int) -> tuple[Tensor, ...]:
     return tuple(found)
 
 
-def points(predicted: Tensor | np.ndarray[Any, Any], truth: Tensor) -> float:
-    return 100 * features.accuracy(torch.as_tensor(predicted), truth)
-
-
-def of_linear(data: Features, block: dict[str, Any]) -> tuple[Side, Side, str]:
-    x, test = (part.double().numpy() for part in data.standardized)
-
-    def theirs() -> float:
-        found = LogisticRegression(C=block["C"], tol=1e-4, max_iter=10000).fit(x, data.train_labels.numpy())
-        return points(found.predict(test), data.test_labels)
-
-    return lambda: 100 * linear.logistic_regression(data, block)[0]["top1"], theirs, "LogisticRegression (lbfgs)"
-
-
-def of_svm(data: Features, block: dict[str, Any]) -> tuple[Side, Side, str]:
-    x, test = data.standardized
-    truths = [data.test_labels == c for c in range(PART)]
-
-    def ours() -> float:
-        found = linear.fit(
-            x, data.train_labels, data.classes, "squared_hinge", block["C"], block["max_iter"], block["tol"]
-        )
-        scores = test @ found.weight.T + found.bias
-        return float(np.mean([points(scores[:, c] > 0, truth) for c, truth in enumerate(truths)]))
-
-    def theirs() -> float:
-        found = []
-        for c, truth in enumerate(truths):
-            model = LinearSVC(C=block["C"], dual=False, tol=1e-4, max_iter=10000)
-            model.fit(x.double().numpy(), data.train_labels.numpy() == c)
-            found.append(points(model.predict(test.double().numpy()), truth))
-        return float(np.mean(found))
-
-    return ours, theirs, f"LinearSVC (primal) on {PART} of {data.classes} one-vs-rest"
-
-
-def of_kmeans(data: Features, block: dict[str, Any]) -> tuple[Side, Side, str]:
-    x, test, k = features.normalize(data.train), features.normalize(data.test), data.classes
-    starts = kmeans.plus_plus(x, k, PART, torch.Generator().manual_seed(0))
-
-    def matched(centers: Tensor) -> float:
-        clusters = kmeans.assign(test, centers[None])[0][:, 0]
-        return points(probe.match(clusters, data.test_labels, k)[clusters], data.test_labels)
-
-    def theirs() -> float:
-        found = [
-            KMeans(k, init=start.numpy(), n_init=1, max_iter=block["max_iter"], tol=block["tol"]).fit(x.numpy())
-            for start in starts
-        ]
-        return matched(torch.from_numpy(min(found, key=lambda one: one.inertia_).cluster_centers_))
-
-    def ours() -> float:
-        return matched(kmeans.lloyd(x, starts, block["max_iter"], block["tol"]).centers)
-
-    return ours, theirs, f"KMeans from {PART} equal starts of {block['n_init']}"
+def points(predicted: Tensor, truth: Tensor) -> float:
+    return 100 * features.accuracy(predicted, truth)
 
 
 def nearest(data: Features, k: int, temperature: float) -> Tensor:
@@ -126,6 +71,51 @@ def nearest(data: Features, k: int, temperature: float) -> Tensor:
         votes = weight.new_zeros(len(queries), data.classes).scatter_add_(1, data.train_labels[index], weight)
         found.append(votes.argmax(1))
     return torch.cat(found)
+
+
+def of_linear(data: Features, block: dict[str, Any]) -> tuple[Side, Side, str]:
+    x, test = (part.double().numpy() for part in data.standardized)
+
+    def theirs() -> float:
+        found = LogisticRegression(C=block["C"], tol=1e-4, max_iter=10000).fit(x, data.train_labels.numpy())
+        return points(torch.from_numpy(found.predict(test)), data.test_labels)
+
+    return lambda: 100 * linear.logistic_regression(data, block)[0]["top1"], theirs, "LogisticRegression (lbfgs)"
+
+
+def of_svm(data: Features, block: dict[str, Any]) -> tuple[Side, Side, str]:
+    x, test = data.standardized
+    truth = torch.stack([data.test_labels == c for c in range(PART)], dim=1)
+
+    def ours() -> float:
+        limits = block["C"], block["max_iter"], block["tol"]
+        found = linear.fit(x, data.train_labels, data.classes, "squared_hinge", *limits)
+        return points((test @ found.weight.T + found.bias)[:, :PART] > 0, truth)
+
+    def theirs() -> float:
+        models = [LinearSVC(C=block["C"], dual=False, tol=1e-4, max_iter=10000) for _ in range(PART)]
+        for c, model in enumerate(models):
+            model.fit(x.double().numpy(), data.train_labels.numpy() == c)
+        predicted = [torch.from_numpy(model.predict(test.double().numpy())) for model in models]
+        return points(torch.stack(predicted, dim=1), truth)
+
+    return ours, theirs, f"LinearSVC (primal) on {PART} of {data.classes} one-vs-rest"
+
+
+def of_kmeans(data: Features, block: dict[str, Any]) -> tuple[Side, Side, str]:
+    x, test, k = features.normalize(data.train), features.normalize(data.test), data.classes
+    starts = kmeans.plus_plus(x, k, PART, torch.Generator().manual_seed(0))
+    limits = {key: block[key] for key in ("max_iter", "tol")}
+
+    def matched(centers: Tensor) -> float:
+        clusters = kmeans.assign(test, centers[None])[0][:, 0]
+        return points(probe.match(clusters, data.test_labels, k)[clusters], data.test_labels)
+
+    def theirs() -> float:
+        found = [KMeans(k, init=start.numpy(), n_init=1, **limits).fit(x.numpy()) for start in starts]
+        return matched(torch.from_numpy(min(found, key=lambda one: one.inertia_).cluster_centers_))
+
+    return lambda: matched(kmeans.lloyd(x, starts, **limits).centers), theirs, f"KMeans from {PART} equal starts"
 
 
 def of_knn(data: Features, block: dict[str, Any]) -> tuple[Side, Side, str]:
@@ -149,12 +139,8 @@ def measure(name: str, classes: int, options: argparse.Namespace) -> dict[str, A
     seconds = timing.timed(lambda: metrics.update(probe.probes(Features(*splits), asked)[name]()[0]), "cpu")
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     ours, theirs, compared = RIVALS[name](Features(*splits), asked[name])
-    scores: dict[str, float] = {}
-
-    def kept(key: str, side: Side) -> None:
-        scores[key] = side()
-
-    sides = {"ours": partial(kept, "ours", ours), "other": partial(kept, "other", theirs)}
+    scores: dict[str, list[float]] = {"ours": [], "other": []}
+    sides = {"ours": lambda: scores["ours"].append(ours()), "other": lambda: scores["other"].append(theirs())}
     times = timing.in_turn(sides, options.rounds, warmup=0)
     return {
         "seconds": seconds,
@@ -162,7 +148,7 @@ def measure(name: str, classes: int, options: argparse.Namespace) -> dict[str, A
         "metrics": metrics,
         "compared": compared,
         "accuracy_points": scores,
-        "accuracy_gap_points": abs(scores["ours"] - scores["other"]),
+        "accuracy_gap_points": abs(scores["ours"][-1] - scores["other"][-1]),
         "compared_seconds": {key: timing.figures(one) for key, one in times.items()},
         "ratio": timing.ratio(times["other"], times["ours"]) * (classes / PART if name == "svm" else 1),
     }

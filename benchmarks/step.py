@@ -7,8 +7,9 @@ The reference keeps 70 GiB or more of 512 images, so that it steps on at most 12
 
 from __future__ import annotations
 
-import argparse
+import statistics
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -83,20 +84,17 @@ def kept_mb(function: Callable[[], object]) -> float:
     return sum(sizes.values()) / 2**20
 
 
-def terms(method: Structural, images: Tensor) -> dict[str, Callable[[], Tensor]]:
-    """The loss of each part of the discriminator's step alone, on a method that has stepped before."""
-    net, candidates = method.discriminator, method.candidates(images)
+def terms(method: Structural, images: Tensor, name: str, rounds: int) -> dict[str, dict[str, float]]:
+    """Milliseconds of each term alone, backward included, and memory kept for the backward in MiB."""
+    net, device, candidates = method.discriminator, images.device.type, method.candidates(images)
     fake = method.generate(len(images), None)[0].detach()
     both = torch.cat([images, fake]).requires_grad_(True)
-    with torch.no_grad():
-        embeddings = net(both)[1]
-    value = embeddings.requires_grad_(True)
+    value = net(both)[1].detach().requires_grad_(True)
 
-    def smoothness() -> Tensor:
-        """Includes the pass that every objective needs."""
-        found, tape = net.trace(both)
-        direction = method.power_iteration(both, found, tape)
-        total: Tensor = found.sum() + net.derivative(direction, tape).norm(dim=1).sum()
+    def smoothness() -> Tensor:  # with the pass that every objective needs
+        embeddings, tape = net.trace(both)
+        direction = method.power_iteration(both, embeddings, tape)
+        total: Tensor = embeddings.sum() + net.derivative(direction, tape).norm(dim=1).sum()
         return total
 
     def neighbors() -> Tensor:
@@ -105,47 +103,42 @@ def terms(method: Structural, images: Tensor) -> dict[str, Callable[[], Tensor]]
         pool = torch.cat([z_real, method.bank.embeddings])
         return cluster.similarity(z_fake, pool, of_fake) - cluster.similarity(z_real, pool, candidates.of_real())
 
-    return {
+    parts: dict[str, Callable[[], Any]] = {
         "discriminator": lambda: net(both.detach())[1].sum(),
         "smoothness": smoothness,
         "gaussian": lambda: method.distance(*F.normalize(value, dim=1).chunk(2)),
         "cluster": neighbors,
         "hinge": lambda: adversarial.norm_hinge(value[: len(images)]),
+        "generator": lambda: method.update_generator(images, *method.generate(len(images), candidates)),
     }
 
+    def work(part: Callable[[], Any]) -> None:
+        with precision.autocast(name, device):
+            loss = part()
+        if isinstance(loss, Tensor):  # the generator's update has its own backward
+            loss.backward()  # type: ignore[no-untyped-call]
 
-def cost_of_terms(method: Structural, images: Tensor, name: str, rounds: int) -> dict[str, dict[str, float]]:
-    """Milliseconds of each term, backward included, and memory kept for the backward in MiB."""
-    device, candidates = images.device.type, method.candidates(images)
-    parts: dict[str, Callable[[], Any]] = dict(terms(method, images))
-    parts["generator"] = lambda: method.update_generator(images, *method.generate(len(images), candidates))
-
-    def side(part: Callable[[], Any]) -> Callable[[], None]:
-        def work() -> None:
-            with precision.autocast(name, device):
-                loss = part()
-            if isinstance(loss, Tensor):  # the generator's update has its own backward
-                loss.backward()  # type: ignore[no-untyped-call]
-
-        return work
-
-    times = timing.in_turn({key: side(part) for key, part in parts.items()}, rounds, device=device)
-    with precision.autocast(name, device):
-        found = {
-            key: {"ms": 1e3 * timing.figures(times[key])["seconds"], "kept_mb": kept_mb(part)}
-            for key, part in parts.items()
-        }
-    for key in ("ms", "kept_mb"):
-        found["smoothness"][key] -= found["discriminator"][key]
+    times = timing.in_turn({key: partial(work, part) for key, part in parts.items()}, rounds, device=device)
+    found = {}
+    for key, part in parts.items():
+        with precision.autocast(name, device):
+            found[key] = {"ms": 1e3 * statistics.median(times[key]), "kept_mb": kept_mb(part)}
+    for figure in ("ms", "kept_mb"):
+        found["smoothness"][figure] -= found["discriminator"][figure]
     return found
 
 
-def measure(options: argparse.Namespace) -> dict[str, Any]:
-    """All figures."""
+def main() -> None:
+    parser = timing.parser(__doc__, rounds=5)
+    parser.add_argument("--batch", type=int, help="real images a step (default: 64 on a CPU, 512 on a GPU)")
+    parser.add_argument("--width", type=int, default=64, help="channels of the first stage (default: the paper's 64)")
+    parser.add_argument("--precision", nargs="+", choices=list(SHORT), default=list(SHORT), help="the suite's sides")
+    options = parser.parse_args()
+    timing.begin(options)
     device, width = options.device, options.width
     batch = options.batch or (512 if device.startswith("cuda") else 64)
     few, images = min(batch, 128), scans(batch, 32, device)
-    found: dict[str, Any] = {"batch": batch, "reference_batch": few, "width": width}
+    found: dict[str, Any] = {"batch": batch, "reference_batch": few, "width": width, "terms": {}}
     for name in options.precision:
         found |= agreement(images[:few], name, device, width)
     methods = {name: build(device, width) for name in options.precision}
@@ -160,18 +153,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     for name, method in methods.items():
         found[f"ratio_{SHORT[name]}"] = timing.ratio(times["reference"], times[name]) * batch / few
         found["steps"][name] |= timing.work_of(sides[name], device)
-        found.setdefault("terms", {})[name] = cost_of_terms(method, images, name, options.rounds)
-    return found
-
-
-def main() -> None:
-    parser = timing.parser(__doc__, rounds=5)
-    parser.add_argument("--batch", type=int, help="real images a step (default: 64 on a CPU, 512 on a GPU)")
-    parser.add_argument("--width", type=int, default=64, help="channels of the first stage (default: the paper's 64)")
-    parser.add_argument("--precision", nargs="+", choices=list(SHORT), default=list(SHORT), help="the suite's sides")
-    options = parser.parse_args()
-    timing.begin(options)
-    found = measure(options)
+        found["terms"][name] = terms(method, images, name, options.rounds)
     timing.table([{"side": name, **step} for name, step in found["steps"].items()])
     for name in options.precision:
         about = [f"{key}: {found[f'{key}_{SHORT[name]}']:.4g}" for key in ("ratio", "grad_cosine", "loss_difference")]

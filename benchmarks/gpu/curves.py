@@ -126,11 +126,10 @@ def race(out: Output, plan: Plan, data: Path) -> list[Entry]:
             rounds, seconds = options.rounds - played, options.slice
         target, played = target + seconds, played + 1
         to_come = (rounds - 1) * seconds
-        names = {f"slice {played} of {entry.title}": entry for entry in entries}
-        over = [
-            out.attempt(name, CURVES_END, turn, out, entry, target, to_come, played) for name, entry in names.items()
-        ]
-        probing = max((seconds for seconds in over if seconds is not None), default=probing)
+        names, over = {f"slice {played} of {entry.title}": entry for entry in entries}, []
+        for name, entry in names.items():
+            over.append(out.attempt(name, CURVES_END, turn, out, entry, target, to_come, played))
+        probing = max((took for took in over if took is not None), default=probing)
         entries = [entry for name, entry in names.items() if name not in out.found["failed"]]
     return entries
 
@@ -155,11 +154,13 @@ def finish(out: Output, plan: Plan, data: Path, entries: list[Entry]) -> None:
             own["fidelity"] = partial(distance, out, data, entry)
         jobs += [(name, entry, job) for name, job in own.items()]
     for name, entry, job in sorted(jobs, key=lambda job: FIRST.index(job[0]) if job[0] in FIRST else len(FIRST)):
-        scored = out.attempt(f"{name} of {entry.title}", 0.995, job)
-        if scored is not None:
-            metrics, protocol = scored
-            out.found["final"].append({**entry.record(), "measure": name, "metrics": metrics, "protocol": protocol})
-    out.save()
+        out.attempt(f"{name} of {entry.title}", 0.995, measure, out, entry, name, job)
+
+
+def measure(out: Output, entry: Entry, name: str, job: Callable[[], Scored]) -> None:
+    """One official measure of a run."""
+    metrics, protocol = job()
+    out.found["final"].append({**entry.record(), "measure": name, "metrics": metrics, "protocol": protocol})
 
 
 def grid(out: Output, entry: Entry) -> Scored:

@@ -13,13 +13,11 @@ from click.testing import CliRunner
 from raw_data import pack, picture
 
 from benchmarks import probes
-from benchmarks.gpu import absorb, curves, output, short_run
+from benchmarks.gpu import absorb, curves, measure, output, short_run
 from structgan import files
 from structgan.errors import UserError
 from structgan.evaluation import knn
 from structgan.evaluation.features import Features
-
-MEASURES = {"linear", "svm", "knn", "kmeans", "samples", "fidelity"}
 
 
 def absorbed(folder, to):
@@ -50,35 +48,27 @@ def test_a_whole_run_leaves_every_part(whole):
     assert result["failed"] == {} and result["not_reached"] == [], result["failed"]
     assert len(list(folder.iterdir())) <= 8
     assert result["checks"]["structural"]["samples_finite"]
-    names = ("structural", "plain_gan", "simclr")
-    sides = [(side["method"], side["precision"], side["batch"]) for side in result["steps"]]
-    assert sides == [*((name, "float32", 8) for name in names), ("reference", "float32", 2)]
+    assert [side["method"] for side in result["steps"]] == [*measure.TIMED, "reference"]
     assert all(side["flops"] > 0 and side["share_of_peak"] > 0 for side in result["steps"])
     assert (folder / "profile.txt").read_text().count("one step") == 4
     assert [(line["method"], line["augmentation"]) for line in lines] == list(curves.ENTRIES) * 2
     for line in lines:
         assert 0 <= line["linear"] <= 1 and 0 <= line["knn"] <= 1 and line["step"] <= line["planned_steps"]
         assert line["images"] == 16 * line["step"] and line["seconds"] > 0 and line["flops"] > 0
-    final = {f"{one['method']}-{one['augmentation']}": set() for one in result["final"]}
-    for one in result["final"]:
-        final[f"{one['method']}-{one['augmentation']}"].add(one["measure"])
-    assert len(final) == 5 and final["structural-none"] >= MEASURES
+    final = {one["measure"] for one in result["final"] if (one["method"], one["augmentation"]) == curves.ENTRIES[0]}
+    assert final >= {"linear", "svm", "knn", "kmeans", "samples", "fidelity"}
     assert (folder / "samples-plain_gan-none.png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.xdist_group("short_run")
 def test_what_came_back_becomes_tables_and_figures(whole, tmp_path):
-    assert (
-        "10 rows of curve, 5 rows of summary, 4 rows of steps, 1 rows of checks" in absorbed(whole[0], tmp_path).output
-    )
+    said = absorbed(whole[0], tmp_path).output
+    assert "10 rows of curve, 5 rows of summary, 4 rows of steps, 1 rows of checks" in said
     tables, figures = tmp_path / "results/tables/cifar10-gpu", tmp_path / "results/figures/cifar10-gpu"
-    for name in ("curve", "summary", "steps", "checks"):
-        assert (tables / f"{name}.csv").exists() and "; one seed, " in (tables / f"{name}.md").read_text()
+    assert {path.name for path in tables.glob("*.csv")} == {f"{name}.csv" for name in absorb.COLUMNS}
     summary = [[cell.strip() for cell in line.split("|")] for line in (tables / "summary.md").read_text().splitlines()]
     assert any(row[1:3] == ["SimCLR", "SimCLR's full recipe"] and "official" in row for row in summary)
-    assert {path.name for path in figures.glob("accuracy_by_*.png")} == {
-        "accuracy_by_images.png", "accuracy_by_seconds.png",
-    }  # fmt: skip
+    assert {path.stem for path in figures.iterdir()} == {"accuracy_by_images", "accuracy_by_seconds"}
     copies = tmp_path / "benchmarks/results/gpu"
     assert {path.name for path in copies.iterdir()} == {path.name for path in whole[0].iterdir()}
 
@@ -102,7 +92,6 @@ def test_a_line_that_is_cut_off_and_missing_files_are_skipped(whole, tmp_path):
         (tmp_path / "curve.jsonl").write_bytes(content[:cut])
         complete, rest = content[:cut].count(b"\n"), content[:cut].rpartition(b"\n")[2]
         assert len(absorb.lines(tmp_path / "curve.jsonl")) == complete + rest.endswith(b"}}"), cut
-    (tmp_path / "curve.jsonl").write_bytes(content[: len(content) // 2])
     assert "rows of summary" in absorbed(tmp_path, tmp_path).output
     (tmp_path / "late").mkdir()
     (tmp_path / "late/result.json").write_bytes((whole[0] / "result.json").read_bytes())
@@ -154,6 +143,7 @@ def test_a_part_that_fails_is_recorded_and_the_next_one_runs(out):
     assert "for this device" in (out.folder / "log.txt").read_text()
 
 
+@pytest.mark.slow
 def test_images_that_cannot_be_prepared_are_a_reason(out):
     with pytest.raises(UserError, match="no folder train/<class>/ with images"):
         short_run.wait_for(*short_run.prepare(out), out)
