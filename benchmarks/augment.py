@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import torch
 from lightly.transforms.simclr_transform import SimCLRTransform
@@ -61,23 +60,20 @@ def main() -> None:
     images = pictures(options.batch)
     singles = [Image.fromarray(image.permute(1, 2, 0).numpy()) for image in images]
     stored, drawn = images.to(options.device), torch.Generator().manual_seed(0)
-    found: dict[str, Any] = {"batch": options.batch, "ratio_per_core": {}, "images_per_s": {}, "rounds": {}}
+    rows = []
     for regime, libraries in usual().items():
         transform = augment.build(settings.read()["augmentations"][regime], SIZE)
         sides: dict[str, Callable[[], object]] = {"suite": partial(transform, stored, drawn)}
         sides |= {name: lambda one=one: [one(image) for image in singles] for name, one in libraries.items()}  # type: ignore[misc]
         times = timing.in_turn(sides, options.rounds, device=options.device)
-        views = {name: 2 if name == "lightly" else 1 for name in sides}
-        found["rounds"][regime] = {name: timing.figures(seconds) for name, seconds in times.items()}
-        found["images_per_s"][regime] = {
-            name: options.batch * views[name] / one["seconds"] for name, one in found["rounds"][regime].items()
-        }
-        found["ratio_per_core"][regime] = {
-            name: timing.ratio(times[name], times["suite"]) / views[name] for name in libraries
-        }
-    for key in ("images_per_s", "ratio_per_core"):
-        timing.table([{f"{key} of": regime, **by_name} for regime, by_name in found[key].items()])
-    timing.conclude(options, found)
+        for name, seconds in times.items():
+            row = {"regime": regime, "side": name, **timing.figures(seconds)}
+            views = 2 if name == "lightly" else 1
+            row["images_per_s"] = options.batch * views / row["seconds"]
+            row["side / suite"] = timing.ratio(seconds, times["suite"]) / views
+            rows.append(row)
+    timing.table(rows)
+    timing.conclude(options, {"batch": options.batch, "sides": rows})
 
 
 if __name__ == "__main__":

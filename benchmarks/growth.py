@@ -7,7 +7,6 @@ half the paper's width. The probes run as in a job, on a tenth of CIFAR's images
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from benchmarks import settings, step, timing
 from benchmarks.probes import APART, RIVALS, draw
@@ -21,22 +20,17 @@ SAMPLES = (5000, 1000)
 """Training and test features of the probes."""
 
 
-def stepping(device: str, name: str, batch: int, **sizes: int) -> Callable[[], object]:
-    """A step of a method of these sizes."""
-    return step.stepping(step.build(device, **sizes), [step.scans(batch, sizes["image_size"], device)], name)
+def step_side(axis: str, point: int, device: str, name: str) -> Callable[[], object]:
+    """A step of a method of its own."""
+    sizes = BASE | {axis: point}
+    images = step.scans(sizes.pop("batch"), sizes["image_size"], device)
+    return step.stepping(step.build(device, **sizes), [images], name)
 
 
-def probing(name: str, classes: int) -> Callable[[], object]:
+def probe_side(name: str, classes: int) -> Callable[[], object]:
     """A probe of features with this number of classes."""
     data = Features(*draw(classes, *SAMPLES))
     return lambda: probe.probes(data, settings.read()["evaluation"])[name]()
-
-
-def sides(axis: str, device: str, name: str) -> dict[str, Callable[[], object]]:
-    """The sides of an axis, by its points: a step of a method of its own, or a probe."""
-    if axis in POINTS:
-        return {str(point): stepping(device, name, **{**BASE, axis: point}) for point in POINTS[axis]}
-    return {str(classes): probing(axis.removeprefix("classes, "), classes) for classes in APART}
 
 
 def main() -> None:
@@ -44,14 +38,16 @@ def main() -> None:
     parser.add_argument("--precision", choices=precision.NAMES, default="float32", help="of the step (default float32)")
     options = parser.parse_args()
     timing.begin(options)
-    found: dict[str, Any] = {"precision": options.precision, "base": BASE, "samples": SAMPLES, "seconds": {}}
     rows = []
-    for axis in (*POINTS, *(f"classes, {name}" for name in RIVALS)):
-        times = timing.in_turn(sides(axis, options.device, options.precision), options.rounds, device=options.device)
-        found["seconds"][axis] = {point: timing.figures(seconds) for point, seconds in times.items()}
-        rows += [{"axis": axis, "point": point, **one} for point, one in found["seconds"][axis].items()]
+    for axis in (*POINTS, *RIVALS):
+        if axis in POINTS:
+            sides = {str(n): step_side(axis, n, options.device, options.precision) for n in POINTS[axis]}
+        else:
+            sides = {str(n): probe_side(axis, n) for n in APART}
+        times = timing.in_turn(sides, options.rounds, device=options.device)
+        rows += [{"axis": axis, "point": point, **timing.figures(seconds)} for point, seconds in times.items()]
     timing.table(rows)
-    timing.conclude(options, found)
+    timing.conclude(options, {"precision": options.precision, "base": BASE, "samples": SAMPLES, "sides": rows})
 
 
 if __name__ == "__main__":

@@ -87,17 +87,14 @@ def main() -> None:
     sides = {"lightly": side(lambda: next(theirs))}
     sides |= {name: side(lambda name=name: ours(name)) for name in precision.NAMES}  # type: ignore[misc]
     times = timing.in_turn(sides, options.rounds, device=options.device)
-    rounds = {name: timing.figures(seconds) for name, seconds in times.items()}
-    found = {
-        "batch": options.batch,
-        "ratio": timing.ratio(times["lightly"], times["bfloat16"]),
-        "ratio_float32": timing.ratio(times["lightly"], times["float32"]),
-        "images_per_s": {name: options.steps * options.batch / one["seconds"] for name, one in rounds.items()},
-        "rounds": rounds,
-    }
-    timing.table([{"side": name, "images/s": rate} for name, rate in found["images_per_s"].items()])
-    print(f"lightly / suite: {found['ratio_float32']:.2f} in float32, {found['ratio']:.2f} in bfloat16")
-    timing.conclude(options, found)
+    rows = []
+    for name, seconds in times.items():
+        row = {"side": name, **timing.figures(seconds)}
+        row["images_per_s"] = options.steps * options.batch / row["seconds"]
+        row["lightly / side"] = timing.ratio(times["lightly"], seconds)
+        rows.append(row)
+    timing.table(rows)
+    timing.conclude(options, {"batch": options.batch, "sides": rows})
 
 
 if __name__ == "__main__":

@@ -6,17 +6,16 @@ order or a bias too many shows here.
 
 from __future__ import annotations
 
-import ast
 import inspect
+import re
 
-import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
 from tiny_networks import pictures
 
 from benchmarks import reference_networks, reference_step
-from benchmarks.quality import Demo, compare
+from benchmarks.quality import Demo
 from benchmarks.reference_step import ReferenceStep
 from structgan import config, precision
 from structgan.losses import gaussian
@@ -71,13 +70,10 @@ def doubles():
 
 
 def test_the_reference_shares_no_code_with_the_suite():
-    modules = set()
-    for source in map(inspect.getsource, (reference_step, reference_networks)):
-        nodes = list(ast.walk(ast.parse(source)))
-        modules |= {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
-        modules |= {name.name for node in nodes if isinstance(node, ast.Import) for name in node.names}
-    ours = {module for module in modules if module.split(".")[0] in ("structgan", "baselines", "benchmarks")}
-    assert ours == {"benchmarks.reference_networks"}
+    text = "".join(map(inspect.getsource, (reference_step, reference_networks)))
+    modules = set(re.findall(r"^\s*(?:from|import) ([\w.]+)", text, re.MULTILINE))
+    assert {"torch", "benchmarks.reference_networks"} <= modules
+    assert not {module for module in modules if module.startswith(("structgan", "baselines", "tests"))}
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -104,9 +100,7 @@ def test_steps_are_those_of_the_reference(doubles, case):
     assert (0 < losses["d_hinge"] < 1) and method.rng.get_state().equal(reference.rng.get_state())
 
 
-@pytest.mark.parametrize(
-    ("name", "losses_apart", "cosine"), [("float32", 1e-5, 0.9999), ("bfloat16", 0.05, 0.98)], ids=["float32", "fast"]
-)
+@pytest.mark.parametrize(("name", "losses_apart", "cosine"), [("float32", 1e-5, 0.9999), ("bfloat16", 0.05, 0.98)])
 def test_a_step_in_the_precisions_of_training(name, losses_apart, cosine):
     method, images = build(), pictures(32, 8).float()
     reference = ReferenceStep(method)
@@ -120,22 +114,19 @@ def test_a_step_in_the_precisions_of_training(name, losses_apart, cosine):
     assert all(loss.dtype == torch.float32 for loss in losses.values())
 
 
-@pytest.mark.parametrize(
-    "change", [{"latents": "reused"}, {"cluster": {"embeddings": "before"}}], ids=["latents reused", "bank before"]
-)
-def test_named_variants_are_other_steps(doubles, change):
+def test_reused_latents_and_older_embeddings_are_other_steps(doubles):
     """What is cheaper or other than the release has another result, and by the first step already."""
-    method = build(**change)
+    method = build(latents="reused")
+    losses, expected = method.step([batch(0)], None), ReferenceStep(build(latents="reused")).step(batch(0))
+    assert losses["d_gaussian"].item() == pytest.approx(expected["d_gaussian"])
+    assert losses["g_gaussian"].item() != pytest.approx(expected["g_gaussian"], rel=1e-4)
+    method = build(cluster={"embeddings": "before"})
     reference = ReferenceStep(method)
     before = F.normalize(reference.discriminator(batch(0)), dim=1).detach()
     losses, expected = method.step([batch(0)], None), reference.step(batch(0))
-    if "latents" in change:
-        assert losses["d_gaussian"].item() == pytest.approx(expected["d_gaussian"])
-        assert losses["g_gaussian"].item() != pytest.approx(expected["g_gaussian"], rel=1e-4)
-    else:
-        assert losses["g_gaussian"].item() == pytest.approx(expected["g_gaussian"])
-        assert torch.allclose(method.bank.embeddings[:8], before)
-        assert not torch.allclose(before, reference.bank_embeddings[-8:], rtol=1e-4)
+    assert losses["g_gaussian"].item() == pytest.approx(expected["g_gaussian"])
+    assert torch.allclose(method.bank.embeddings[:8], before)
+    assert not torch.allclose(before, reference.bank_embeddings[-8:], rtol=1e-4)
 
 
 @pytest.mark.slow
@@ -147,11 +138,3 @@ def test_sides_of_the_quality_benchmark_differ_by_their_step_alone(tmp_path):
     with torch.no_grad():
         reference, fast, other = (method.encode(pictures(16).float()) for method in methods)
     assert (reference - fast).abs().max() < 1e-3 < 0.1 < (other - fast).abs().max()
-
-
-def test_sides_agree_within_a_pooled_deviation():
-    found = {"reference": (50.0, 52.0), "float32": (51.0, 53.5), "bfloat16": (60.0, 61.0)}
-    rows = [{"side": side, "linear": value, "seconds": 1.0} for side, values in found.items() for value in values]
-    table = compare(pd.DataFrame(rows)).set_index("side")
-    assert table["agrees"].to_dict() == {"reference": True, "float32": True, "bfloat16": False}
-    assert table["points"]["float32"] == 1.25 and table["pooled_std"]["float32"] == pytest.approx(1.6008, abs=1e-4)
