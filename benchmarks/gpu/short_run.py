@@ -82,7 +82,10 @@ def go(out: Output) -> None:
     out.say(f"done; failed: {len(out.found['failed'])}, not reached: {len(out.found['not_reached'])}")
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True, "max_content_width": 100})
+@click.command(
+    "short_run",
+    context_settings={"help_option_names": ["-h", "--help"], "show_default": True, "max_content_width": 100},
+)
 @click.option("--data", required=True, type=PATH, help="Archive or folder of train/<class>/ and test/<class>/.")
 @click.option("--out", envvar="OUT", required=True, type=PATH, help="A new folder for the results [or $OUT].")
 @click.option("--wheels", type=PATH, help="Folder of pure-Python wheels that this machine lacks.")

@@ -9,6 +9,7 @@ import pytest
 from benchmarks import settings, step
 
 
+@pytest.mark.slow
 def test_the_step_is_timed_beside_the_reference_and_term_by_term(tmp_path, monkeypatch):
     file, few = tmp_path / "step.json", ("--batch", "2", "--width", "16", "--rounds", "1", "--precision", "float32")
     monkeypatch.setattr("sys.argv", ["step", *few, "--device", "cpu", "--json", str(file)])
