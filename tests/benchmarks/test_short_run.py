@@ -76,8 +76,9 @@ def test_what_came_back_becomes_tables_and_figures(whole, tmp_path):
     assert {path.name for path in copies.iterdir()} == {path.name for path in whole[0].iterdir()}
 
 
+@pytest.mark.slow
 @pytest.mark.xdist_group("short_run")
-@pytest.mark.parametrize("half", [0, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("half", [0, 1])
 def test_a_kill_at_a_random_moment_leaves_a_result(whole, place, tmp_path, half):
     crash = random.randrange(half * whole[1] // 2, (half + 1) * whole[1] // 2) + 1
     code, said, folder = rehearsal.run(place, f"killed-{half}", crash)
