@@ -97,9 +97,7 @@ def preconditioner(features: Tensor, curvature: float, penalty: Tensor) -> Tenso
     return inverse
 
 
-def fit(
-    features: Tensor, labels: Tensor, classes: int, loss: Loss, C: float, max_iter: int, tol: float
-) -> LinearModel:
+def fit(features: Tensor, labels: Tensor, classes: int, loss: Loss, C: float, max_iter: int, tol: float) -> LinearModel:
     """Minimize ½(‖W‖² + p‖b‖²) + C·Σᵢ loss(W xᵢ + b, yᵢ).
 
     ``softmax``: p = 0, as sklearn's LogisticRegression for three classes or more (multinomial, L2, intercept free).
