@@ -1,4 +1,4 @@
-"""A tree of finished runs with fresh weights and of protocols, on the data set "halves": images with one bright half."""
+"""A tree of runs with fresh weights and of protocols, on the data set "halves": images with one bright half."""
 
 from __future__ import annotations
 
