@@ -100,9 +100,7 @@ def declared(name: str) -> Evaluation | None:
         return None
     try:
         columns = tuple(Column(**column) for column in given.pop("columns"))
-        tuples: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list | tuple) else value for key, value in given.items()
-        }
+        tuples = {key: tuple(value) if isinstance(value, list) else value for key, value in given.items()}
         return Evaluation(name, columns, **{"settings": (name,), **tuples})
     except TypeError as error:
         allowed = ", ".join(field.name for field in fields(Column))

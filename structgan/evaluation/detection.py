@@ -61,7 +61,9 @@ def edges(centers: Tensor, boxes: Tensor) -> Tensor:
 def boxes_of(centers: Tensor, distances: Tensor, size: tuple[int, int]) -> Tensor:
     """Boxes from distances to their edges, cut off at the image's. Shape: (n, 2), (n, 4) to (n, 4)."""
     distances = distances.clamp_min(0)
-    return clip_boxes_to_image(torch.cat([centers - distances[:, :2], centers + distances[:, 2:]], dim=1), size)
+    found = torch.cat([centers - distances[:, :2], centers + distances[:, 2:]], dim=1)
+    clipped: Tensor = clip_boxes_to_image(found, size)
+    return clipped
 
 
 def targets(train: Annotated, centers: Tensor, middle: float) -> tuple[Tensor, Tensor]:

@@ -38,7 +38,7 @@ def assign(features: Tensor, centers: Tensor) -> tuple[Tensor, Tensor]:
 
     Shape: features (N, D), centers (S, K, D) → index (N, S) int64, squared distance (N, S).
     """
-    best, index = scores(features, centers.flatten(0, 1)).unflatten(1, centers.shape[:2]).max(dim=2)
+    best, index = scores(features, centers.flatten(0, 1)).view(len(features), *centers.shape[:2]).max(dim=2)
     return index, (features.square().sum(dim=1, keepdim=True) - 2 * best).clamp_min_(0)
 
 

@@ -178,7 +178,7 @@ def stratified_subset(labels: Tensor, fraction: float, seed: int) -> Tensor:
     """
     generator = torch.Generator().manual_seed(seed)
     host, kept = labels.cpu(), []
-    for label in host.unique():
+    for label in torch.bincount(host).nonzero().flatten().tolist():
         members = (host == label).nonzero().flatten()
         count = max(1, round(fraction * len(members)))
         kept.append(members[torch.randperm(len(members), generator=generator)[:count]])

@@ -1,4 +1,4 @@
-"""torch-fidelity behind one function: generated and reference images in, numbers out; and where Inception's weights are."""
+"""torch-fidelity behind one function: generated and reference images in, numbers out; and the weights of Inception."""
 
 from __future__ import annotations
 
