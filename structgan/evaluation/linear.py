@@ -21,7 +21,7 @@ from structgan.evaluation.features import Features, Scored, accuracy
 Loss = Literal["softmax", "squared_hinge"]
 SOLVER = "L-BFGS on exact gradients, preconditioned by the Cholesky factor of the approximate Hessian"
 DOUBLE_ENTRIES = 1 << 25
-"""Up to this many feature entries (256 MB; CIFAR's 50,000 × 512 fit) the data pass is in float64. Beyond it is in
+"""Up to this many feature entries (256 MB; CIFAR's 50,000 × 512 fit) the data pass is in float64. Beyond, it is in
 float32, where a tolerance of 1e-4 may be out of reach; ``converged`` then says so."""
 
 
