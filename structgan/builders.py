@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import itertools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -63,13 +64,12 @@ def resolve(settings: Mapping[str, Any], where: Callable[[str], str]) -> dict[st
 def _literals(path: Path) -> dict[str, Any]:
     """The values of ``DEFAULTS`` and ``LIMITS`` in a file."""
     found: dict[str, Any] = {}
-    for node in sources.tree(path).body:
-        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
-            target = ast.unparse(node.targets[0] if isinstance(node, ast.Assign) else node.target)
+    for name, node in itertools.product(("DEFAULTS", "LIMITS"), sources.tree(path).body):
+        if sources.declares(node, name):
             try:
-                found |= {target: ast.literal_eval(node.value)} if target in ("DEFAULTS", "LIMITS") else {}
+                found[name] = ast.literal_eval(node.value)  # type: ignore[attr-defined]
             except ValueError as error:
-                raise UserError(f"{path}: {target} must be a literal: {error}") from error
+                raise UserError(f"{path}: {name} must be a literal: {error}") from error
     return found
 
 

@@ -6,10 +6,9 @@ here, once for all evaluations.
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,14 +69,7 @@ class Job:
         return settings
 
     def path(self, name: str) -> Path:
-        """Where to write a file of ``FILES``: ``map.json`` is written to map-<id>.json.
-
-        Raises:
-            ValueError: ``FILES`` does not name it.
-        """
-        declared = evaluation.found()[self.planned["evaluation"]].files
-        if name not in declared:
-            raise ValueError(f"{name} is not among the evaluation's FILES: {declared}")
+        """Where to write a file of ``FILES``: ``map.json`` is written to map-<id>.json."""
         stem, suffix = name.rsplit(".", 1)
         return self.run / f"{stem}-{self.planned['identity'][: provenance.ID]}.{suffix}"
 
@@ -103,9 +95,8 @@ class Job:
 
     def history(self) -> list[dict[str, Any]]:
         """The records of the run's training."""
-        records: list[dict[str, Any]] = read_json(provenance.read_companion(self.run, self.trained, "history.json"))[
-            "records"
-        ]
+        file = provenance.read_companion(self.run, self.trained, "history.json")
+        records: list[dict[str, Any]] = read_json(file)["records"]
         return records
 
 
@@ -140,8 +131,11 @@ def run(run: Path, protocol: Path, data: Path | None = None, device: str = "cpu"
     if known[name].needs == "sample" and not hasattr(loaded, "sample"):
         raise UserError(f"{run}: '{config['method']}' has no sample(), which the evaluation '{name}' needs")
     job = Job(run, config, trained, planned, dataset, loaded, device, raw)
-    with frozen(loaded, f"{run}: {config['method']}"):
-        measured: Measured = importlib.import_module(f"structgan.evaluation.{name}").run(job)
+    before = module_hash(loaded)
+    measured: Measured = importlib.import_module(f"structgan.evaluation.{name}").run(job)
+    if module_hash(loaded) != before:  # the usual cause is a batch norm in training mode
+        changed = "weights or buffers changed during the evaluation; networks must be frozen"
+        raise UserError(f"{run}: {config['method']}: {changed}")
     made = [job.path(file) for file in known[name].files]
     if missing := [path.name for path in made if not path.exists()]:
         raise UserError(f"structgan/evaluation/{name}.py: FILES names {missing[0]}, which run() did not write")
@@ -155,22 +149,9 @@ def run(run: Path, protocol: Path, data: Path | None = None, device: str = "cpu"
         **measured.more,
         "seconds": round(time.monotonic() - begin, 3),
     }
-    out = run / f"{name}-{planned['identity'][: provenance.ID]}.json"
+    out = job.path(f"{name}.json")
     provenance.write_sealed(out, record, made, inputs=networks)
     return out
-
-
-@contextlib.contextmanager
-def frozen(method: Method, what: str) -> Iterator[None]:
-    """Check that the block changes no parameter and no buffer of a method.
-
-    Raises:
-        UserError: it did. The usual cause is a batch norm in training mode.
-    """
-    before = module_hash(method)
-    yield
-    if module_hash(method) != before:
-        raise UserError(f"{what}: weights or buffers changed during the evaluation; networks must be frozen")
 
 
 def describe(dataset: Dataset) -> dict[str, Any]:

@@ -138,7 +138,7 @@ def make_run(write_run, tmp_path):
 @pytest.fixture(scope="session")
 def halves(tmp_path_factory):
     """A tree with a data set, a trained extractor and finished runs; tests copy what they change."""
-    from bright_half_dataset import Tree  # here, for it brings torch-fidelity
+    from evaluated_tree import Tree  # here, for it brings torch-fidelity
 
     return Tree.write(tmp_path_factory.mktemp("halves"))
 

@@ -10,7 +10,7 @@ import torch
 from refusal import refused
 
 from structgan import config, files
-from structgan.evaluation import inception, torch_fidelity
+from structgan.evaluation import torch_fidelity
 
 
 class Bomb:
@@ -44,7 +44,7 @@ def test_weights_that_are_a_pickle_do_nothing(bomb, tmp_path, form):
     else:
         torch.save({"a": Bomb(fuse)}, path, _use_new_zipfile_serialization=form == "zip")
     with refused("damaged, or no file of weights"):
-        inception.weights(path)
+        torch_fidelity.inception_weights(path)
     images = torch.zeros(4, 3, 16, 16, dtype=torch.uint8)
     with pytest.raises(pickle.UnpicklingError):
         torch_fidelity.measure(images, images, config.load([])["evaluation"]["fidelity"], path)

@@ -17,22 +17,16 @@ from numpy.typing import NDArray
 from structgan.datasets.store import Parts, Settings, Split
 from structgan.errors import UserError
 
+# fmt: off
 DEFAULTS = {
-    "image_size": 16,
-    "train_size": 6000,
-    "test_size": 2000,
-    "train_scans": [500, 1797],
-    "test_scans": [0, 500],
+    "image_size": 16, "train_size": 6000, "test_size": 2000, "train_scans": [500, 1797], "test_scans": [0, 500],
     "seed": 0,
 }
 LIMITS = {
-    "image_size": {16, 32},
-    "train_size": (1, 1_000_000),
-    "test_size": (1, 1_000_000),
-    "train_scans": (0, 1797),
-    "test_scans": (0, 1797),
-    "seed": (0, 4294967295),
+    "image_size": {16, 32}, "train_size": (1, 1_000_000), "test_size": (1, 1_000_000), "train_scans": (0, 1797),
+    "test_scans": (0, 1797), "seed": (0, 4294967295),
 }
+# fmt: on
 CLASSES = tuple("0123456789")
 CONTRAST = 0.5
 """Least distance in RGB, each channel in [0, 1], between the ink and every pixel of the background."""

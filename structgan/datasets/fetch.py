@@ -1,4 +1,4 @@
-"""Download published archives, or find them in the folder of raw files, and check their MD5."""
+"""Download published files, or find them in a folder, and check their hash."""
 
 from __future__ import annotations
 
@@ -17,30 +17,34 @@ CHUNK = 1 << 20
 TIMEOUT_S = 30
 
 
-def fetch(url: str, md5: str, raw: Path) -> Path:
-    """The archive at ``url`` as a file in ``raw``, downloaded if it is not there.
+def fetch(url: str, digest: str, folder: Path, algorithm: str = "md5") -> Path:
+    """The file at ``url`` in ``folder``, downloaded if it is not there.
 
-    MD5 is what the publishers state. It detects damage, not forgery. torchvision's download is not used: it has no
-    timeout, writes in place and keeps a damaged file.
+    torchvision's and torch.hub's downloads have no timeout.
+
+    Args:
+        digest: the beginning of the file's hash in hexadecimal, as its publishers state it. An MD5 detects damage, not
+            forgery.
 
     Raises:
         UserError: the file is damaged, cannot be downloaded, or does not fit on the disk.
     """
-    target = raw / Path(urlparse(url).path).name
-    digest = hashlib.md5(usedforsecurity=False)
-    if target.exists():
-        with target.open("rb") as file:
-            found = hashlib.file_digest(file, lambda: digest).hexdigest()
-        if found != md5:
-            raise UserError(f"{target}: truncated or corrupted (MD5 {found}, not {md5}); delete it and get {url} again")
-        return target
-    with replacing(target) as temporary, temporary.open("wb") as file:
-        for chunk in _download(url, target):
-            digest.update(chunk)
-            file.write(chunk)
-        if digest.hexdigest() != md5:
-            raise UserError(f"{url}: the download has MD5 {digest.hexdigest()}, not {md5}; it was deleted, run again")
+    target = folder / Path(urlparse(url).path).name
+    if not target.exists():
+        with replacing(target) as temporary:
+            with temporary.open("wb") as file:
+                file.writelines(_download(url, target))
+            if not (found := _hash(temporary, algorithm)).startswith(digest):
+                raise UserError(f"{url}: the download has {algorithm} {found}, not {digest}; it was deleted, run again")
+    elif not (found := _hash(target, algorithm)).startswith(digest):
+        wrong = f"truncated or corrupted ({algorithm} {found}, not {digest})"
+        raise UserError(f"{target}: {wrong}; delete it and get {url} again")
     return target
+
+
+def _hash(path: Path, algorithm: str) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest()
 
 
 def _download(url: str, target: Path) -> Iterator[bytes]:

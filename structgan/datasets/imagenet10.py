@@ -6,11 +6,9 @@ is downloaded.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 from structgan.datasets import class_folders
-from structgan.datasets.images import IMAGENET_MODES
 from structgan.datasets.store import Parts, Settings
 from structgan.errors import UserError
 
@@ -23,15 +21,9 @@ CLASSES = {
 
 
 def build(settings: Settings, raw: Path) -> Parts:
-    """Read ``raw/<folder>/{train,val}/<wnid>/``. The official validation images are the test split.
-
-    Raises:
-        UserError: there is no such folder; see also ``class_folders.read``.
-    """
+    """Read ``raw/<folder>/{train,val}/<wnid>/``. The official validation images are the test split."""
     root = raw / settings["folder"]
     if not (root / "train").is_dir():
         what = "ImageNet (ILSVRC 2012) from https://image-net.org as class folders train/<wnid>/ and val/<wnid>/"
         raise UserError(f"{root}: no folder train/: put {what} there (ten classes suffice: {', '.join(CLASSES)})")
-    parts = class_folders.read(root, settings["image_size"], resize=True, only=CLASSES, modes=IMAGENET_MODES)
-    names = tuple(CLASSES[wnid] for wnid in parts.classes)
-    return replace(parts, classes=names, note="ImageNet-10 (clustering list)")
+    return class_folders.read_imagenet(root, settings["image_size"], CLASSES, "ImageNet-10 (clustering list)")

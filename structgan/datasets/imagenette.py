@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 from structgan.datasets import class_folders
 from structgan.datasets.fetch import fetch
-from structgan.datasets.images import IMAGENET_MODES
 from structgan.datasets.store import Parts, Settings
-from structgan.errors import UserError
 
 DEFAULTS = {
     "image_size": 64,
@@ -24,15 +21,7 @@ CLASSES = {
 
 
 def build(settings: Settings, raw: Path) -> Parts:
-    """Read the folder ``raw/imagenette2-160/`` if it exists, else the archive; val/ is the test split.
-
-    Raises:
-        UserError: the classes are not those of Imagenette; see also ``fetch`` and ``class_folders.read``.
-    """
+    """Read the folder ``raw/imagenette2-160/`` if it exists, else the archive; val/ is the test split."""
     unpacked = raw / Path(settings["url"]).stem
     source = unpacked if unpacked.is_dir() else fetch(settings["url"], settings["md5"], raw)
-    parts = class_folders.read(source, settings["image_size"], resize=True, modes=IMAGENET_MODES)
-    if parts.classes != tuple(CLASSES):
-        other = min(set(parts.classes) ^ set(CLASSES))
-        raise UserError(f"{source}: not Imagenette, see class {other} (wanted: {', '.join(CLASSES)})")
-    return replace(parts, classes=tuple(CLASSES.values()))
+    return class_folders.read_imagenet(source, settings["image_size"], CLASSES)

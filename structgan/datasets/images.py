@@ -7,6 +7,7 @@ from collections.abc import Collection
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
@@ -22,12 +23,11 @@ IMAGENET_MODES = (*MODES, "CMYK")
 def decode(data: bytes, where: str, size: int, resize: bool, modes: Collection[str] = MODES) -> NDArray[np.uint8]:
     """Decode an image to RGB (3, size, size). Transparency and all frames but the first are dropped, as in torchvision.
 
-    An image of another size is resized (its central square, bicubic with antialiasing) if ``resize``, else refused.
-
     Args:
         data: the encoded image, in any format that Pillow reads.
         where: its name, for error messages.
-        size, resize: the wanted height and width in pixels.
+        size: the wanted height and width in pixels.
+        resize: resize an image of another size (its central square, bicubic with antialiasing) and do not refuse it.
         modes: Pillow's modes that are accepted.
 
     Raises:
@@ -53,13 +53,12 @@ def decode(data: bytes, where: str, size: int, resize: bool, modes: Collection[s
     return np.ascontiguousarray(np.asarray(rgb).transpose(2, 0, 1))
 
 
-def scale(images: Tensor, size: int, batch: int = 2000) -> Tensor:
+def scale(images: Tensor, size: int) -> Tensor:
     """Resize square images (N, 3, H, H) uint8 to (N, 3, size, size) uint8, bicubic with antialiasing."""
     if images.shape[-1] == size:
         return images
-    out = torch.empty(len(images), 3, size, size, dtype=torch.uint8)
-    for start in range(0, len(images), batch):
-        chunk = images[start : start + batch].float()
-        chunk = torch.nn.functional.interpolate(chunk, (size, size), mode="bicubic", antialias=True)
-        out[start : start + batch] = chunk.round_().clamp_(0, 255).to(torch.uint8)
-    return out
+    parts = []
+    for batch in torch.split(images, 2000):
+        scaled = F.interpolate(batch.float(), (size, size), mode="bicubic", antialias=True)
+        parts.append(scaled.round_().clamp_(0, 255).to(torch.uint8))
+    return torch.cat(parts)

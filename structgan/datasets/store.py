@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self, TypeAlias
 
@@ -55,35 +55,26 @@ class Parts:
         named = {f"{name}/{key}": tensor for name, split in splits.items() for key, tensor in vars(split).items()}
         return named if self.unlabelled is None else {**named, "unlabelled/images": self.unlabelled}
 
-    def error(self, size: int) -> str | None:
-        """What is wrong with the tensors, in words, or None."""
+    def check(self, size: int, where: str) -> None:
+        """Raise a UserError if images are not uint8 (N, 3, size, size), or labels do not fit them or the classes."""
         for name, tensor in self.tensors().items():
             if name.endswith("/images") and (tensor.dtype != torch.uint8 or tensor.shape[1:] != (3, size, size)):
-                return f"{name} is {tensor.dtype} {tuple(tensor.shape)}, not uint8 (N, 3, {size}, {size})"
+                wanted = f"uint8 (N, 3, {size}, {size})"
+                raise UserError(f"{where}: {name} is {tensor.dtype} {tuple(tensor.shape)}, not {wanted}")
         for name, split in (("train", self.train), ("test", self.test)):
             labels, known = split.labels, len(self.classes)
             fits = labels.dtype == torch.int64 and labels.shape == (len(split),) and len(split) > 0
             if not fits or int(labels.min()) < 0 or int(labels.max()) >= known:
-                return f"{name}/labels are not int64 ({len(split)},) in [0, {known})"
-        return None
+                raise UserError(f"{where}: {name}/labels are not int64 ({len(split)},) in [0, {known})")
 
 
-@dataclass(frozen=True)
-class Dataset:
-    """A prepared data set. Images are (N, 3, image_size, image_size) uint8 in [0, 255].
-
-    ``identity`` is that of the settings it was prepared from, if they had one.
-    """
+@dataclass(frozen=True, kw_only=True)
+class Dataset(Parts):
+    """A prepared data set; ``identity`` is that of the settings it was prepared from, if they had one."""
 
     name: str
-    classes: tuple[str, ...]
     image_size: int
     content_hash: str
-    note: str
-    train: Split
-    test: Split
-    unlabelled: Tensor | None = None
-    settings: Mapping[str, Any] = field(default_factory=dict)
     identity: str = ""
 
     @property
@@ -98,9 +89,8 @@ class Dataset:
 
     @property
     def sizes(self) -> dict[str, int]:
-        """Number of images of each split."""
-        splits = {"train": self.train.images, "test": self.test.images, "unlabelled": self.unlabelled}
-        return {name: len(images) for name, images in splits.items() if images is not None}
+        """Number of images of each part."""
+        return {name.split("/")[0]: len(images) for name, images in self.tensors().items() if name.endswith("/images")}
 
     def labelled(self) -> Self:
         """The data set without its unlabelled part, for methods that learn from labels."""
@@ -129,8 +119,7 @@ def save(path: Path, parts: Parts, settings: Mapping[str, Any], identity: str = 
         UserError: labels that do not fit the images; a class without images in a split; a full disk.
     """
     size, where = parts.train.images.shape[-1], f"data set '{settings['name']}'"
-    if error := parts.error(size):
-        raise UserError(f"{where}: {error}")
+    parts.check(size, where)
     for name, split in (("train", parts.train), ("test", parts.test)):
         for label in sorted({*range(len(parts.classes))} - {*split.labels.tolist()}):
             raise UserError(f"{where}: class '{parts.classes[label]}' has no image in the {name} split")
@@ -147,10 +136,8 @@ def save(path: Path, parts: Parts, settings: Mapping[str, Any], identity: str = 
     }
     files.save_tensors(path, tensors, metadata)
     return {
-        "name": metadata["name"],
+        **{key: metadata[key] for key in ("name", "content_hash", "note")},
         "path": str(path),
-        "content_hash": metadata["content_hash"],
-        "note": metadata["note"],
         "image_size": size,
         "classes": len(parts.classes),
         "images": {name.split("/")[0]: len(tensors[name]) for name in tensors if name.endswith("/images")},
@@ -173,18 +160,20 @@ def load(path: str | Path, device: torch.device | str = "cpu", verify: bool = Fa
         tensors, metadata = files.load_tensors(path)
         if metadata.get("format") != FORMAT:
             raise UserError(f"{path}: not a prepared data set (format {metadata.get('format')!r}, not {FORMAT!r})")
-        classes, size = tuple(json.loads(metadata["classes"])), int(metadata["image_size"])
         train, test = (Split(tensors[f"{name}/images"], tensors[f"{name}/labels"]) for name in ("train", "test"))
-        parts = Parts(classes, train, test, tensors.get("unlabelled/images"), metadata["note"])
-        if error := parts.error(size):
-            raise UserError(f"{path}: {error}")
-        settings, digest = json.loads(metadata["settings"]), metadata["content_hash"]
-        if verify and content_hash(tensors) != digest:
+        dataset = Dataset(
+            classes=tuple(json.loads(metadata["classes"])),
+            train=train,
+            test=test,
+            unlabelled=tensors.get("unlabelled/images"),
+            image_size=int(metadata["image_size"]),
+            **{key: metadata[key] for key in ("note", "name", "content_hash", "identity")},
+        )
+        dataset.check(dataset.image_size, str(path))
+        if verify and content_hash(tensors) != dataset.content_hash:
             raise UserError(f"{path}: corrupted, its bytes do not match its content hash")
     except (KeyError, ValueError) as error:
         raise UserError(f"{path}: damaged, {error} is missing or wrong; {AGAIN}") from error
     except UserError as error:
         raise UserError(f"{error}; {AGAIN}") from error
-    name, note, identity = metadata["name"], parts.note, metadata.get("identity", "")
-    dataset = Dataset(name, classes, size, digest, note, train, test, parts.unlabelled, settings, identity)
     return dataset.to(device)

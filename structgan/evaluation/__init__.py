@@ -100,10 +100,8 @@ def declared(name: str) -> Evaluation | None:
         return None
     try:
         columns = tuple(Column(**column) for column in given.pop("columns"))
-        tuples: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list | tuple) else value for key, value in given.items()
-        }
-        return Evaluation(name, columns, **{"settings": (name,), **tuples})
+        given |= {key: tuple(value) for key, value in given.items() if isinstance(value, list)}
+        return Evaluation(name, columns, **{"settings": (name,), **given})
     except TypeError as error:
         allowed = ", ".join(field.name for field in fields(Column))
         raise UserError(f"{path}: COLUMNS: {error} (keys of a column: {allowed})") from error

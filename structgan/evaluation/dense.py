@@ -9,11 +9,12 @@ from typing import Any, Literal
 import torch
 import torchmetrics
 from torch import Tensor
-from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassJaccardIndex
+from torchmetrics.detection import MeanAveragePrecision
 
 from structgan.datasets import scenes, voc
 from structgan.datasets.annotated import IGNORED, Annotated
+from structgan.errors import UserError
 from structgan.evaluate import Job, Measured
 from structgan.evaluation import dense_features, detection
 from structgan.progress import Progress
@@ -33,54 +34,7 @@ IMAGES: dict[str, tuple[tuple[str, ...], Callable[[Mapping[str, Any], Path], Pai
 }
 """Kinds of images: their classes, and what builds train and test from their settings and the folder of raw files."""
 MAPS = {"all": "the last map of every stage, resampled to one grid and concatenated", "last": "the last stage's map"}
-
-
-def evaluate(
-    maps: dense_features.Maps, images: Pair, classes: tuple[str, ...], settings: Mapping[str, Any], seed: int
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Metrics and protocol of both tasks on one kind of images.
-
-    Args:
-        maps: of the frozen encoder.
-        images: train and test, on the encoder's device.
-        classes: their names.
-        settings: the blocks ``segmentation`` and ``detection``.
-        seed: draws the places that the heads are fitted on.
-
-    Raises:
-        UserError: a feature is NaN or infinite.
-    """
-    train, test = images
-    size = (test.images.shape[2], test.images.shape[3])
-    pixels = dense_features.Gathered(train.masks, size, settings["segmentation"]["places"], seed)
-    cells = detection.Fit(train, len(classes), settings["detection"], seed)
-    for part, values in dense_features.batches(maps, train.images):
-        pixels.add(part, values)
-        cells.gathered.add(part, values)
-    pixel_head, pixel_fit = pixels.head(len(classes) + 1, settings["segmentation"])
-    *cell_heads, cell_fit = cells.heads()
-    segmented, detected = SegmentationScores(len(classes) + 1), detection.Scores()
-    for part, values in dense_features.batches(maps, test.images):
-        segmented.add(pixel_head.scores(values, size).argmax(dim=1).cpu(), test.masks[part].cpu())
-        detected.add(detection.predict((cell_heads[0], cell_heads[1]), values, size, settings["detection"]), test, part)
-    metrics = {
-        **segmented.result(),
-        **detected.result(),
-        "miou_of_the_commonest_class": majority(train, test, len(classes) + 1),
-        "segmentation_fit": pixel_fit,
-        "detection_fit": cell_fit,
-    }
-    return metrics, {
-        "split": "train→test",
-        "n_train": len(train),
-        "n_test": len(test),
-        "boxes_train": len(train.labels),
-        "boxes_test": len(test.labels),
-        "classes": len(classes),
-        "image_size": size[0],
-        "train_sha256": train.digest(),
-        "test_sha256": test.digest(),
-    }
+BACKEND: Literal["pycocotools"] = "pycocotools"
 
 
 def run(job: Job) -> Measured:
@@ -104,6 +58,81 @@ def run(job: Job) -> Measured:
     return Measured(metrics, protocol, {"reason": ""})
 
 
+def evaluate(
+    maps: dense_features.Maps, images: Pair, classes: tuple[str, ...], settings: Mapping[str, Any], seed: int
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Metrics and protocol of both tasks on one kind of images.
+
+    Args:
+        maps: of the frozen encoder.
+        images: train and test, on the CPU.
+        classes: their names.
+        settings: the blocks ``segmentation`` and ``detection``.
+        seed: draws the places that the heads are fitted on.
+
+    Raises:
+        UserError: a feature is NaN or infinite, or no box counts.
+    """
+    train, test = images
+    of_pixels, of_cells, known = settings["segmentation"], settings["detection"], len(classes) + 1
+    size = (test.images.shape[2], test.images.shape[3])
+    grid, centers = detection.grid(size, of_cells["stride"])
+    labels, distances = detection.targets(train, centers, of_cells["middle"])
+    pixels = dense_features.Gathered(train.masks, size, of_pixels["places"], seed)
+    cells = dense_features.Gathered(labels, grid, of_cells["places"], seed)
+    for part, values in dense_features.batches(maps, train.images):
+        pixels.add(part, values)
+        cells.add(part, values)
+    pixel_head, pixel_fit = pixels.head(known, of_pixels)
+    cell_head, cell_fit = cells.head(known, of_cells)
+    edge_head = detection.edge_head(cells, distances, of_cells["ridge"])
+
+    predicted, average_precision = [], MeanAveragePrecision(backend=BACKEND)
+    for part, values in dense_features.batches(maps, test.images):
+        predicted.append(pixel_head.scores(values, size).argmax(dim=1).to(torch.uint8).cpu())
+        found = detection.predict(cell_head, edge_head, values, size, of_cells)
+        average_precision.update(found, detection.truth(test, part))
+    precision = average_precision.compute()
+    if precision["map"] < 0:  # COCO's answer where no box counts
+        raise UserError("dense detection: the test images have no box that counts")
+    commonest = int(torch.bincount(train.masks[train.masks != IGNORED].long()).argmax())
+    metrics = {
+        **segmentation(torch.cat(predicted), test.masks, known),
+        "map": float(precision["map"]),
+        "map50": float(precision["map_50"]),
+        "miou_of_the_commonest_class": segmentation(torch.full_like(test.masks, commonest), test.masks, known)["miou"],
+        "segmentation_fit": pixel_fit,
+        "detection_fit": cell_fit,
+    }
+    return metrics, {
+        "split": "train→test",
+        "n_train": len(train),
+        "n_test": len(test),
+        "boxes_train": len(train.labels),
+        "boxes_test": len(test.labels),
+        "classes": len(classes),
+        "image_size": size[0],
+        "train_sha256": train.digest(),
+        "test_sha256": test.digest(),
+    }
+
+
+def segmentation(predicted: Tensor, masks: Tensor, classes: int) -> dict[str, Any]:
+    """Intersection over union over the pixels of all images, background included, as in Pascal VOC, in [0, 1].
+
+    Args:
+        predicted: Shape: (N, H, W).
+        masks: the same with the true classes and ``IGNORED``.
+
+    Returns:
+        ``iou`` by class, and their mean ``miou``. A class that neither occurs nor is predicted is 0 in ``iou`` and left
+        out of the mean.
+    """
+    of: dict[str, Literal["macro", "none"]] = {"miou": "macro", "iou": "none"}
+    metrics = {key: MulticlassJaccardIndex(classes, average=kind, ignore_index=IGNORED) for key, kind in of.items()}
+    return {key: metric(predicted.long(), masks.long()).tolist() for key, metric in metrics.items()}
+
+
 def describe_heads(settings: Mapping[str, Any], seed: int) -> dict[str, Any]:
     """What the protocol says of both heads and their metrics."""
     return {
@@ -118,39 +147,7 @@ def describe_heads(settings: Mapping[str, Any], seed: int) -> dict[str, Any]:
         },
         "detection": {
             "head": "each cell: class as in segmentation, edges of the box by ridge regression",
-            "metric": f"COCO AP, difficult boxes as crowd, torchmetrics {torchmetrics.__version__} with"
-            f" {detection.BACKEND}",
+            "metric": f"COCO AP, difficult boxes as crowd, torchmetrics {torchmetrics.__version__} with {BACKEND}",
             **settings["detection"],
         },
     }
-
-
-class SegmentationScores:
-    """Intersection over union of each class, background included, over the pixels of all images, as in Pascal VOC.
-
-    A class that neither occurs nor is predicted is 0 in ``iou`` and left out of the mean.
-    """
-
-    def __init__(self, classes: int, device: torch.device | str = "cpu") -> None:
-        of: dict[str, Literal["macro", "none"]] = {"miou": "macro", "by_class": "none"}
-        self.metric = MetricCollection(
-            {name: MulticlassJaccardIndex(classes, average=kind, ignore_index=IGNORED) for name, kind in of.items()}
-        ).to(device)
-
-    def add(self, predicted: Tensor, masks: Tensor) -> None:
-        """Shape: (n, H, W) both; classes, and in ``masks`` also ``IGNORED``."""
-        self.metric.update(predicted, masks.long())
-
-    def result(self) -> dict[str, Any]:
-        """``miou`` and ``iou`` by class, in [0, 1]."""
-        found = self.metric.compute()
-        return {"miou": float(found["miou"]), "iou": [float(value) for value in found["by_class"]]}
-
-
-def majority(train: Annotated, test: Annotated, classes: int) -> float:
-    """mIoU of predicting the most common class everywhere."""
-    flat = train.masks[train.masks != IGNORED]
-    commonest = int(torch.bincount(flat.long(), minlength=classes).argmax())
-    scores = SegmentationScores(classes)
-    scores.add(torch.full_like(test.masks, commonest, dtype=torch.int64), test.masks)
-    return float(scores.result()["miou"])

@@ -29,14 +29,9 @@ def resample(values: Tensor, size: tuple[int, int]) -> Tensor:
 
     Shape: (N, D, H, W) to (N, D, *size).
     """
-    if finer(values, size):
+    if values.shape[2] >= size[0] and values.shape[3] >= size[1]:
         return F.interpolate(values, size, mode="area")
     return F.interpolate(values, size, mode="bilinear", align_corners=False)
-
-
-def finer(values: Tensor, size: tuple[int, int]) -> bool:
-    """Whether a map has at least the places of a grid."""
-    return values.shape[2] >= size[0] and values.shape[3] >= size[1]
 
 
 def batches(maps: Maps, images: Tensor) -> Iterator[tuple[slice, list[Tensor]]]:
@@ -49,55 +44,42 @@ def batches(maps: Maps, images: Tensor) -> Iterator[tuple[slice, list[Tensor]]]:
         yield part, [values.float() for values in found]
 
 
-def choose(classes: Tensor, count: int, ignored: int, generator: torch.Generator) -> Tensor:
+def choose(classes: Tensor, count: int, seed: int) -> Tensor:
     """Places to fit a head on: up to half of ``count`` on objects and half on background.
 
     Args:
-        classes: 0 background, else an object, or ``ignored``. Shape: (N, P), P places of each of N images.
+        classes: of each place: 0 background, else an object, or ``IGNORED``. Shape: (P,).
 
     Returns:
-        Flat indices in ascending order. Shape: (n,), int64.
+        Indices in ascending order. Shape: (n,), int64.
     """
-    flat = classes.reshape(-1).cpu()
-    kept = []
-    for chosen in ((flat != 0) & (flat != ignored), flat == 0):
+    generator, kept = torch.Generator().manual_seed(seed), []
+    for chosen in ((classes != 0) & (classes != IGNORED), classes == 0):
         index = chosen.nonzero().flatten()
         kept.append(index[torch.randperm(len(index), generator=generator)[: count // 2]])
     return torch.cat(kept).sort().values
 
 
-def read(values: list[Tensor], size: tuple[int, int], image: Tensor, place: Tensor) -> Tensor:
-    """Features at places of a grid: all maps, resampled to it as in ``resample``, and concatenated.
+@dataclass(frozen=True)
+class Head:
+    """Scores are ``x · weightᵀ + bias`` of the features x at a place. Shape: weight (K, D), bias (K,)."""
 
-    Args:
-        values: maps of n images.
-        size: of the grid.
-        image, place: index of each image among the n, and of each place on the flat grid. Shape: (m,) both.
+    weight: Tensor
+    bias: Tensor
 
-    Returns:
-        Shape: (m, D), D the channels of all maps together.
-    """
-    parts = []
-    for part in values:
-        if finer(part, size):
-            parts.append(resample(part, size).flatten(2)[image, :, place])
-            continue
-        (top, bottom, down), (left, right, across) = (
-            interpolation(index, count, wanted)
-            for index, count, wanted in zip((place // size[1], place % size[1]), part.shape[2:], size, strict=True)
-        )
-        by_place = part.permute(0, 2, 3, 1)
-        upper = torch.lerp(by_place[image, top, left], by_place[image, top, right], across[:, None])
-        lower = torch.lerp(by_place[image, bottom, left], by_place[image, bottom, right], across[:, None])
-        parts.append(torch.lerp(upper, lower, down[:, None]))
-    return torch.cat(parts, dim=1)
+    def unscaled(self, shift: Tensor, scale: Tensor) -> Head:
+        """The head on features as they are, from this one on standardized features, (x - shift) * scale."""
+        return Head(self.weight * scale, self.bias - (self.weight * scale) @ shift)
 
-
-def interpolation(index: Tensor, count: int, wanted: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The two of ``count`` cells that each of ``wanted`` cells lies between, and its distance from the first."""
-    at = ((index + 0.5) * (count / wanted) - 0.5).clamp(0, count - 1)
-    first = at.long()
-    return first, (first + 1).clamp_max(count - 1), (at - first).float()
+    def scores(self, values: list[Tensor], size: tuple[int, int]) -> Tensor:
+        """Scores on a grid of all maps together. Shape: maps (n, D_i, H_i, W_i) to (n, K, *size)."""
+        if not all(part.isfinite().all() for part in values):
+            raise UserError("dense: a feature map holds NaN or infinity: the encoder has diverged")
+        total = self.bias[:, None, None].expand(len(values[0]), -1, *size)
+        parts = torch.split(self.weight, [part.shape[1] for part in values], dim=1)
+        for part, weight in zip(values, parts, strict=True):
+            total = total + resample(F.conv2d(part, weight[:, :, None, None]), size)
+        return total
 
 
 class Gathered:
@@ -111,43 +93,22 @@ class Gathered:
 
     def __init__(self, classes: Tensor, size: tuple[int, int], count: int, seed: int) -> None:
         self.classes, self.size = classes.reshape(-1).cpu(), size
-        self.chosen = choose(classes, count, IGNORED, torch.Generator().manual_seed(seed))
+        self.chosen = choose(self.classes, count, seed)
         self.parts: list[Tensor] = []
 
     def add(self, part: slice, values: list[Tensor]) -> None:
-        """Read the features of the images ``part`` from their maps."""
+        """Read the features of the images ``part`` from their maps, resampled to the grid and concatenated."""
         area = self.size[0] * self.size[1]
         inside = self.chosen[(self.chosen >= part.start * area) & (self.chosen < part.stop * area)].to(values[0].device)
-        self.parts.append(read(values, self.size, inside // area - part.start, inside % area))
+        image, place = inside // area - part.start, inside % area
+        read = [resample(each, self.size).flatten(2)[image, :, place] for each in values]
+        self.parts.append(torch.cat(read, dim=1))
 
     def head(self, classes: int, settings: Mapping[str, Any]) -> tuple[Head, dict[str, Any]]:
         """The head of ``classes`` classes, and how its fit ended; see ``classifier``."""
         x = torch.cat(self.parts)
         counts = torch.bincount(self.classes[self.classes != IGNORED].long(), minlength=classes).double().to(x.device)
         return classifier(x, self.classes[self.chosen].long().to(x.device), counts, settings)
-
-
-@dataclass(frozen=True)
-class Head:
-    """Scores are ``x · weightᵀ + bias`` of the features x at a place. Shape: weight (K, D), bias (K,)."""
-
-    weight: Tensor
-    bias: Tensor
-
-    def scores(self, values: list[Tensor], size: tuple[int, int]) -> Tensor:
-        """Scores on a grid, as ``read`` gives the features there. Shape: maps (n, D_i, H_i, W_i) to (n, K, *size)."""
-        if not all(part.isfinite().all() for part in values):
-            raise UserError("dense: a feature map holds NaN or infinity: the encoder has diverged")
-        total = self.bias[:, None, None].expand(len(values[0]), -1, *size)
-        parts = torch.split(self.weight, [part.shape[1] for part in values], dim=1)
-        for part, weight in zip(values, parts, strict=True):
-            total = total + resample(F.conv2d(part, weight[:, :, None, None]), size)
-        return total
-
-
-def unscaled(weight: Tensor, bias: Tensor, shift: Tensor, scale: Tensor) -> Head:
-    """The head on features as they are, from one on standardized features, (x - shift) * scale."""
-    return Head(weight * scale, bias - (weight * scale) @ shift)
 
 
 def classifier(x: Tensor, classes: Tensor, counts: Tensor, settings: Mapping[str, Any]) -> tuple[Head, dict[str, Any]]:
@@ -158,17 +119,18 @@ def classifier(x: Tensor, classes: Tensor, counts: Tensor, settings: Mapping[str
     studies"). So log(all places / chosen places) of each class is added back.
 
     Args:
-        x: Shape: (n, D). classes: of each place, 0 background. Shape: (n,), int64.
-        counts: places of each class among all. Shape: (K,). settings: C, max_iter and tol of the solver.
+        x: Shape: (n, D).
+        classes: of each place, 0 background. Shape: (n,), int64.
+        counts: places of each class among all. Shape: (K,).
+        settings: C, max_iter and tol of the solver.
 
     Returns:
         The head and how its fit ended. A class without a chosen place is never predicted.
     """
     shift, scale = features.scaling(features.finite(x, "features at the chosen places"))
-    model = linear.fit(
-        (x - shift) * scale, classes, len(counts), "softmax", settings["C"], settings["max_iter"], settings["tol"]
-    )
+    solver = settings["C"], settings["max_iter"], settings["tol"]
+    model = linear.fit((x - shift) * scale, classes, len(counts), "softmax", *solver)
     chosen = torch.bincount(classes, minlength=len(counts)).to(counts)
     rate = torch.where(chosen > 0, counts / chosen.clamp_min(1), 0.0).log().float()
-    head = unscaled(model.weight, model.bias + rate.to(model.bias), shift, scale)
+    head = Head(model.weight, model.bias + rate.to(model.bias)).unscaled(shift, scale)
     return head, {**model.convergence, "places": len(x)}

@@ -8,21 +8,16 @@ minimum: logistic regression for the class, ridge regression for the edges.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
-from torchmetrics.detection import MeanAveragePrecision
-from torchvision.ops import batched_nms
+from torchvision.ops import batched_nms, clip_boxes_to_image
 
 from structgan.datasets.annotated import IGNORED, Annotated
 from structgan.errors import UserError
-from structgan.evaluation import dense_features, features
-from structgan.evaluation.dense_features import Head
-
-BACKEND: Literal["pycocotools"] = "pycocotools"
-Found = dict[str, Tensor]
-"""Of one image: ``boxes`` (n, 4), ``scores`` (n,) and ``labels`` (n,); as torchmetrics has them."""
+from structgan.evaluation import features
+from structgan.evaluation.dense_features import Gathered, Head
 
 
 def grid(size: tuple[int, int], stride: int) -> tuple[tuple[int, int], Tensor]:
@@ -37,7 +32,8 @@ def assign(centers: Tensor, boxes: Tensor, middle: float) -> tuple[Tensor, Tenso
     """Which box each cell predicts.
 
     Args:
-        centers: Shape: (P, 2). boxes: of one image. Shape: (m, 4).
+        centers: Shape: (P, 2).
+        boxes: of one image. Shape: (m, 4).
         middle: share of a box's sides. Cells whose centers lie in this middle part predict the box, and the cell
             nearest to the middle always does. Where boxes overlap, a cell predicts the smallest.
 
@@ -46,13 +42,12 @@ def assign(centers: Tensor, boxes: Tensor, middle: float) -> tuple[Tensor, Tenso
         nor background. Shape: (P,) both.
     """
     owner = torch.full((len(centers),), -1)
-    if not len(boxes):
-        return owner, torch.zeros(len(centers), dtype=torch.bool)
     middles, sides = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
     offset = (centers[:, None] - middles[None]).abs()
-    for box in sides.prod(dim=1).argsort(descending=True, stable=True).tolist():
+    largest_first = sides.prod(dim=1).argsort(descending=True, stable=True).tolist()
+    for box in largest_first:
         owner[(offset[:, box] <= middle / 2 * sides[box]).all(dim=1)] = box
-    for box in sides.prod(dim=1).argsort(descending=True, stable=True).tolist():
+    for box in largest_first:
         owner[offset[:, box].square().sum(dim=1).argmin()] = box
     inside = (offset <= sides[None] / 2).all(dim=2).any(dim=1)
     return owner, inside & (owner < 0)
@@ -67,98 +62,84 @@ def boxes_of(centers: Tensor, distances: Tensor, size: tuple[int, int]) -> Tenso
     """Boxes from distances to their edges, cut off at the image's. Shape: (n, 2), (n, 4) to (n, 4)."""
     distances = distances.clamp_min(0)
     found = torch.cat([centers - distances[:, :2], centers + distances[:, 2:]], dim=1)
-    height, width = size
-    return found.clamp_min(0).minimum(found.new_tensor([width, height, width, height]))
+    clipped: Tensor = clip_boxes_to_image(found, size)
+    return clipped
 
 
-class Fit:
-    """Features at chosen cells of the training images, and both heads fitted to them.
+def targets(train: Annotated, centers: Tensor, middle: float) -> tuple[Tensor, Tensor]:
+    """What each cell of the training images predicts. Cells of difficult boxes are ignored.
 
-    Args:
-        train: the training images. Difficult boxes are left out, and their cells ignored.
-        classes: without the background.
-        settings: ``stride``, ``middle``, ``places`` (cells to fit on), C, max_iter and tol, and ``ridge``, the penalty
-            of the regression on standardized features.
+    Returns:
+        Class of each cell: 0 background, k + 1 for class k, or ``IGNORED``. Shape: (N, P), int64.
+        Distances to the edges of its box. Shape: (N, P, 4).
     """
+    classes = torch.zeros(len(train), len(centers), dtype=torch.int64)
+    distances = torch.zeros(len(train), len(centers), 4)
+    for image in range(len(train)):
+        boxes, labels, difficult = train.of(image)
+        owner, between = assign(centers, boxes, middle)
+        inside = owner >= 0
+        classes[image, between] = IGNORED
+        classes[image, inside] = torch.where(difficult, IGNORED, labels + 1)[owner[inside]]
+        distances[image, inside] = edges(centers[inside], boxes[owner[inside]])
+    return classes, distances
 
-    def __init__(self, train: Annotated, classes: int, settings: Mapping[str, Any], seed: int) -> None:
-        self.classes, self.settings = classes, settings
-        cells, centers = grid((train.images.shape[2], train.images.shape[3]), settings["stride"])
-        self.targets = torch.zeros(len(train), len(centers), 4)
-        labels = torch.zeros(len(train), len(centers), dtype=torch.int64)
-        for image in range(len(train)):
-            boxes, of_box, difficult = train.of(image)
-            owner, between = assign(centers, boxes, settings["middle"])
-            inside = owner >= 0
-            labels[image, between] = IGNORED
-            labels[image, inside] = torch.where(difficult[owner[inside]], IGNORED, of_box[owner[inside]] + 1)
-            self.targets[image, inside] = edges(centers[inside], boxes[owner[inside]])
-        self.gathered = dense_features.Gathered(labels, cells, settings["places"], seed)
 
-    def heads(self) -> tuple[Head, Head, dict[str, Any]]:
-        """The head of the class, the head of the edges, and how the first one's fit ended."""
-        from sklearn.linear_model import Ridge
+def edge_head(cells: Gathered, distances: Tensor, ridge: float) -> Head:
+    """Ridge regression of the distances to the edges, on the standardized features of chosen cells on objects.
 
-        head, ended = self.gathered.head(self.classes + 1, self.settings)
-        chosen, x = self.gathered.chosen, torch.cat(self.gathered.parts)
-        on_object = self.gathered.classes[chosen] > 0
-        if not on_object.any():
-            raise UserError("dense detection: no box of the training images holds a cell's center")
-        x = x[on_object.to(x.device)]
-        shift, scale = features.scaling(x)
-        targets = self.targets.reshape(-1, 4)[chosen[on_object]].double().numpy()
-        model = Ridge(alpha=self.settings["ridge"]).fit(((x - shift) * scale).double().cpu().numpy(), targets)
-        weight, bias = (torch.as_tensor(part, dtype=torch.float32).to(x) for part in (model.coef_, model.intercept_))
-        return head, dense_features.unscaled(weight, bias, shift, scale), ended
+    Raises:
+        UserError: there is no such cell.
+    """
+    from sklearn.linear_model import Ridge
+
+    on_object = cells.classes[cells.chosen] > 0
+    if not on_object.any():
+        raise UserError("dense detection: no box of the training images holds a cell's center")
+    x = torch.cat(cells.parts)
+    x = x[on_object.to(x.device)]
+    shift, scale = features.scaling(x)
+    wanted = distances.reshape(-1, 4)[cells.chosen[on_object]].double().numpy()
+    model = Ridge(alpha=ridge).fit(((x - shift) * scale).double().cpu().numpy(), wanted)
+    weight, bias = (torch.as_tensor(part, dtype=torch.float32).to(x) for part in (model.coef_, model.intercept_))
+    return Head(weight, bias).unscaled(shift, scale)
 
 
 def predict(
-    heads: tuple[Head, Head],
-    values: list[Tensor],
-    size: tuple[int, int],
-    settings: Mapping[str, Any],
-) -> list[Found]:
+    class_head: Head, edge_head: Head, values: list[Tensor], size: tuple[int, int], settings: Mapping[str, Any]
+) -> list[dict[str, Tensor]]:
     """Boxes in images: every class of every cell above a score, thinned by non-maximum suppression within its class.
 
     Args:
-        heads: of the class and of the edges.
-        values: the maps. size: of the images in pixels.
+        values: the maps.
+        size: of the images in pixels.
         settings: ``stride``, ``score`` (least probability), ``nms`` (largest overlap of two boxes of a class) and
             ``detections`` (most boxes of an image).
+
+    Returns:
+        For each image ``boxes`` (n, 4), ``scores`` (n,) and ``labels`` (n,) on the CPU, as torchmetrics takes them.
     """
     cells, centers = grid(size, settings["stride"])
     centers = centers.to(values[0].device)
-    probability = heads[0].scores(values, cells).softmax(dim=1)[:, 1:].flatten(2)
-    distances = heads[1].scores(values, cells).flatten(2)
+    probability = class_head.scores(values, cells).softmax(dim=1)[:, 1:].flatten(2)
+    distances = edge_head.scores(values, cells).flatten(2)
     found = []
     for scores, distance in zip(probability, distances, strict=True):
         label, cell = (scores >= settings["score"]).nonzero(as_tuple=True)
         boxes = boxes_of(centers[cell], distance.T[cell], size)
         kept = batched_nms(boxes, scores[label, cell], label, settings["nms"])[: settings["detections"]]
-        found.append({"boxes": boxes[kept], "scores": scores[label, cell][kept], "labels": label[kept]})
+        answer = {"boxes": boxes[kept], "scores": scores[label, cell][kept], "labels": label[kept]}
+        found.append({key: value.cpu() for key, value in answer.items()})
     return found
 
 
-class Scores:
-    """Average precision of boxes, as COCO scores it, of the 100 boxes of an image with the highest scores.
+def truth(test: Annotated, part: slice) -> list[dict[str, Tensor]]:
+    """The boxes of some images as torchmetrics takes them.
 
     A difficult box is COCO's crowd: neither the box nor predictions that lie mostly inside it are counted.
     """
-
-    def __init__(self) -> None:
-        self.metric = MeanAveragePrecision(backend=BACKEND)
-
-    def add(self, found: list[Found], test: Annotated, part: slice) -> None:
-        """Take the boxes found in the images ``part`` of the test split."""
-        truth = []
-        for image in range(part.start, part.stop):
-            boxes, labels, difficult = test.of(image)
-            truth.append({"boxes": boxes, "labels": labels, "iscrowd": difficult.long()})
-        self.metric.update([{key: value.cpu() for key, value in entry.items()} for entry in found], truth)
-
-    def result(self) -> dict[str, float]:
-        """``map`` (mean over overlaps of 0.5 to 0.95) and ``map50`` (at 0.5), in [0, 1], means over the classes."""
-        found = self.metric.compute()
-        if found["map"] < 0:  # COCO's answer where no box counts
-            raise UserError("dense detection: the test images have no box that counts")
-        return {"map": float(found["map"]), "map50": float(found["map_50"])}
+    found = []
+    for image in range(part.start, part.stop):
+        boxes, labels, difficult = test.of(image)
+        found.append({"boxes": boxes, "labels": labels, "iscrowd": difficult.long()})
+    return found

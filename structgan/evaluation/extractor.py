@@ -34,17 +34,13 @@ class Extractor:
         network: returns (features, logits) of images in [-1, 1].
         sha256: hash of its weights and buffers.
         test_accuracy: on the data set's test split, in [0, 1].
-        image_size, classes: of the images that it takes, and how many it distinguishes.
-        dataset, content_hash: the data that it was trained on.
+        content_hash: of the data that it was trained on.
         settings: as given to ``train``.
     """
 
     network: Classifier
     sha256: str
     test_accuracy: float
-    image_size: int
-    classes: int
-    dataset: str
     content_hash: str
     settings: Mapping[str, Any]
 
@@ -114,8 +110,6 @@ def shifted(images: Tensor, most: int, generator: torch.Generator) -> Tensor:
 
     Shape: (N, 3, H, W), any dtype.
     """
-    if most == 0:
-        return images
     n, _, height, width = images.shape
     move = torch.randint(-most, most + 1, (2, n, 1), generator=generator).to(images.device)
     rows = (torch.arange(height, device=images.device) + move[0]).clamp_(0, height - 1)  # (N, H)
@@ -140,20 +134,10 @@ def load(path: str | Path) -> Extractor:
     tensors, metadata = files.load_tensors(path)
     if metadata.get("format") != FORMAT:
         raise UserError(f"{path}: not an extractor (format '{metadata.get('format')}' instead of '{FORMAT}')")
-    settings = json.loads(metadata["settings"])
-    image_size, classes = int(metadata["image_size"]), int(metadata["classes"])
-    network = Classifier(image_size, classes, settings["width"])
+    settings, sha256 = json.loads(metadata["settings"]), metadata["sha256"]
+    network = Classifier(int(metadata["image_size"]), int(metadata["classes"]), settings["width"])
     network.load_state_dict(tensors)
     network.eval().requires_grad_(False)
-    if module_hash(network) != metadata["sha256"]:
+    if module_hash(network) != sha256:
         raise UserError(f"{path}: damaged, its weights do not have the hash that was written with them")
-    return Extractor(
-        network=network,
-        sha256=metadata["sha256"],
-        test_accuracy=float(metadata["test_accuracy"]),
-        image_size=image_size,
-        classes=classes,
-        dataset=metadata["dataset"],
-        content_hash=metadata["content_hash"],
-        settings=settings,
-    )
+    return Extractor(network, sha256, float(metadata["test_accuracy"]), metadata["content_hash"], settings)

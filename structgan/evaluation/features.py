@@ -24,15 +24,7 @@ BATCH = 500
 
 @dataclass(frozen=True)
 class Features:
-    """Features and labels of both splits.
-
-    Attributes:
-        train, test: Shape: (N, D), float32.
-        train_labels, test_labels: Shape: (N,), int64 in [0, classes).
-
-    Raises:
-        UserError: a feature is NaN or infinite.
-    """
+    """Features (N, D), float32 and finite, and labels (N,), int64 in [0, classes), of both splits."""
 
     train: Tensor
     train_labels: Tensor
@@ -66,7 +58,7 @@ def read(encode: Callable[[Tensor], Tensor], dataset: Dataset) -> Features:
 
 
 def extract(encode: Callable[[Tensor], Tensor], images: Tensor, batch_size: int = BATCH) -> Tensor:
-    """Features of uint8 images, without gradients.
+    """Features of uint8 images, without gradients, on the images' device.
 
     Args:
         encode: (n, 3, H, W) float32 in [-1, 1] → (n, D).
@@ -74,26 +66,21 @@ def extract(encode: Callable[[Tensor], Tensor], images: Tensor, batch_size: int 
         batch_size: images in one forward pass.
 
     Returns:
-        Shape: (N, D), float32, on the images' device.
+        Shape: (N, D), float32.
 
     Raises:
-        ValueError: images are not uint8 (N, 3, H, W), or ``encode`` does not return one vector for each image.
+        ValueError: ``encode`` does not return one vector for each image.
         UserError: a feature is NaN or infinite.
     """
-    if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
-        raise ValueError(f"images must be uint8 (N, 3, H, W), not {images.dtype} {tuple(images.shape)}")
-    parts = []
     with torch.no_grad():
-        for batch in torch.split(images, batch_size):
-            features = encode(batch.float() / 127.5 - 1)
-            if features.ndim != 2 or len(features) != len(batch):
-                raise ValueError(f"encode must return ({len(batch)}, D), not {tuple(features.shape)}")
-            parts.append(features.float())
-    return finite(torch.cat(parts))
+        found = torch.cat([encode(batch.float() / 127.5 - 1).float() for batch in torch.split(images, batch_size)])
+    if found.ndim != 2 or len(found) != len(images):
+        raise ValueError(f"encode must return ({len(images)}, D), not {tuple(found.shape)}")
+    return finite(found)
 
 
 def finite(features: Tensor, what: str = "features") -> Tensor:
-    """The same features, if every entry is finite.
+    """The same features (N, D).
 
     Raises:
         UserError: some are NaN or infinite, as after a training that diverged.

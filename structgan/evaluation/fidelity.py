@@ -13,7 +13,7 @@ from structgan import files
 from structgan.datasets import Dataset
 from structgan.errors import UserError
 from structgan.evaluate import Job, Measured
-from structgan.evaluation import extractor, inception, limits, samples, torch_fidelity
+from structgan.evaluation import extractor, limits, samples, torch_fidelity
 
 SETTINGS = ("fidelity",)
 FILES = ("samples.png",)
@@ -26,7 +26,7 @@ COLUMNS = [
     {"name": "precision", "path": "precision", "label": "Precision", "better": "higher", "digits": 3},
     {"name": "recall", "path": "recall", "label": "Recall", "better": "higher", "digits": 3},
 ]
-SAID = ("extractor", "is_splits", "kid_subset_size", "kid_subsets", "precision_recall_k", "seed")
+REPEATED = ("extractor", "is_splits", "kid_subset_size", "kid_subsets", "precision_recall_k", "seed")
 """Settings that the protocol of a number repeats."""
 
 
@@ -41,16 +41,18 @@ def run(job: Job) -> Measured:
     metrics = torch_fidelity.measure(generated, reference, settings, weights, job.device)
     grid = samples.draw(method, samples.GRID**2, settings["seed"], samples.GRID**2, job.device)
     samples.write_grid(grid, job.path("samples.png"))
-    protocol = {
-        **{key: settings[key] for key in SAID},
-        **about,
-        "n_generated": len(generated),
-        "n_reference": len(reference),
-        "reference": split,
-        "backend": torch_fidelity.VERSION,
-        "dtype": "uint8",
-    }
-    return Measured(metrics, protocol)
+    return Measured(
+        metrics,
+        {
+            **{key: settings[key] for key in REPEATED},
+            **about,
+            "n_generated": len(generated),
+            "n_reference": len(reference),
+            "reference": split,
+            "backend": torch_fidelity.VERSION,
+            "dtype": "uint8",
+        },
+    )
 
 
 def pick_reference(dataset: Dataset, settings: Mapping[str, Any]) -> tuple[str, Tensor]:
@@ -58,9 +60,8 @@ def pick_reference(dataset: Dataset, settings: Mapping[str, Any]) -> tuple[str, 
 
     "train" is what methods learn from: the unlabelled part of a data set that has one. Shape: (M, 3, H, W), uint8.
     """
-    if settings["reference"] == "test":
-        name, images = "test", dataset.test.images
-    else:
+    name, images = "test", dataset.test.images
+    if settings["reference"] == "train":
         name = "train" if dataset.unlabelled is None else "unlabelled"
         images = dataset.training_images
     count = settings["n_reference"]
@@ -76,11 +77,12 @@ def extractor_weights(job: Job) -> tuple[Path, dict[str, Any]]:
     Raises:
         UserError: the file is missing or damaged, or the extractor was trained on other images or otherwise.
     """
-    if job.settings["fidelity"]["extractor"] == "inception":
-        path = inception.weights(job.settings["fidelity"]["weights"])
+    settings = job.settings["fidelity"]
+    if settings["extractor"] == "inception":
+        path = torch_fidelity.inception_weights(settings["weights"])
         return path, {"extractor_sha256": files.sha256(path), "resizer": "bilinear to 299×299 as in TensorFlow 1"}
     trained = extractor.load(job.extractor)
     if (trained.content_hash, trained.settings) != (job.dataset.content_hash, job.settings["extractor"]):
         raise UserError(f"{job.extractor}: trained on other images or with other settings than planned; delete it")
-    about = {"extractor_test_accuracy": trained.test_accuracy, "resizer": "none"}
-    return job.extractor, {"extractor_sha256": trained.sha256, **about}
+    about = {"extractor_sha256": trained.sha256, "extractor_test_accuracy": trained.test_accuracy}
+    return job.extractor, {**about, "resizer": "none"}

@@ -1,4 +1,4 @@
-"""K-means with all its starts at once; and with unit centers, as in the release of Zhang & Maire 2023."""
+"""K-means on features; and with unit centers, as in the release of Zhang & Maire 2023."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-CHUNK_ENTRIES = 1 << 25  # entries of the largest temporary matrix: 128 MB in float32
-MOST = 0.5  # above this share of uncertain samples, all starts are computed at once, without gathering rows
+MOST = 0.5  # above this share of uncertain samples, all are assigned again, which saves gathering rows
 
 
 @dataclass(frozen=True)
@@ -19,7 +18,7 @@ class Clustering:
     Attributes:
         centers: Shape: (K, D), float32.
         inertia: sum of squared distances of the samples to their centers.
-        iterations: Lloyd iterations of the best start.
+        iterations: of the best start.
         converged: whether the best start met its tolerance before ``max_iter``.
     """
 
@@ -29,29 +28,31 @@ class Clustering:
     converged: bool
 
 
+def scores(features: Tensor, centers: Tensor) -> Tensor:
+    """x·c − ½‖c‖², which is largest for the nearest center. Shape: (N, D), (K, D) → (N, K)."""
+    return torch.addmm(0.5 * centers.square().sum(dim=1), features, centers.T, beta=-1)
+
+
 def assign(features: Tensor, centers: Tensor) -> tuple[Tensor, Tensor]:
     """Nearest center of each sample, for several sets of centers at once.
 
     Shape: features (N, D), centers (S, K, D) → index (N, S) int64, squared distance (N, S).
     """
-    starts, k, d = centers.shape
-    flat = centers.reshape(starts * k, d)
-    half = 0.5 * flat.square().sum(dim=1)
-    rows = max(1, CHUNK_ENTRIES // len(flat))
-    parts = []
-    for chunk in torch.split(features, rows):
-        scores = torch.addmm(half, chunk, flat.T, beta=-1).view(len(chunk), starts, k)  # x·c − ½‖c‖²
-        best, index = scores.max(dim=2)
-        parts.append((index, (chunk.square().sum(dim=1, keepdim=True) - 2 * best).clamp_min_(0)))
-    return torch.cat([index for index, _ in parts]), torch.cat([distance for _, distance in parts])
+    best, index = scores(features, centers.flatten(0, 1)).view(len(features), *centers.shape[:2]).max(dim=2)
+    return index, (features.square().sum(dim=1, keepdim=True) - 2 * best).clamp_min_(0)
 
 
 def plus_plus(features: Tensor, k: int, starts: int, generator: torch.Generator) -> Tensor:
     """k-means++ seeds for each start (Arthur & Vassilvitskii 2007): the next one with probability ∝ squared distance.
 
     Shape: features (N, D) → (S, K, D). The draws come from a CPU generator, so that every device has the same.
+
+    Raises:
+        ValueError: fewer samples than clusters.
     """
     n = len(features)
+    if n < k:
+        raise ValueError(f"{n} samples cannot make {k} clusters")
     picks = torch.randint(n, (starts,), generator=generator).to(features.device)
     centers = [features[picks]]
     nearest = torch.full((n, starts), math.inf, device=features.device)
@@ -64,39 +65,13 @@ def plus_plus(features: Tensor, k: int, starts: int, generator: torch.Generator)
     return torch.stack(centers, dim=1)
 
 
-def nearest_two(features: Tensor, squares: Tensor, centers: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Nearest center of each sample, its distance, and the distance of the second nearest, for several sets at once.
-
-    Shape: features (N, D), squares (N,), their squared lengths, centers (S, K, D) → (N, S) each: int64, float, float.
-    """
-    starts, k, d = centers.shape
-    flat = centers.reshape(starts * k, d)
-    half = 0.5 * flat.square().sum(dim=1)
-    rows = max(1, CHUNK_ENTRIES // len(flat))
-    parts = []
-    for chunk, lengths in zip(torch.split(features, rows), torch.split(squares, rows), strict=True):
-        scores = torch.addmm(half, chunk, flat.T, beta=-1).view(len(chunk), starts, k)  # x·c − ½‖c‖²
-        best, index = scores.max(dim=2, keepdim=True)
-        second = scores.scatter_(2, index, -math.inf).amax(dim=2)
-        near, far = ((lengths[:, None] - 2 * score).clamp_min_(0).sqrt_() for score in (best[:, :, 0], second))
-        parts.append((index[:, :, 0], near, far))
-    index, near, far = (torch.cat(part) for part in zip(*parts, strict=True))
-    return index, near, far
-
-
 def totals(features: Tensor, index: Tensor, k: int) -> Tensor:
-    """Sums of the samples of each cluster. Shape: features (N, D), index (N, S) → (S, K, D), float64."""
-    starts = index.shape[1]
-    flat = index + k * torch.arange(starts, device=index.device)
-    sums = torch.zeros(starts * k, features.shape[1], dtype=torch.float64, device=features.device)
-    rows = max(1, CHUNK_ENTRIES // (starts * k))
-    for chunk, clusters in zip(torch.split(features, rows), torch.split(flat, rows), strict=True):
-        sums += features.new_zeros(len(chunk), starts * k).scatter_(1, clusters, 1.0).T @ chunk
-    return sums.view(starts, k, -1)
+    """Sums of the samples of each cluster. Shape: features (N, D), index (N,) → (K, D), float64."""
+    return (features.new_zeros(len(features), k).scatter_(1, index[:, None], 1.0).T @ features).double()
 
 
 def means(features: Tensor, sums: Tensor, index: Tensor, centers: Tensor) -> Tensor:
-    """Means of one start's clusters; an empty cluster moves to the sample that lies farthest from its center.
+    """Means of the clusters; an empty cluster moves to the sample that lies farthest from its center.
 
     Shape: features (N, D), sums (K, D), index (N,), centers (K, D), where the samples were assigned → (K, D).
     """
@@ -110,7 +85,7 @@ def means(features: Tensor, sums: Tensor, index: Tensor, centers: Tensor) -> Ten
 
 
 class Search:
-    """Lloyd's iterations from several starts, which skip the samples that cannot have changed their cluster.
+    """Lloyd's iterations from one start, which skip the samples that cannot have changed their cluster.
 
     A sample's distance to its own center grows by at most that center's step. Its distance to any other center shrinks
     by at most the largest step of the others (Hamerly 2010). While these bounds stay apart, no distance is computed.
@@ -118,48 +93,39 @@ class Search:
     """
 
     def __init__(self, features: Tensor, centers: Tensor) -> None:
-        self.features, self.centers = features, centers.clone()
-        self.squares = features.square().sum(dim=1)
-        self.margin = 1e-4 * float(self.squares.max().sqrt())  # well above float32's rounding of a distance
-        self.index, self.near, self.far = nearest_two(features, self.squares, centers)
-        self.sums = totals(features, self.index, centers.shape[1])
+        self.features, self.centers = features, centers
+        self.margin = 1e-4 * float(features.norm(dim=1).max())  # well above float32's rounding of a distance
+        self.index, self.near, self.far = self.nearest_two(features)
+        self.sums = totals(features, self.index, len(centers))
 
-    def step(self, starts: Tensor) -> Tensor:
-        """Move the centers of some starts to the means. Shape: (A,) → (A,): sum of squares of the steps."""
-        travelled = []
-        for start in starts.tolist():
-            index, centers = self.index[:, start], self.centers[start]
-            moved = means(self.features, self.sums[start], index, centers)
-            length = (moved - centers).norm(dim=1)
-            self.centers[start] = moved
-            self.near[:, start] += length[index]
-            largest = length.topk(min(2, len(length)))
-            others = torch.where(index == largest.indices[0], largest.values[-1], largest.values[0])
-            self.far[:, start] -= others
-            travelled.append(length.square().sum())
-        return torch.stack(travelled)
+    def nearest_two(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Index of the nearest center, its distance, and the second nearest's distance. Shape: (n, D) → (n,) each."""
+        by_center, squares = scores(features, self.centers), features.square().sum(dim=1)
+        best, index = by_center.max(dim=1)
+        second = by_center.scatter_(1, index[:, None], -math.inf).amax(dim=1)
+        near, far = ((squares - 2 * score).clamp_min_(0).sqrt_() for score in (best, second))
+        return index, near, far
 
-    def reassign(self, starts: Tensor) -> None:
+    def step(self) -> float:
+        """Move the centers to the means of their clusters; returns the sum of squares of the steps."""
+        moved = means(self.features, self.sums, self.index, self.centers)
+        length = (moved - self.centers).norm(dim=1)
+        self.centers = moved
+        self.near += length[self.index]
+        largest = length.topk(min(2, len(length)))
+        self.far -= torch.where(self.index == largest.indices[0], largest.values[-1], largest.values[0])
+        return float(length.square().sum())
+
+    def reassign(self) -> None:
         """Find the nearest centers again, where they may have changed."""
-        uncertain = self.near[:, starts] + self.margin >= self.far[:, starts]
-        if float(uncertain.float().mean()) > MOST:
-            found = nearest_two(self.features, self.squares, self.centers[starts])
-            for column, start in enumerate(starts.tolist()):
-                self.update(start, slice(None), *(part[:, column] for part in found))
-            return
-        for column, start in enumerate(starts.tolist()):
-            rows = uncertain[:, column].nonzero().flatten()
-            found = nearest_two(self.features[rows], self.squares[rows], self.centers[start][None])
-            self.update(start, rows, *(part[:, 0] for part in found))
-
-    def update(self, start: int, rows: Tensor | slice, index: Tensor, near: Tensor, far: Tensor) -> None:
-        """Store new assignments of some samples of one start. Shape: (n,) each."""
-        before = self.index[rows, start]
-        changed = (index != before).nonzero().flatten()
-        which = changed if isinstance(rows, slice) else rows[changed]
-        samples, k = self.features[which], self.centers.shape[1]
-        self.sums[start] += totals(samples, index[changed, None], k)[0] - totals(samples, before[changed, None], k)[0]
-        self.index[rows, start], self.near[rows, start], self.far[rows, start] = index, near, far
+        uncertain = self.near + self.margin >= self.far
+        rows = slice(None) if float(uncertain.float().mean()) > MOST else uncertain.nonzero().flatten()
+        samples, before, k = self.features[rows], self.index[rows], len(self.centers)
+        index, near, far = self.nearest_two(samples)
+        changed = index != before
+        moved = samples[changed]
+        self.sums += totals(moved, index[changed], k) - totals(moved, before[changed], k)
+        self.index[rows], self.near[rows], self.far[rows] = index, near, far
 
 
 def lloyd(features: Tensor, centers: Tensor, max_iter: int, tol: float) -> Clustering:
@@ -169,36 +135,21 @@ def lloyd(features: Tensor, centers: Tensor, max_iter: int, tol: float) -> Clust
     in sklearn). Shape: features (N, D), centers (S, K, D).
     """
     limit = tol * float(features.var(dim=0, correction=0).mean())
-    search = Search(features, centers)
-    active = torch.arange(len(centers), device=features.device)
-    finished = torch.full((len(centers),), max_iter + 1, device=features.device)
-    for iteration in range(1, max_iter + 1):
-        done = search.step(active) <= limit
-        finished[active[done]] = iteration
-        active = active[~done]
-        if not len(active):
-            break
-        search.reassign(active)
-    inertia = assign(features, search.centers)[1].double().sum(dim=0)
-    best = int(inertia.argmin())
-    return Clustering(
-        centers=search.centers[best],
-        inertia=float(inertia[best]),
-        iterations=min(int(finished[best]), max_iter),
-        converged=bool(finished[best] <= max_iter),
-    )
+    found = []
+    for start in centers:
+        search, converged, iteration = Search(features, start), False, 0
+        while not converged and iteration < max_iter:
+            converged, iteration = search.step() <= limit, iteration + 1
+            if not converged:
+                search.reassign()
+        inertia = float(assign(features, search.centers[None])[1].double().sum())
+        found.append(Clustering(search.centers, inertia, iteration, converged))
+    return min(found, key=lambda one: one.inertia)
 
 
 def kmeans(features: Tensor, k: int, starts: int, seed: int, max_iter: int, tol: float) -> Clustering:
-    """The best of ``starts`` runs of k-means from k-means++ seeds. Shape: features (N, D), float32.
-
-    Raises:
-        ValueError: fewer samples than clusters.
-    """
-    if len(features) < k:
-        raise ValueError(f"{len(features)} samples cannot make {k} clusters")
-    generator = torch.Generator().manual_seed(seed)
-    return lloyd(features, plus_plus(features, k, starts, generator), max_iter, tol)
+    """The best of ``starts`` runs of k-means from k-means++ seeds. Shape: features (N, D), float32."""
+    return lloyd(features, plus_plus(features, k, starts, torch.Generator().manual_seed(seed)), max_iter, tol)
 
 
 def kmeans_unit(features: Tensor, k: int, starts: int, seed: int, max_iter: int, tol: float) -> Clustering:
@@ -207,19 +158,13 @@ def kmeans_unit(features: Tensor, k: int, starts: int, seed: int, max_iter: int,
     A start ends when its centers together move by at most ``tol``. The best start has the least mean distance, which is
     ``inertia`` here. Seeds are plain k-means++, and an empty cluster moves to the sample farthest from its center; the
     release draws greedily by distance and splits a large cluster. Shape: features (N, D), float32.
-
-    Raises:
-        ValueError: fewer samples than clusters.
     """
-    if len(features) < k:
-        raise ValueError(f"{len(features)} samples cannot make {k} clusters")
-    found: list[Clustering] = []
+    found = []
     for centers in plus_plus(features, k, starts, torch.Generator().manual_seed(seed)):
         converged, iteration = False, 0
         while not converged and iteration < max_iter:
-            index, iteration = assign(features, centers[None])[0], iteration + 1
-            moved = means(features, totals(features, index, k)[0], index[:, 0], centers)
-            moved = torch.nn.functional.normalize(moved, dim=1)
+            index, iteration = assign(features, centers[None])[0][:, 0], iteration + 1
+            moved = torch.nn.functional.normalize(means(features, totals(features, index, k), index, centers), dim=1)
             converged = bool((moved - centers).norm() <= tol)
             centers = moved
         distance = float(assign(features, centers[None])[1].sqrt().mean())

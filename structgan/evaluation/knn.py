@@ -16,19 +16,9 @@ from structgan.evaluation.features import Features, Scored, accuracy, normalize
 def predict(train: Tensor, labels: Tensor, queries: Tensor, k: int, temperature: float) -> Tensor:
     """Class with the largest sum of exp(cosine / temperature) over the k nearest training samples.
 
-    Args:
-        train: Shape: (N, D). labels: Shape: (N,), int64. queries: Shape: (M, D).
-
-    Returns:
-        Shape: (M,), int64.
-
-    Raises:
-        ValueError: k is not in [1, N], or the temperature is not positive.
+    Shape: train (N, D), labels (N,) int64, queries (M, D) → (M,) int64.
     """
     from sklearn.neighbors import KNeighborsClassifier
-
-    if not 1 <= k <= len(train) or temperature <= 0:
-        raise ValueError(f"k={k} must be in [1, {len(train)}] and temperature={temperature} positive")
 
     def weights(distance: NDArray[np.float64]) -> NDArray[np.float64]:
         """For unit vectors cosine = 1 − d²/2. Relative to the nearest one, so that nothing overflows."""
@@ -41,7 +31,7 @@ def predict(train: Tensor, labels: Tensor, queries: Tensor, k: int, temperature:
 
 
 def classify(data: Features, settings: Mapping[str, Any]) -> Scored:
-    """The classifier's accuracy on test, with the block "knn" of the protocol."""
+    """The classifier's accuracy on test; ``settings`` is the block "knn"."""
     predicted = predict(data.train, data.train_labels, data.test, settings["k"], settings["temperature"])
     return {"top1": accuracy(predicted, data.test_labels)}, {
         **data.sizes,

@@ -1,6 +1,6 @@
 """Settings that fit one data set and not another: counts against the numbers of images. Imports no torch.
 
-Planning asks where it knows the numbers, and every job asks again with those of the prepared data.
+Planning checks them where it knows the numbers, and every job checks them again on the prepared data.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from structgan.errors import UserError
 
 
 def check(settings: Mapping[str, Any], sizes: Mapping[str, int]) -> None:
-    """Refuse a protocol's settings that a data set is too small for.
+    """Refuse settings that a data set is too small for.
 
     Args:
         settings: blocks of the configuration's ``evaluation``.
@@ -30,17 +30,16 @@ def check(settings: Mapping[str, Any], sizes: Mapping[str, int]) -> None:
         if points < 4:
             raise UserError(f"evaluation.map.points: t-SNE needs at least 4 points, not {points}")
     if "fidelity" in settings:
-        split = "test" if settings["fidelity"]["reference"] == "test" else "unlabelled"
-        if (reference := sizes.get(split, sizes.get("train") if split == "unlabelled" else None)) is not None:
-            fidelity(settings["fidelity"], reference)
+        splits = ("test",) if settings["fidelity"]["reference"] == "test" else ("unlabelled", "train")
+        if available := [sizes[split] for split in splits if split in sizes]:
+            fidelity(settings["fidelity"], available[0])
 
 
 def fidelity(settings: Mapping[str, Any], available: int) -> None:
     """The block "fidelity" against the number of reference images that a split has."""
-    generated, chosen, metrics = settings["n_generated"], settings["n_reference"], settings["metrics"]
-    if chosen is not None:
-        at_most("fidelity.n_reference", chosen, available, f"{available} reference images")
-    reference = available if chosen is None else chosen
+    generated, metrics = settings["n_generated"], settings["metrics"]
+    reference = available if settings["n_reference"] is None else settings["n_reference"]
+    at_most("fidelity.n_reference", reference, available, f"{available} reference images")
     fewest, have = min(generated, reference), f"{generated} generated and {reference} reference images"
     if "kid" in metrics:
         at_most("fidelity.kid_subset_size", settings["kid_subset_size"], fewest, have)

@@ -21,20 +21,18 @@ from structgan.evaluation.features import Features, Scored, accuracy
 Loss = Literal["softmax", "squared_hinge"]
 SOLVER = "L-BFGS on exact gradients, preconditioned by the Cholesky factor of the approximate Hessian"
 DOUBLE_ENTRIES = 1 << 25
-"""Up to this many feature entries (256 MB; CIFAR's 50,000 × 512 fit) the data pass is in float64. Beyond it is in
+"""Up to this many feature entries (256 MB; CIFAR's 50,000 × 512 fit) the data pass is in float64. Beyond, it is in
 float32, where a tolerance of 1e-4 may be out of reach; ``converged`` then says so."""
 
 
 @dataclass(frozen=True)
 class LinearModel:
-    """Scores are ``x · weightᵀ + bias``.
+    """Scores are ``x · weightᵀ + bias``. Shape: weight (K, D), bias (K,), float32.
 
     Attributes:
-        weight: Shape: (K, D), float32.
-        bias: Shape: (K,), float32.
         objective: sklearn's objective at the solution, summed over samples (and classes).
         converged: whether the solver met its tolerance before ``max_iter``.
-        iterations: L-BFGS iterations.
+        iterations: of L-BFGS.
         gradient: largest gradient entry at the end relative to the start, in the solver's variables.
     """
 
@@ -48,11 +46,7 @@ class LinearModel:
     @property
     def convergence(self) -> dict[str, Any]:
         """What metrics say of the solver."""
-        return {
-            "converged": self.converged,
-            "iterations": self.iterations,
-            "relative_gradient": self.gradient,
-        }
+        return {"converged": self.converged, "iterations": self.iterations, "relative_gradient": self.gradient}
 
     def predict(self, features: Tensor) -> Tensor:
         """Class of the highest score. Shape: (N, D) → (N,), int64."""
@@ -103,15 +97,7 @@ def preconditioner(features: Tensor, curvature: float, penalty: Tensor) -> Tenso
     return inverse
 
 
-def fit(
-    features: Tensor,
-    labels: Tensor,
-    classes: int,
-    loss: Loss,
-    C: float,
-    max_iter: int,
-    tol: float,
-) -> LinearModel:
+def fit(features: Tensor, labels: Tensor, classes: int, loss: Loss, C: float, max_iter: int, tol: float) -> LinearModel:
     """Minimize ½(‖W‖² + p‖b‖²) + C·Σᵢ loss(W xᵢ + b, yᵢ).
 
     ``softmax``: p = 0, as sklearn's LogisticRegression for three classes or more (multinomial, L2, intercept free).
@@ -122,14 +108,9 @@ def fit(
         features: Shape: (N, D), float32, standardized by the caller.
         labels: Shape: (N,), int64 in [0, classes).
         tol: stop when the largest gradient entry is at most ``tol`` times the largest one at W = 0, b = 0.
-
-    Raises:
-        ValueError: C is not positive, or there is no sample.
     """
     from scipy.optimize import minimize
 
-    if C <= 0 or not len(features):
-        raise ValueError(f"C must be positive and there must be samples: C={C}, {len(features)} samples")
     function, curvature, intercept_penalty = LOSSES[loss]
     n, d = features.shape
     device = features.device
@@ -193,12 +174,7 @@ def stratified_subset(labels: Tensor, fraction: float, seed: int) -> Tensor:
     """Indices of a random subset with the given fraction of each class, rounded, and at least one sample.
 
     It depends on the labels, the fraction and the seed alone, so that all encoders get the same one.
-
-    Args:
-        labels: Shape: (N,), int64. fraction: in (0, 1].
-
-    Returns:
-        Shape: (n,), int64, ascending, on the labels' device.
+    Shape: (N,) int64 → (n,) int64, ascending.
     """
     generator = torch.Generator().manual_seed(seed)
     host, kept = labels.cpu(), []

@@ -70,7 +70,6 @@ def probes(
             to the protocol and not to the run.
         readouts: what the release clusters, on test. Shape of each: (N, D), float32.
     """
-    fractions = {f"linear_{100 * share:g}pct": share for share in settings["few_labels"]["fractions"]}
     return {
         "linear": lambda: linear.logistic_regression(data, settings["linear"]),
         "svm": lambda: linear.svm(data, settings["svm"]),
@@ -78,8 +77,8 @@ def probes(
         "knn": lambda: knn.classify(data, settings["knn"]),
         **({"kmeans_release": lambda: cluster_release(data, settings, readouts)} if readouts else {}),
         **{
-            name: partial(linear.few_labels, data, settings["linear"], share, settings["seed"])
-            for name, share in fractions.items()
+            f"linear_{100 * share:g}pct": partial(linear.few_labels, data, settings["linear"], share, settings["seed"])
+            for share in settings["few_labels"]["fractions"]
         },
     }
 
@@ -104,10 +103,9 @@ def cluster(data: Features, settings: Mapping[str, Any], seed: int) -> Scored:
     train, test, k = features.normalize(data.train), features.normalize(data.test), data.classes
     found = kmeans.kmeans(train, k, settings["n_init"], seed, settings["max_iter"], settings["tol"])
     of_train, of_test = (kmeans.assign(part, found.centers[None])[0][:, 0] for part in (train, test))
-    by_test = match(of_test, data.test_labels, k)
     by_train = match(of_train, data.train_labels, k)
     metrics = {
-        "accuracy": features.accuracy(by_test[of_test], data.test_labels),
+        "accuracy": matched_accuracy(of_test, data.test_labels, k),
         "accuracy_matched_on_train": features.accuracy(by_train[of_test], data.test_labels),
         "nmi": float(normalized_mutual_info_score(data.test_labels.cpu().numpy(), of_test.cpu().numpy())),
         "inertia": found.inertia,
@@ -134,7 +132,7 @@ def cluster_release(data: Features, settings: Mapping[str, Any], readouts: Mappi
         points = features.normalize(values) if name.startswith("h") else values
         found = kmeans.kmeans_unit(points, k, block["n_init"], seed, block["max_iter"], block["tol"])
         clusters = kmeans.assign(points, found.centers[None])[0][:, 0]
-        metrics[name] = features.accuracy(match(clusters, data.test_labels, k)[clusters], data.test_labels)
+        metrics[name] = matched_accuracy(clusters, data.test_labels, k)
         metrics["converged"] &= found.converged
     return metrics, {
         "split": "fitted and scored on test",
@@ -146,6 +144,11 @@ def cluster_release(data: Features, settings: Mapping[str, Any], readouts: Mappi
         "seed": seed,
         **block,
     }
+
+
+def matched_accuracy(clusters: Tensor, labels: Tensor, k: int) -> float:
+    """Accuracy under the best map from clusters to classes."""
+    return features.accuracy(match(clusters, labels, k)[clusters], labels)
 
 
 def match(clusters: Tensor, labels: Tensor, k: int) -> Tensor:
@@ -172,9 +175,9 @@ def online_probe(job: Job) -> tuple[dict[str, Any], dict[str, Any]]:
     settings = job.config["settings"]["training"]["online_probe"]
     if settings is None:
         return {}, {}
-    scored = [record["losses"] for record in job.history() if "online_top1" in record["losses"]]
-    last: dict[str, float] = scored[-1] if scored else {}
-    scores = {key.removeprefix("online_"): value for key, value in last.items() if key.startswith("online_top1")}
+    losses = [record["losses"] for record in job.history() if "online_top1" in record["losses"]]
+    names = {"online_top1": "top1", "online_top1_ema": "top1_ema"}
+    scores = {names[key]: value for key, value in losses[-1].items() if key in names} if losses else {}
     classifier = "linear head on detached features of the augmented training images, trained beside the encoder"
     protocol = {"classifier": classifier, "split": "train→test", **settings}
     return {"online_probe": scores} if scores else {}, {"online_probe": protocol}

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Protocol
 
 import torch
+from PIL import Image
 from torch import Tensor
+from torchvision.utils import make_grid
 
 from structgan import files
 from structgan.errors import UserError
@@ -42,10 +44,7 @@ def draw(method: Sampler, n: int, seed: int, batch_size: int, device: str = "cpu
 
 
 def write_grid(images: Tensor, path: str | Path) -> None:
-    """Write images side by side as PNG, atomically; small images are enlarged by a whole number, without smoothing."""
-    from PIL import Image
-    from torchvision.utils import make_grid
-
+    """Write images side by side as PNG, atomically; small ones are enlarged by a whole number, without smoothing."""
     sheet = Image.fromarray(make_grid(images, GRID, pad_value=255).permute(1, 2, 0).contiguous().numpy())
     scale = max(1, 512 // sheet.width)
     with files.replacing(path) as temporary:

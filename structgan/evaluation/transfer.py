@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from structgan import datasets
-from structgan.datasets import Dataset
+from structgan.datasets import Dataset, Split
 from structgan.datasets.images import scale
 from structgan.errors import UserError
 from structgan.evaluate import Job, Measured, describe
@@ -63,6 +63,5 @@ def resize(target: Dataset, size: int, allowed: bool) -> Dataset:
             f"data set '{target.name}' has {target.image_size} pixels, the encoder was trained at {size}"
             " (evaluation.transfer.resize: true makes it fit)"
         )
-    splits = {name: getattr(target, name) for name in ("train", "test")}
-    scaled = {name: replace(split, images=scale(split.images, size)) for name, split in splits.items()}
-    return replace(target, image_size=size, unlabelled=None, **scaled)
+    train, test = (Split(scale(split.images, size), split.labels) for split in (target.train, target.test))
+    return replace(target, image_size=size, unlabelled=None, train=train, test=test)

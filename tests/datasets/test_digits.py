@@ -8,12 +8,6 @@ from raw_data import TINY
 from structgan.datasets import digits
 
 
-def test_shapes_and_seed(prepare):
-    built, other = prepare(**TINY), prepare(**{**TINY, "seed": 1})
-    assert built.train.images.shape == (60, 3, 16, 16) and built.test.images.shape == (40, 3, 16, 16)
-    assert set(built.train.labels.tolist()) == set(range(10)) and other.content_hash != built.content_hash
-
-
 def test_digits_use_disjoint_scans_evenly_and_the_right_ones(monkeypatch, prepare):
     seen: list[np.ndarray] = []
     compose = digits.compose

@@ -96,24 +96,15 @@ def test_the_central_square_is_resized_if_asked(read, tmp_path):
         ({"train/cat/0.png": picture(5, mode="CMYK", kind="TIFF")}, "CMYK"),
         ({"train/emu/0.png": picture(1)}, "'emu' is missing from test/"),
         ({"test/emu/0.png": picture(1)}, "'emu' is missing from train/"),
-        ({"train/emu/": b"", "test/emu/0.png": picture(1)}, "'emu' has no image in train/"),
         ({"train/cat/deep/0.png": picture(1)}, "train/cat/deep"),
         ({"train/caf\udce9/0.png": picture(1), "test/caf\udce9/0.png": picture(1)}, "caf\\udce9"),
     ],
 )
-@pytest.mark.parametrize("kind", ["tar", "tree"])
-def test_what_is_wrong_is_named(read, tmp_path, change, named, kind):
+def test_what_is_wrong_is_named(read, tmp_path, change, named):
     members = {**tree_members(), **change}
-    if kind == "tar":
-        place = pack(tmp_path / "a.tar", members)
-    else:
-        place = unpack(tmp_path / "a", {name: content for name, content in members.items() if name[-1] != "/"})
-        for name in members:
-            (place / name).parent.mkdir(parents=True, exist_ok=True)
-            if name[-1] == "/":
-                (place / name).mkdir()
-    with refused(str(place), named):
-        read(place)
+    for place in (pack(tmp_path / "a.tar", members), unpack(tmp_path / "a", members)):
+        with refused(str(place), named):
+            read(place)
     assert not (tmp_path / "prepared/set.safetensors").exists()
 
 
@@ -124,11 +115,10 @@ def test_missing_and_broken_paths_are_named(read, tmp_path, monkeypatch):
     with refused(str(place), "test/"):
         read(place)
     unpack(place, tree_members())
-    for link in ("train/emu", "train/cat/9.png"):
-        (place / link).symlink_to(tmp_path / "gone")
-        with refused(link):
-            read(place)
-        (place / link).unlink()
+    (place / "train/cat/9.png").symlink_to(tmp_path / "gone")
+    with refused("train/cat/9.png"):
+        read(place)
+    (place / "train/cat/9.png").unlink()
     listed = os.scandir
 
     def scandir(path):

@@ -79,9 +79,6 @@ def test_imagenet10_takes_its_ten_classes_from_the_whole_tree(prepare, tmp_path)
     assert len(built.train) == 20 and "ImageNet-10" in built.note
     for file in (root / "val/n07747607").iterdir():
         file.unlink()
-    with refused("'n07747607' has no image in val/"):
-        prepare(builder="imagenet10", image_size=16)
-    (root / "val/n07747607").rmdir()
     with refused("'n07747607' is missing from val/"):
         prepare(builder="imagenet10", image_size=16)
 
@@ -94,9 +91,8 @@ def test_imagenette_reads_its_archive_or_its_folder(prepare, tmp_path):
     root = unpack(raw / "imagenette2-160", members)
     unpacked = prepare(builder="imagenette", image_size=16)
     assert packed.content_hash == unpacked.content_hash and packed.classes[0] == "tench"
-    for split in ("train", "val"):
-        (root / split / "n01440764").rename(root / split / "n0")
-    with refused(str(root), "n0"):
+    (root / "train/n01440764").rename(root / "train/n0")
+    with refused(str(root), "n01440764"):
         prepare(builder="imagenette", image_size=16)
 
 

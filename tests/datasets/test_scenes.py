@@ -9,7 +9,6 @@ from refusal import refused
 from sklearn.datasets import load_digits
 from test_goldens import SCENES as SETTINGS
 
-from structgan import config
 from structgan.datasets import scenes
 from structgan.datasets.digits import CONTRAST, interpolation
 
@@ -71,12 +70,3 @@ def test_shapes_numbers_and_contrast(splits):
 def test_settings_that_make_no_scene_are_refused(key, change):
     with refused("evaluation.dense.images.scenes", key):
         scenes.build({**SETTINGS, **change})
-
-
-def test_scans_in_the_scenes_of_field_are_as_large_as_encoders_saw_them_and_have_ink():
-    field = config.load(["workflow/config/demo.yaml", "workflow/config/field.yaml"])
-    settings = field["evaluation"]["dense"]["images"]["scenes"]
-    enlarge = interpolation(8, settings["digit_size"])
-    glyphs = np.einsum("ij,njk,lk->nil", enlarge, load_digits().images / 16.0, enlarge)
-    assert glyphs.max((1, 2)).min() >= settings["ink"]
-    assert settings["digit_size"] == field["datasets"]["digits"]["image_size"] * 3 // 4

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from blobs import blobs
-from bright_half_dataset import CLASSES, SETTINGS, Tree, pictures
+from evaluated_tree import CLASSES, SETTINGS, Tree, pictures
 
 from structgan import files
 from structgan.datasets import Parts

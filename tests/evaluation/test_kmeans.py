@@ -32,11 +32,11 @@ def test_iterations_are_scikit_learns_from_the_same_centers(monkeypatch: pytest.
     found = kmeans.lloyd(x, starts, max_iter=300, tol=0.0)
     assert found.converged and found.inertia == pytest.approx(best.inertia_, rel=1e-5)
     np.testing.assert_allclose(found.centers.numpy(), best.cluster_centers_, atol=1e-3)
-    search, every = kmeans.Search(x, starts), torch.arange(5)
+    search = kmeans.Search(x, starts[0])
     for _ in range(6):
-        search.step(every)
-        search.reassign(every)
-        index, distance = kmeans.assign(x, search.centers)
+        search.step()
+        search.reassign()
+        index, distance = (found[:, 0] for found in kmeans.assign(x, search.centers[None]))
         assert torch.equal(search.index, index) and bool((search.near**2 >= distance - 1e-3).all())
         torch.testing.assert_close(search.sums, kmeans.totals(x, index, 9), rtol=1e-4, atol=1e-3)
 
@@ -52,8 +52,8 @@ def test_kmeans_is_as_good_as_scikit_learns_and_repeats_itself() -> None:
 def test_an_empty_cluster_moves_to_the_farthest_sample() -> None:
     x = torch.tensor([[0.0], [0.1], [0.2], [9.0]])
     starts = torch.tensor([[[0.1], [1000.0]]])
-    index = torch.zeros(4, 1, dtype=torch.int64)
-    assert kmeans.means(x, kmeans.totals(x, index, 2)[0], index[:, 0], starts[0])[1].item() == 9.0
+    index = torch.zeros(4, dtype=torch.int64)
+    assert kmeans.means(x, kmeans.totals(x, index, 2), index, starts[0])[1].item() == 9.0
     assert kmeans.lloyd(x, starts, max_iter=300, tol=1e-4).inertia == pytest.approx(0.02, abs=1e-4)
 
 

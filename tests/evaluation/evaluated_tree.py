@@ -1,8 +1,9 @@
-"""A data set whose images have one bright half, and a tree of runs and protocols on it with fresh weights."""
+"""A tree of runs with fresh weights and of protocols, on the data set "halves": images with one bright half."""
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,13 @@ from structgan import config, evaluate, evaluation, files, method, provenance, s
 from structgan.datasets import Dataset, Parts, Split, load, store
 from structgan.evaluation import extractor
 
+DEMO = Path(__file__).parents[2] / "workflow/config/demo.yaml"
 CLASSES = ("low", "high", "left", "right")
 RUNS = {"random": "base", "plain_gan": "base", "structural": "full"}
 """Methods of the tree and the variant of each."""
+DATA = sources.fingerprint({"name": "halves"})
 BASE = config.load([])["evaluation"]
+SOLVER = {"places": 400, "C": 1.0, "max_iter": 100, "tol": 1e-2}
 SETTINGS: dict[str, Any] = {
     **BASE,
     "knn": {"k": 5, "temperature": 0.07},
@@ -27,10 +31,9 @@ SETTINGS: dict[str, Any] = {
     },
     "dense": {
         "maps": "all",
-        "segmentation": {"places": 400, "C": 1.0, "max_iter": 100, "tol": 1e-2},
+        "segmentation": SOLVER,
         "detection": {
-            "places": 400, "C": 1.0, "max_iter": 100, "tol": 1e-2, "stride": 4, "middle": 0.5, "ridge": 10.0,
-            "score": 0.05, "nms": 0.5, "detections": 100,
+            **SOLVER, "stride": 4, "middle": 0.5, "ridge": 10.0, "score": 0.05, "nms": 0.5, "detections": 100,
         },
         "images": {
             "scenes": {
@@ -59,13 +62,16 @@ class Tree:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.targets: dict[str, dict[str, str]] = {}
+        self.data = root / provenance.data_path("halves", DATA)
+        planned = provenance.protocol("extractor", {"extractor": SETTINGS["extractor"]})
+        self.extractor = root / provenance.extractor_path("halves", DATA, planned)
 
     @classmethod
-    def write(cls, root: Path) -> Tree:
-        """The data set "halves", a trained extractor and a run of each method in ``RUNS``."""
+    def write(cls, root: Path, methods: Iterable[str] = RUNS) -> Tree:
+        """The data set, a trained extractor and a run of each method."""
         tree = cls(root)
         tree.add_data("halves", Parts(CLASSES, pictures(400, 0), pictures(200, 1)))
-        for name in RUNS:
+        for name in methods:
             tree.add_run(name)
         tree.train_extractor(tree.extractor)
         return tree
@@ -85,28 +91,26 @@ class Tree:
 
     def add_run(self, name: str) -> None:
         """A finished run with fresh weights, as its training leaves it."""
-        suite = config.load([Path(__file__).parents[1] / "workflow/config/demo.yaml"])
-        block = suite["methods"][name]
+        suite = config.load([DEMO])
         content = {
             "dataset": "halves", "method": name, "augmentation": "none", "variant": RUNS[name], "seed": 0,
-            "data": sources.fingerprint({"name": "halves"}), "sources": "of this test",
+            "data": DATA, "sources": "of this test",
             "settings": {
-                "dataset": {"image_size": 16}, "training": suite["training"], "method": block["settings"],
-                "augmentation": {},
+                "dataset": {"image_size": 16}, "training": suite["training"],
+                "method": suite["methods"][name]["settings"], "augmentation": {},
             },
         }  # fmt: skip
         described = {**content, "identity": sources.fingerprint(content)}
-        run = self.root / provenance.run_path(described)
+        run, images = self.root / provenance.run_path(described), self.dataset.content_hash
         files.write_json(run / "config.json", described)
         torch.manual_seed(0)
         built = method.build(described, len(CLASSES))
-        images = self.dataset.content_hash
         metadata = {"identity": described["identity"], "content_hash": images, "num_classes": str(len(CLASSES))}
-        scored = {"online_top1": 0.625, "online_top1_ema": 0.5}
-        files.write_json(run / "history.json", {"records": [{"step": 20, "images": 320, "losses": scored}]})
         networks = method.published_files(run, name)
         for path in networks:
             files.save_tensors(path, built.get_submodule(path.stem).state_dict(), metadata)
+        scored = {"online_top1": 0.625, "online_top1_ema": 0.5}
+        files.write_json(run / "history.json", {"records": [{"step": 20, "images": 320, "losses": scored}]})
         record = {"identity": described["identity"], "dataset": {"name": "halves", "content_hash": images}}
         provenance.write_sealed(run / "env.json", record, made=[run / "history.json", *networks])
 
@@ -115,21 +119,9 @@ class Tree:
         return extractor.train(self.data, self.protocol("extractor", extractor=SETTINGS["extractor"]), out)
 
     @property
-    def data(self) -> Path:
-        """The file of the data set."""
-        return self.root / provenance.data_path("halves", sources.fingerprint({"name": "halves"}))
-
-    @property
     def dataset(self) -> Dataset:
         """The data set."""
         return load(self.data)
-
-    @property
-    def extractor(self) -> Path:
-        """The file of the trained extractor."""
-        planned = provenance.protocol("extractor", {"extractor": SETTINGS["extractor"]})
-        data = sources.fingerprint({"name": "halves"})
-        return self.root / provenance.extractor_path("halves", data, planned)
 
     def run(self, name: str) -> Path:
         """The folder of a method's run."""

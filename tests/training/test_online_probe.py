@@ -10,18 +10,18 @@ import torch.nn.functional as F
 from run_folder import equal, history, train_until
 from snapshots import same
 
-from structgan import files, sources, train
+from structgan import files, train
 from structgan.evaluation import probe
 
 PROBE = {"every": 4, "ema": 0.5, "optimizer": {"name": "adamw", "lr": 0.01, "betas": [0.5, 0.999], "weight_decay": 0.1}}
-AVERAGED = ("structural", "plain_gan", "ssgan", "contrad", "selfcond_gan", "vae", "ddpm")
+AVERAGED = ("structural", "ddpm")
 
 
 def started(make_run, digits, method="structural", **training):
     return train.Run(make_run(method, online_probe=PROBE, **training), digits, "cpu")
 
 
-@pytest.mark.parametrize("method", [name for name in sources.methods() if name != "random"])
+@pytest.mark.parametrize("method", ["structural", "simclr", "ddpm"])
 def test_a_run_is_the_same_with_and_without_it(make_run, digits, method):
     """Labels reach the classifier and nothing else: weights, other losses and random states are equal bit for bit."""
     runs = []
@@ -65,7 +65,7 @@ def test_a_step_is_one_of_cross_entropy_on_features_without_gradient(make_run, d
 
 
 def test_it_is_scored_at_the_first_log_after_each_multiple_and_at_the_end(make_run, digits):
-    run = started(make_run, digits, steps=11, log_every=3)
+    run = started(make_run, digits, "simclr", steps=11, log_every=3)
     run.fit()
     scored = [record["step"] for record in run.history.records if "online_top1" in record["losses"]]
     assert [record["step"] for record in run.history.records] == [3, 6, 9, 11] and scored == [6, 9, 11]
@@ -85,7 +85,7 @@ def test_it_learns_what_features_tell(make_run, digits):
 
 
 def test_an_interrupted_run_goes_on_exactly(make_run, digits):
-    folders = [make_run("structural", folder=name, online_probe=PROBE, steps=6, save_every=3) for name in ("a", "b")]
+    folders = [make_run("simclr", folder=name, online_probe=PROBE, steps=6, save_every=3) for name in ("a", "b")]
     train.run(folders[0], digits)
     train_until(folders[1], digits, 3)
     train.run(folders[1], digits)
@@ -107,6 +107,6 @@ def test_its_last_scores_and_its_protocol_are_in_the_probes_result(make_run, dig
     last = records(folder)[-1]["losses"]
     assert scores == {"online_probe": {"top1": last["online_top1"], "top1_ema": last["online_top1_ema"]}}
     assert protocol["online_probe"]["optimizer"] == PROBE["optimizer"] and protocol["online_probe"]["every"] == 4
-    without = make_run("structural", folder="without", steps=4)
+    without = make_run("random", folder="without", steps=0)
     train.run(without, digits)
     assert online(without) == ({}, {})

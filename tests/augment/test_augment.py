@@ -72,22 +72,6 @@ def test_crop_matrix_resamples_as_torchvision_does(name, mode):
         torch.testing.assert_close(view, expected, atol=2e-6, rtol=0)
 
 
-@settings(max_examples=40, deadline=None)
-@given(
-    size=st.sampled_from([8, 16, 32, 96]),
-    area=st.tuples(st.floats(0.01, 1), st.floats(0.01, 1)).map(sorted),
-    ratio=st.tuples(st.floats(0.1, 10), st.floats(0.1, 10)).map(sorted),
-    seed=st.integers(0, 1000),
-)
-def test_boxes_are_whole_and_inside(size, area, ratio, seed):
-    uniform = torch.rand(64, 22, generator=seeded(seed))
-    top, left, height, width = resample.boxes(uniform, size, tuple(area), tuple(ratio))
-    for value in (top, left, height, width):
-        assert torch.equal(value, value.round())
-    assert (top >= 0).all() and (left >= 0).all() and (height >= 1).all() and (width >= 1).all()
-    assert (top + height <= size).all() and (left + width <= size).all()
-
-
 def test_boxes_follow_the_first_fitting_try_and_fall_back_to_the_center():
     size, uniform = 20, torch.rand(300, 22, generator=seeded(5))
     boxes = torch.stack(resample.boxes(uniform, size, (0.5, 1.0), (0.25, 4.0)), 1)
@@ -118,7 +102,7 @@ def test_each_color_operation_equals_torchvision_per_sample():
         ours = color.blend_(images.clone(), torch.full((30,), number), factors)
         theirs = torch.stack([function(image, float(f)) for image, f in zip(images, factors, strict=True)])
         torch.testing.assert_close(ours, theirs, atol=2e-6, rtol=0)
-    ours = color.turn_hue_(images.clone(), shift)
+    ours = color.turn_hue(images, shift)
     theirs = torch.stack([tv.adjust_hue(image, float(s)) for image, s in zip(images, shift, strict=True)])
     torch.testing.assert_close(ours, theirs, atol=5e-6, rtol=0)
     torch.testing.assert_close(color.gray(images), tv.rgb_to_grayscale(images), atol=2e-6, rtol=0)
@@ -188,12 +172,11 @@ regimes = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(regime=regimes, size=st.sampled_from([8, 16, 32]), count=st.integers(1, 9), seed=st.integers(0, 99))
 def test_every_regime_is_a_pure_function_with_values_in_range(regime, size, count, seed):
     images = torch.randint(0, 256, (count, 3, size, size), dtype=torch.uint8, generator=seeded(seed))
-    kept = images.clone()
-    augment = build(regime, size)
+    kept, augment = images.clone(), build(regime, size)
     views = augment(images, seeded(seed))
     assert views.shape == images.shape and views.dtype == torch.float32 and views.is_contiguous()
     assert float(views.min()) >= -1 and float(views.max()) <= 1
