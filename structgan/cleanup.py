@@ -10,21 +10,22 @@ import fcntl
 import os
 import shutil
 import socket
+import sys
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
+
+import click
 
 from structgan import plan, provenance
 from structgan.errors import UserError
 from structgan.states import exists, optional, why_dead
 
-DEPTH = "*/*/*/*/seed=*/*"
 TRASH = ".deleted"
 
 
-@dataclass(frozen=True)
-class Garbage:
+class Garbage(NamedTuple):
     """A run to delete: its folder, the reason, and its size in bytes."""
 
     folder: Path
@@ -32,8 +33,12 @@ class Garbage:
     size: int
 
 
-def unplanned() -> tuple[list[Garbage], dict[Path, str]]:
-    """Runs that neither a suite's newest plan nor its tables' plan names, and those of them that are in use, and why.
+Found = tuple[list[Garbage], dict[Path, str]]
+"""Runs that may go, and those that are in use and why."""
+
+
+def unplanned() -> Found:
+    """Runs that neither a suite's newest plan nor its tables' plan names.
 
     Raises:
         UserError: a plan is damaged, or a Snakemake works here.
@@ -42,38 +47,37 @@ def unplanned() -> tuple[list[Garbage], dict[Path, str]]:
         raise UserError("gc: a Snakemake works in this folder, or was killed (snakemake --unlock): nothing was deleted")
     plans = {each for file in plan.suites() for each in (file, *plan.tabled(file.parent.name))}
     planned = {Path(entry["run"]) for file in plans for entry in plan.read(file)["runs"]}
-    folders = (folder for folder in sorted(provenance.RUNS.glob(DEPTH)) if folder.is_dir() and not folder.is_symlink())
-    return sort((folder for folder in folders if folder not in planned), "in no plan")
+    folders = (folder for folder in sorted(provenance.RUNS.glob("*/*/*/*/seed=*/*")) if folder not in planned)
+    return split((folder for folder in folders if folder.is_dir() and not folder.is_symlink()), "in no plan")
 
 
-def named(folders: Iterable[Path]) -> tuple[list[Garbage], dict[Path, str]]:
-    """The runs of some folders, as ``unplanned`` gives them.
+def named(folders: Iterable[Path]) -> Found:
+    """The runs of some folders.
 
     Raises:
         UserError: a folder is not that of a run.
     """
-    listed = list(folders)
+    listed, runs = list(folders), provenance.RUNS.resolve()
     for folder in listed:
-        place, runs = folder.resolve(), provenance.RUNS.resolve()
-        inside = place.is_relative_to(runs) and len(place.relative_to(runs).parts) == 6
-        if not inside or not (folder / "config.json").exists():
+        if folder.resolve().parents[5:6] != (runs,) or not (folder / "config.json").exists():
             raise UserError(f"{folder}: not the folder of a run ({provenance.RUNS}/…/seed=<seed>/<id>)")
-    return sort(listed, "asked for")
+    return split(listed, "asked for")
 
 
-def sort(folders: Iterable[Path], reason: str) -> tuple[list[Garbage], dict[Path, str]]:
-    """Runs that may go for a reason, and those that are in use, with who uses them."""
+def split(folders: Iterable[Path], reason: str) -> Found:
+    """Runs that may go for a reason, and those that are in use."""
     found: list[Garbage] = []
     used: dict[Path, str] = {}
     for folder in folders:
-        if holder := user(folder):
-            used[folder] = holder
+        if why := in_use(folder):
+            used[folder] = why
         else:
-            found.append(Garbage(folder, reason, size(folder)))
+            size = sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir() or path.is_symlink())
+            found.append(Garbage(folder, reason, size))
     return found, used
 
 
-def user(folder: Path) -> str | None:
+def in_use(folder: Path) -> str | None:
     """Why a run counts as in use; None if it is not."""
     progress = optional(folder / "progress.json")
     if progress.get("state") == "running":
@@ -90,11 +94,6 @@ def user(folder: Path) -> str | None:
     return None
 
 
-def size(folder: Path) -> int:
-    """Bytes of all files in a folder; links count as themselves."""
-    return sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir() or path.is_symlink())
-
-
 def lines(garbage: list[Garbage], used: Mapping[Path, str]) -> list[str]:
     """A line for each run to delete and for each that is left alone, and the sum."""
     shown = [f"{entry.size / 1e6:10.1f} MB  {entry.folder}  ({entry.reason})" for entry in garbage]
@@ -103,20 +102,32 @@ def lines(garbage: list[Garbage], used: Mapping[Path, str]) -> list[str]:
     return [*shown, f"{len(garbage)} runs, {total / 1e6:.1f} MB" if garbage else "nothing to delete"]
 
 
+def confirm_and_delete(garbage: list[Garbage], used: Mapping[Path, str], yes: bool) -> None:
+    """Show what may go, ask unless ``yes``, and delete it.
+
+    Raises:
+        UserError: there is no terminal to ask on.
+    """
+    click.echo("\n".join(lines(garbage, used)))
+    if garbage and not yes:
+        if not sys.stdin.isatty():
+            raise UserError("no terminal to ask on; nothing was deleted, --yes deletes without asking")
+        click.confirm(f"Delete {len(garbage)} runs?", abort=True)
+    if garbage:
+        click.echo(f"{delete(garbage)} runs deleted")
+
+
 def delete(garbage: list[Garbage]) -> int:
     """Delete runs, except those that are in use by now; returns how many were deleted."""
     for left in provenance.RUNS.glob(f"{TRASH}-*"):  # of a process that was killed while it deleted
         shutil.rmtree(left, ignore_errors=True)
     gone = 0
-    for number, entry in enumerate(garbage):
-        if user(entry.folder):
-            continue
-        trash = provenance.RUNS / f"{TRASH}-{os.getpid()}-{number}"
-        entry.folder.rename(trash)
+    for folder in (entry.folder for entry in garbage if not in_use(entry.folder)):
+        trash = provenance.RUNS / f"{TRASH}-{os.getpid()}-{gone}"
+        folder.rename(trash)
         shutil.rmtree(trash)
         gone += 1
-        for parent in list(entry.folder.parents)[:5]:
-            if any(parent.iterdir()):
-                break
-            parent.rmdir()
+        for parent in list(folder.parents)[:5]:
+            if not any(parent.iterdir()):
+                parent.rmdir()
     return gone

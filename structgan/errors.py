@@ -27,21 +27,22 @@ def unknown(kind: str, name: str, known: Iterable[str], where: str = "") -> User
     return UserError(f"{place}unknown {kind} '{name}'{hint} (allowed: {', '.join(names) or 'none'})")
 
 
+WORDS = {
+    "minimum": "must be at least {}",
+    "maximum": "must be at most {}",
+    "exclusiveMinimum": "must be greater than {}",
+    "exclusiveMaximum": "must be less than {}",
+    "type": "must be of type {}",
+    "enum": "must be one of {}",
+    "pattern": "must match {}",
+    "minItems": "must have at least {} entries",
+    "maxItems": "must have at most {} entries",
+}
+
+
 def limits(error: Any) -> str:
     """What a JSON schema allows where a value violates it, in words; ``error`` is jsonschema's ValidationError."""
     expected = error.validator_value
-    words = {
-        "minimum": "must be at least {}",
-        "maximum": "must be at most {}",
-        "exclusiveMinimum": "must be greater than {}",
-        "exclusiveMaximum": "must be less than {}",
-        "type": "must be of type {}",
-        "enum": "must be one of {}",
-        "pattern": "must match {}",
-        "minItems": "must have at least {} entries",
-        "maxItems": "must have at most {} entries",
-    }
-    if error.validator not in words:
+    if error.validator not in WORDS:
         return str(error.message)[:160]
-    shown = ", ".join(map(str, expected)) if isinstance(expected, list) else expected
-    return words[error.validator].format(shown)
+    return WORDS[error.validator].format(", ".join(map(str, expected)) if isinstance(expected, list) else expected)

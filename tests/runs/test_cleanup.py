@@ -40,23 +40,21 @@ def test_runs_in_no_suites_newest_plan_are_found_with_their_size(made, demo):
 
 def test_nothing_is_deleted_without_an_answer_and_everything_found_with_yes(made, tmp_path, command, refusal):
     before = sorted(tmp_path.rglob("*"))
-    line = refusal(command("-m", "structgan", "gc", cwd=tmp_path))
-    assert "no terminal to ask on; nothing was deleted" in line
+    assert "nothing was deleted" in refusal(command("-m", "structgan", "gc", cwd=tmp_path))
     assert sorted(tmp_path.rglob("*")) == before
     done = command("-m", "structgan", "gc", "--yes", cwd=tmp_path)
     assert done.returncode == 0 and "1 runs deleted" in done.stdout, done.stderr
     assert not (tmp_path / "results/runs/digits/byol").exists()
     assert all(Path(entry["run"]).exists() for entry in made["runs"])
-    assert list(Path("results/runs").glob(".*")) == []
-    assert "nothing to delete" in command("-m", "structgan", "gc", "--yes", cwd=tmp_path).stdout
+    assert list(Path("results/runs").glob(".*")) == [] and cleanup.unplanned() == ([], {})
 
 
-def test_a_named_run_is_deleted_and_nothing_else(made, tmp_path, command, refusal):
-    first, second = (entry["run"] for entry in made["runs"][:2])
-    done = command("-m", "structgan", "rm", first, "--yes", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert not Path(first).exists() and Path(second).exists()
-    assert "not the folder of a run" in refusal(command("-m", "structgan", "rm", "results/runs", "--yes", cwd=tmp_path))
+def test_a_named_run_is_deleted_and_nothing_else(made):
+    first, second = (Path(entry["run"]) for entry in made["runs"][:2])
+    cleanup.confirm_and_delete(*cleanup.named([first]), yes=True)
+    assert not first.exists() and second.exists()
+    with refused("results/runs: not the folder of a run"):
+        cleanup.named([Path("results/runs")])
 
 
 def test_a_run_that_lives_is_never_touched(made):

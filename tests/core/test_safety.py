@@ -1,0 +1,117 @@
+"""What would run code: pickles, YAML, and names of a configuration that are commands."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from refusal import refused
+from workflow_tree import copy_tree, snakemake
+
+from structgan import config, files
+from structgan.evaluation import inception, torch_fidelity
+
+
+class Bomb:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, fuse: Path) -> None:
+        self.fuse = fuse
+
+    def __reduce__(self):
+        return Path.touch, (self.fuse,)
+
+
+@pytest.fixture
+def bomb(tmp_path):
+    """A pickle that is known to go off, and the file that it would write."""
+    fuse = tmp_path / "fuse"
+    content = pickle.dumps({"data": Bomb(fuse), b"labels": [0]})
+    pickle.loads(content)
+    assert fuse.exists()
+    fuse.unlink()
+    return content, fuse
+
+
+@pytest.mark.parametrize("form", ["zip", "legacy", "bare"])
+def test_weights_that_are_a_pickle_do_nothing(bomb, tmp_path, form):
+    """Neither in our own check, nor in torch-fidelity, which asks torch for the whole pickle."""
+    content, fuse = bomb
+    path = tmp_path / "weights.pth"
+    if form == "bare":
+        path.write_bytes(content)
+    else:
+        torch.save({"a": Bomb(fuse)}, path, _use_new_zipfile_serialization=form == "zip")
+    with refused("damaged, or no file of weights"):
+        inception.weights(path)
+    images = torch.zeros(4, 3, 16, 16, dtype=torch.uint8)
+    with pytest.raises(pickle.UnpicklingError):
+        torch_fidelity.measure(images, images, config.load([])["evaluation"]["fidelity"], path)
+    assert not fuse.exists()
+
+
+def test_state_and_data_that_are_a_pickle_do_nothing(bomb, tmp_path):
+    content, fuse = bomb
+    (tmp_path / "state.safetensors").write_bytes(content)
+    with refused("truncated or damaged"):
+        files.load_tensors(tmp_path / "state.safetensors")
+    (tmp_path / "probe.json").write_bytes(content)
+    with refused("probe.json"):
+        files.read_json(tmp_path / "probe.json")
+    assert not fuse.exists()
+
+
+def test_yaml_builds_no_objects(tmp_path):
+    fuse = tmp_path / "fuse"
+    (tmp_path / "mine.yaml").write_text(f"suite: !!python/object/apply:os.mknod ['{fuse}']\n")
+    with refused("mine.yaml", "not valid YAML"):
+        config.load([tmp_path / "mine.yaml"])
+    assert not fuse.exists()
+
+
+NAMES = ("x; touch y", "$(touch y)", "`touch y`", "a b", "a'b", "a\n", "../a", "..", "/a", "-rf", "a/b", "a|b", "")
+
+
+@pytest.mark.parametrize("section", ["suite", "datasets", "augmentations", "methods", "variants", "grid"])
+def test_a_name_that_is_not_plain_is_refused(base, section):
+    for name in NAMES:
+        changed = copy.deepcopy(base)
+        if section == "suite":
+            changed["suite"] = name
+        elif section == "grid":
+            changed["grid"][0]["datasets"] = [name]
+        else:
+            blocks = changed["methods"]["structural"]["variants"] if section == "variants" else changed[section]
+            blocks[name] = copy.deepcopy(next(iter(blocks.values())))
+        with refused("letters, digits, _ . -", section):
+            config.check(changed, [])
+
+
+SPELL = "x; touch bad1 $(touch bad2) `touch bad3` 'touch bad4' & touch bad5"
+WILD = """
+suite: "suite; touch bad6"
+datasets: {{"{spell}": {{builder: digits, image_size: 16, train_size: 60, test_size: 40}}}}
+augmentations: {{"none; touch bad7": {{title: "$(touch bad8)"}}}}
+grid: [{{datasets: ["{spell}"], methods: [random], augmentations: ["none; touch bad7"], seeds: [0]}}]
+evaluation: {{knn: {{k: 5}}}}
+"""
+
+
+@pytest.mark.slow
+def test_names_are_harmless_without_the_schema_too(tmp_path):
+    """Real Snakemake, every name allowed: data, training, probe, tables, figures and page, and no command ran."""
+    tree = copy_tree(tmp_path)
+    (tree / "wild.yaml").write_text(WILD.format(spell=SPELL))
+    schema = tree / "workflow/schemas/config.schema.yaml"
+    open_schema = schema.read_text().replace('pattern: "^[A-Za-z0-9][A-Za-z0-9_.-]*$(?!\\\\n)"', 'pattern: ""')
+    assert open_schema != schema.read_text()
+    schema.write_text(open_schema)
+    done = snakemake(tree, configs=("workflow/config/demo.yaml", "tests/tiny.yaml", "wild.yaml"))
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert (tree / "results/report/suite; touch bad6.html").stat().st_size > 10_000
+    (probe,) = (tree / f"results/runs/{SPELL}/random/none; touch bad7/base/seed=0").glob("*/probe-*.json")
+    assert files.read_json(probe)["dataset"]["name"] == SPELL
+    assert not [path for path in tree.rglob("bad*") if path.name[3:].isdigit()]
