@@ -19,13 +19,7 @@ def sizes(settings: Mapping[str, Any]) -> dict[str, int]:
 
 
 def check_run(run: RunConfig, images: Mapping[str, int], where: Callable[..., str]) -> None:
-    """Refuse a run whose settings do not fit each other or its data.
-
-    Args:
-        run: one run.
-        images: number in each part of its data set, as far as it is known.
-        where: file and key of a path of the configuration, as an error begins.
-    """
+    """Refuse a run whose settings do not fit each other or the ``images`` of its data; ``where`` is ``Grid.where``."""
     method, batch = run.settings["method"], run.settings["training"]["batch_size"]
     labeled = sources.capabilities(run.method)["uses_labels"]
     available = images.get("train" if labeled else "unlabelled", images.get("train", batch))

@@ -38,11 +38,7 @@ Found = tuple[list[Garbage], dict[Path, str]]
 
 
 def unplanned() -> Found:
-    """Runs that neither a suite's newest plan nor its tables' plan names.
-
-    Raises:
-        UserError: a plan is damaged, or a Snakemake works here.
-    """
+    """Runs that neither a suite's newest plan nor its tables' plan names."""
     if any(Path(".snakemake/locks").glob("*")):
         raise UserError("gc: a Snakemake works in this folder, or was killed (snakemake --unlock): nothing was deleted")
     plans = {each for file in plan.suites() for each in (file, *plan.tabled(file.parent.name))}
@@ -52,11 +48,7 @@ def unplanned() -> Found:
 
 
 def named(folders: Iterable[Path]) -> Found:
-    """The runs of some folders.
-
-    Raises:
-        UserError: a folder is not that of a run.
-    """
+    """The runs of some folders."""
     listed, runs = list(folders), provenance.RUNS.resolve()
     for folder in listed:
         if folder.resolve().parents[5:6] != (runs,) or not (folder / "config.json").exists():
@@ -103,11 +95,7 @@ def lines(garbage: list[Garbage], used: Mapping[Path, str]) -> list[str]:
 
 
 def confirm_and_delete(garbage: list[Garbage], used: Mapping[Path, str], yes: bool) -> None:
-    """Show what may go, ask unless ``yes``, and delete it.
-
-    Raises:
-        UserError: there is no terminal to ask on.
-    """
+    """Show what may go, ask unless ``yes``, and delete it."""
     click.echo("\n".join(lines(garbage, used)))
     if garbage and not yes:
         if not sys.stdin.isatty():

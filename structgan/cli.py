@@ -141,13 +141,14 @@ def show(plan: str) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Write one JSON object a suite and line, for machines.")
 def status(plans: tuple[str, ...], every: bool, as_json: bool) -> None:
     """Show the state of the runs of each suite, what runs and for how long, and what it costs."""
+    import dataclasses
     import json
 
     from structgan import status as overview
 
     for file in arguments.plan_files(plans):
         found = overview.gather(file)
-        click.echo(json.dumps(found.as_json()) if as_json else "\n".join([*overview.lines(found, every), ""]))
+        click.echo(json.dumps(dataclasses.asdict(found)) if as_json else "\n".join([*overview.lines(found, every), ""]))
 
 
 @cli.command()

@@ -1,7 +1,8 @@
 """YAML files → one checked configuration. Types, ranges and keys come from ``workflow/schemas``. Imports no torch.
 
-Files are merged in order, as Snakemake merges its config files: mappings key by key, anything else replaced. What
-concerns several keys at once is checked in ``grid`` and ``plan``.
+Files are merged in order, as Snakemake merges its config files: mappings key by key, anything else replaced. The first
+violation is raised as a ``UserError`` of one line. What concerns several keys at once is checked in ``grid`` and
+``checks``.
 """
 
 from __future__ import annotations
@@ -37,11 +38,7 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read(path: str | Path) -> dict[str, Any]:
-    """One YAML file as a mapping.
-
-    Raises:
-        UserError: it cannot be read, is not YAML or is no mapping.
-    """
+    """One YAML file as a mapping."""
     try:
         value = _parse(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -75,9 +72,6 @@ def check(config: Mapping[str, Any], files: Iterable[str]) -> None:
     Args:
         config: the merged configuration.
         files: the files it came from; an error names the last one that holds the key.
-
-    Raises:
-        UserError: the first violation, as one line.
     """
     names = list(files)
     validate(config, SCHEMAS / "config.schema.yaml", (), names)
@@ -123,11 +117,7 @@ def check_settings(method: str, settings: Mapping[str, Any], path: tuple[str, ..
 
 
 def validate(value: Any, schema: Path, path: tuple[str, ...], files: Sequence[str]) -> None:
-    """Check ``value`` against a schema; ``path`` is its place in the configuration.
-
-    Raises:
-        UserError: the first violation; or a number that is infinite or NaN, which YAML can write and JSON cannot.
-    """
+    """Check ``value`` against a schema; ``path`` is its place in the configuration."""
     _check_finite(value, path, files)
     errors = sorted(
         _validator(schema).iter_errors(value), key=lambda error: (list(map(str, error.path)), error.message)
@@ -161,6 +151,7 @@ def _validator(schema: Path) -> Any:
 
 
 def _check_finite(value: Any, path: tuple[str, ...], files: Sequence[str]) -> None:
+    """YAML can write numbers that are infinite or NaN; JSON cannot."""
     if isinstance(value, float) and not math.isfinite(value):
         raise UserError(f"{where(path, files)} = {value}: must be finite")
     items = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()

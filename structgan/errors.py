@@ -12,14 +12,7 @@ class UserError(Exception):
 
 
 def unknown(kind: str, name: str, known: Iterable[str], where: str = "") -> UserError:
-    """An error for a name that does not exist: the name, the nearest known one, the allowed set, the file.
-
-    Args:
-        kind: what the name should have been, such as ``"method"``.
-        name: what was given.
-        known: every allowed name.
-        where: the file or key that holds the name.
-    """
+    """An error for a name that does not exist: the file and key, the name, the nearest known one, the allowed set."""
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f", did you mean '{near[0]}'?" if near else ""

@@ -1,4 +1,7 @@
-"""Files that are either whole or absent: every write goes to a temporary neighbor, is synced, then renamed."""
+"""Files that are either whole or absent: every write goes to a temporary neighbor, is synced, then renamed.
+
+Each function raises ``UserError``, which names the file, if it is missing, damaged or cannot be written.
+"""
 
 from __future__ import annotations
 
@@ -23,12 +26,11 @@ if TYPE_CHECKING:
 def replacing(path: str | os.PathLike[str], keep: Path | None = None) -> Iterator[Path]:
     """A temporary path beside ``path`` that takes its place when the block ends, and vanishes when it fails.
 
+    If the write fails, the old file is untouched.
+
     Args:
         path: the file to write; its folder is made.
         keep: a neighbor's name that the old file takes, once the new one is whole on the disk.
-
-    Raises:
-        UserError: the disk is full or the folder cannot be written; the old file, if any, is untouched.
     """
     target = Path(path)
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
@@ -79,11 +81,7 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 
 
 def write_new(texts: Mapping[Path, str]) -> None:
-    """Write new files: all of them or none, and never in the place of one that is there.
-
-    Raises:
-        UserError: a file of such a name exists, or the disk is full.
-    """
+    """Write new files: all of them or none, and never in the place of one that is there."""
     made: list[Path] = []
     for target, text in texts.items():
         try:
@@ -104,11 +102,7 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:
-    """Read a JSON file.
-
-    Raises:
-        UserError: it is missing or damaged.
-    """
+    """Read a JSON file."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -122,11 +116,7 @@ def read_json(path: str | os.PathLike[str]) -> Any:
 def save_tensors(
     path: str | os.PathLike[str], tensors: Mapping[str, Tensor], metadata: Mapping[str, str], keep: Path | None = None
 ) -> None:
-    """Save tensors as safetensors, atomically; equal content gives equal bytes. ``keep`` names the file before.
-
-    Raises:
-        UserError: the disk is full or the file cannot be written.
-    """
+    """Save tensors as safetensors, atomically; equal content gives equal bytes. ``keep`` is as of ``replacing``."""
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
@@ -154,11 +144,7 @@ def sort_metadata(path: Path) -> None:
 
 
 def load_tensors(path: str | os.PathLike[str], device: str = "cpu") -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Load a safetensors file: its tensors and its metadata.
-
-    Raises:
-        UserError: it is missing, truncated or damaged.
-    """
+    """Load a safetensors file: its tensors and its metadata."""
     from safetensors import SafetensorError, safe_open
 
     if not Path(path).exists():

@@ -74,7 +74,7 @@ class Grid:
         files: the files it came from; an error names the one that holds the key.
 
     Raises:
-        UserError: an axis or an upstream run that makes no sense.
+        UserError: an unknown name, or an axis or an upstream run that makes no sense.
     """
 
     def __init__(self, config: Mapping[str, Any], files: Sequence[str] = ()) -> None:
@@ -118,11 +118,7 @@ class Grid:
                 raise unknown(kind.replace("dataset", "data set"), name, [*known, *axes], place)
 
     def runs(self) -> tuple[list[RunConfig], list[dict[str, str]]]:
-        """Every run that the grid names, once, each after the runs that it depends on; and what is not applicable.
-
-        Raises:
-            UserError: an unknown name, or an upstream run that its own method declares not applicable.
-        """
+        """Every run that the grid names, once, each after the runs that it depends on; and what is not applicable."""
         found: dict[str, RunConfig] = {}
         excluded: dict[tuple[str, ...], dict[str, str]] = {}
         for cell in self.cells():
@@ -153,11 +149,7 @@ class Grid:
                         yield dataset, method, augmentation, variant, seed
 
     def run(self, dataset: str, method: str, augmentation: str, variant: str, seed: int) -> RunConfig:
-        """One run, whether or not the grid names it.
-
-        Raises:
-            UserError: an unknown name.
-        """
+        """One run, whether or not the grid names it."""
         names = (dataset, method, augmentation, variant)
         if (*names, seed) not in self._runs:
             if names not in self._settings:

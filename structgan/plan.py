@@ -171,16 +171,12 @@ class Plan:
     def _axes(self) -> dict[str, dict[str, Any]]:
         """The axes that the grid names, with the points of each method."""
         found: dict[str, dict[str, Any]] = {}
-        named = ((method, name) for block in self.config["grid"] for method in block["methods"]
-                 for name in block.get("variants", ()))  # fmt: skip
-        for method, name in named:
+        listed = [(method, block.get("variants", ())) for block in self.config["grid"] for method in block["methods"]]
+        for method, name in ((method, name) for method, names in listed for name in names):
             if axis := self.grid.axes[method].get(name):
                 self.grid.check_axis(axis, method, self.runs)
                 entry = {"title": axis.title, "file": axis.file, "monitors": list(axis.monitors), "points": {}}
-                found.setdefault(name, entry)["points"][method] = [
-                    {key: getattr(point, key) for key in ("value", "variant", "label", "default")}
-                    for point in axis.points
-                ]
+                found.setdefault(name, entry)["points"][method] = [point.shown for point in axis.points]
         return found
 
     def _published(self, key: str, datasets: Sequence[str]) -> list[dict[str, Any]]:

@@ -34,11 +34,7 @@ VERSIONED = ("ctx", "kind", "type_comment", "type_ignores", "type_params")
 
 
 def methods() -> dict[str, Path]:
-    """Every method's name and file, sorted by name; nothing is imported.
-
-    Raises:
-        UserError: two files have the same stem.
-    """
+    """Every method's name and file, sorted by name; nothing is imported. Two files of one name are refused."""
     found: dict[str, Path] = {}
     for path in (path for folder in METHOD_FOLDERS for path in sorted(folder.glob("[!_]*.py"))):
         if path.stem in found:
@@ -48,11 +44,7 @@ def methods() -> dict[str, Path]:
 
 
 def method_file(name: str) -> Path:
-    """The file of a method.
-
-    Raises:
-        UserError: no file has that stem, or two have.
-    """
+    """The file of a method; refused if there is none."""
     found = methods()
     if name not in found:
         raise unknown("method", name, found, "baselines/")
@@ -66,11 +58,7 @@ def module_name(path: Path) -> str:
 
 @functools.cache
 def tree(path: Path) -> ast.Module:
-    """The syntax tree of a file, docstrings removed.
-
-    Raises:
-        UserError: it is not valid Python.
-    """
+    """The syntax tree of a file, docstrings removed; refused if it is not valid Python."""
     try:
         parsed = ast.parse(path.read_text(encoding="utf-8"), str(path))
     except SyntaxError as error:

@@ -9,6 +9,7 @@ import os
 import socket
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ class State:
     """The state of one planned run.
 
     Attributes:
+        entry: what the plan says of it.
         name: one of ``STATES``.
         reason: why it failed or was interrupted, or what it still lacks.
         step, steps: updates done, and planned.
@@ -35,6 +37,7 @@ class State:
         gpus: how many trained it; 0 on a CPU.
     """
 
+    entry: Mapping[str, Any]
     name: str
     reason: str
     step: int
@@ -43,24 +46,31 @@ class State:
     seconds: float
     gpus: int
 
+    @property
+    def row(self) -> tuple[str, ...]:
+        """Data set, method, augmentation and variant."""
+        return tuple(str(self.entry[name]) for name in provenance.NAMES[:4])
+
+    @property
+    def left(self) -> timedelta | None:
+        """Time until it is trained, at its own speed; None where it does not run or the speed is unknown."""
+        if self.name != "running" or not self.rate:
+            return None
+        return timedelta(seconds=round((self.steps - self.step) / self.rate))
+
 
 def read_state(entry: Mapping[str, Any], run: Path, now: float) -> State:
-    """The state of a run.
-
-    Args:
-        entry: of a plan's ``runs``.
-        run: its folder.
-        now: Unix seconds.
-    """
+    """The state of a plan's ``entry`` whose folder is ``run``, at Unix time ``now``."""
     env, progress = optional(run / "env.json"), optional(run / "progress.json")
     name, reason = judge(entry, run, progress, now)
     trained, steps = (run / "env.json").exists(), int(entry["steps"])
+    step = steps if trained else int(progress.get("step") or 0)
+    latest = progress if progress.get("seconds") is not None else env
+    seconds, gpus = float(latest.get("seconds") or 0), latest.get("gpus") or 0
     rate = progress.get("steps_per_second")
     if env.get("seconds") and (trained or not rate):
         rate = env.get("steps", 0) / env["seconds"]
-    latest = progress if progress.get("seconds") is not None else env
-    step = steps if trained else int(progress.get("step") or 0)
-    return State(name, reason, step, steps, rate or None, float(latest.get("seconds") or 0), latest.get("gpus") or 0)
+    return State(entry, name, reason, step, steps, rate or None, seconds, gpus)
 
 
 def judge(entry: Mapping[str, Any], run: Path, progress: Mapping[str, Any], now: float) -> tuple[str, str]:

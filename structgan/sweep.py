@@ -38,9 +38,10 @@ class Point:
     default: bool
 
     @property
-    def value(self) -> str:
-        """The values as text, or the variant if there are none."""
-        return ", ".join(map(text, self.settings.values())) or self.variant
+    def shown(self) -> dict[str, Any]:
+        """What a plan says of it; ``value`` is the values as text, or the variant if there are none."""
+        value = ", ".join(map(text, self.settings.values())) or self.variant
+        return {"value": value, "variant": self.variant, "label": self.label, "default": self.default}
 
 
 @dataclass(frozen=True)
@@ -86,17 +87,7 @@ def text(value: Any) -> str:
 
 
 def axis(config: Mapping[str, Any], method: str, name: str, where: Callable[..., str]) -> Axis:
-    """One axis of a method's block.
-
-    Args:
-        config: a checked configuration.
-        method: a method that has a block.
-        name: an axis of its ``sweep``.
-        where: file and key of a path of the configuration, as an error begins.
-
-    Raises:
-        UserError: no such setting or variant, a value named twice, or a setting that is not a single value.
-    """
+    """The axis ``name`` of a method's ``sweep``; ``where`` is ``Grid.where``, the place that an error names."""
     block, place = config["methods"][method], where("methods", method, "sweep", name)
     entry = block["sweep"][name]
     if isinstance(entry, list):

@@ -19,16 +19,10 @@ T = TypeVar("T")
 class Suite:
     """The files of one suite.
 
-    Args:
-        file: its plan.
-
     Attributes:
         checked: how many files were looked at.
         problems: a line for each fault, which names the file.
         damaged: what to delete, so that Snakemake makes it again.
-
-    Raises:
-        UserError: the plan is missing or damaged.
     """
 
     def __init__(self, file: Path) -> None:
@@ -141,15 +135,7 @@ class Suite:
 
 
 def suite(file: Path, delete: bool = False) -> list[str]:
-    """Verify one suite and return a line for each fault.
-
-    Args:
-        file: its plan.
-        delete: delete what is damaged, so that Snakemake makes it again.
-
-    Raises:
-        UserError: the plan is missing or damaged, or a file cannot be deleted.
-    """
+    """Verify the suite of a plan and return a line for each fault; ``delete`` what is damaged."""
     found = Suite(file)
     found.verify()
     for path in found.damaged if delete else ():

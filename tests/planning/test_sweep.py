@@ -24,7 +24,9 @@ def settings(grid, variant, method="structural"):
 
 def test_each_value_but_the_default_is_a_variant_that_changes_one_setting(user_file):
     made = swept(user_file, "cluster.k: [8, 1, 2]")
-    assert [(point.value, point.variant, point.default) for point in made.axes["structural"]["cluster.k"].points] == [
+    assert [
+        (point.shown["value"], point.variant, point.default) for point in made.axes["structural"]["cluster.k"].points
+    ] == [
         ("1", "full", True),
         ("2", "cluster.k-2", False),
         ("8", "cluster.k-8", False),
@@ -35,7 +37,9 @@ def test_each_value_but_the_default_is_a_variant_that_changes_one_setting(user_f
 
 def test_an_axis_of_two_settings_is_their_product(user_file):
     made = swept(user_file, "sizes: {values: {cluster.k: [1, 2], cluster.bank: [1024, 10240]}, title: k and bank}")
-    assert [(point.value, point.variant, point.default) for point in made.axes["structural"]["sizes"].points] == [
+    assert [
+        (point.shown["value"], point.variant, point.default) for point in made.axes["structural"]["sizes"].points
+    ] == [
         ("1, 1024", "cluster.bank-1024", False),
         ("1, 10240", "full", True),
         ("2, 1024", "cluster.k-2_cluster.bank-1024", False),

@@ -29,16 +29,16 @@ def gather():
 
 def told(number=0):
     """State and reason of a run."""
-    run = gather().runs[number][1]
+    run = gather().runs[number]
     return run.name, run.reason
 
 
 def test_an_untouched_plan_is_missing_and_a_complete_one_done(made, tmp_path):
-    assert gather().counts() == {"missing": 10}
+    assert gather().counts == {"missing": 10}
     planned_tree.complete(tmp_path, made)
     found = gather()
-    assert found.counts() == {"done": 10} and found.projected == {} == found.unknown
-    assert found.spent == {"CPU-hours": pytest.approx(10 / 60)}
+    assert found.counts == {"done": 10} and found.projected_hours == {} == found.not_projected
+    assert found.spent_hours == {"CPU-hours": pytest.approx(10 / 60)}
 
 
 def test_a_run_that_trains_shows_how_far_it_is_and_when_it_ends(made):
@@ -46,7 +46,7 @@ def test_a_run_that_trains_shows_how_far_it_is_and_when_it_ends(made):
     planned_tree.progress(Path(cell["run"]), cell, step=3, steps_per_second=0.5)
     screen = "\n".join(status.lines(gather()))
     assert "seed 0 running 50%, 0.5 steps/s, 0:00:06 left" in screen and "1 running, 9 missing" in screen
-    assert gather().spent == {"GPU-hours": pytest.approx(2 * 1800 / 3600)}
+    assert gather().spent_hours == {"GPU-hours": pytest.approx(2 * 1800 / 3600)}
 
 
 def test_a_run_whose_process_is_gone_or_silent_is_interrupted(made):
@@ -107,8 +107,8 @@ def test_what_is_missing_is_projected_from_the_most_similar_runs(made):
     cell = made["runs"][0]
     planned_tree.progress(Path(cell["run"]), cell, steps=6, step=3)
     found = gather()
-    assert found.projected == {"GPU-hours": pytest.approx((3 + 6) / 2 / 3600 * 2)}
-    assert found.unknown == {"plain_gan": 2, "simclr": 4}  # a random encoder takes no step
+    assert found.projected_hours == {"GPU-hours": pytest.approx((3 + 6) / 2 / 3600 * 2)}
+    assert found.not_projected == {"plain_gan": 2, "simclr": 4}  # a random encoder takes no step
     screen = " ".join(status.lines(found))
     assert "no run of it was measured yet: plain_gan (2 runs), simclr (4 runs)" in re.sub(" +", " ", screen)
 
@@ -133,7 +133,7 @@ def test_the_command_shows_every_suite_or_json_and_changes_nothing(made, tmp_pat
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
     found = json.loads(command("-m", "structgan", "status", "--plan", "demo", "--json", cwd=tmp_path).stdout)
     assert found["counts"] == {"running": 1, "missing": 9} and len(found["runs"]) == 10
-    assert found["runs"][1]["run"] == made["runs"][1]["run"] and found["runs"][1]["left_s"] is None
+    assert found["runs"][1]["entry"] == made["runs"][1] and found["runs"][1]["name"] == "missing"
 
 
 def test_what_is_no_plan_is_refused(tmp_path, monkeypatch):
