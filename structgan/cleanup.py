@@ -12,9 +12,8 @@ import shutil
 import socket
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import click
 
@@ -25,16 +24,8 @@ from structgan.states import exists, optional, why_dead
 TRASH = ".deleted"
 
 
-class Garbage(NamedTuple):
-    """A run to delete: its folder, the reason, and its size in bytes."""
-
-    folder: Path
-    reason: str
-    size: int
-
-
-Found = tuple[list[Garbage], dict[Path, str]]
-"""Runs that may go, and those that are in use and why."""
+Found = tuple[dict[Path, int], dict[Path, str]]
+"""Runs that may go with their size in bytes, and those that are in use with the reason."""
 
 
 def unplanned() -> Found:
@@ -44,28 +35,28 @@ def unplanned() -> Found:
     plans = {each for file in plan.suites() for each in (file, *plan.tabled(file.parent.name))}
     planned = {Path(entry["run"]) for file in plans for entry in plan.read(file)["runs"]}
     folders = (folder for folder in sorted(provenance.RUNS.glob("*/*/*/*/seed=*/*")) if folder not in planned)
-    return split((folder for folder in folders if folder.is_dir() and not folder.is_symlink()), "in no plan")
+    return split(folder for folder in folders if folder.is_dir() and not folder.is_symlink())
 
 
-def named(folders: Iterable[Path]) -> Found:
+def named(folders: Sequence[Path]) -> Found:
     """The runs of some folders."""
-    listed, runs = list(folders), provenance.RUNS.resolve()
-    for folder in listed:
-        if folder.resolve().parents[5:6] != (runs,) or not (folder / "config.json").exists():
+    for folder in folders:
+        inside = folder.resolve().parents[5:6] == (provenance.RUNS.resolve(),)
+        if not inside or not (folder / "config.json").exists():
             raise UserError(f"{folder}: not the folder of a run ({provenance.RUNS}/…/seed=<seed>/<id>)")
-    return split(listed, "asked for")
+    return split(folders)
 
 
-def split(folders: Iterable[Path], reason: str) -> Found:
-    """Runs that may go for a reason, and those that are in use."""
-    found: list[Garbage] = []
+def split(folders: Iterable[Path]) -> Found:
+    """Runs that may go, and those that are in use."""
+    found: dict[Path, int] = {}
     used: dict[Path, str] = {}
     for folder in folders:
         if why := in_use(folder):
             used[folder] = why
         else:
-            size = sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir() or path.is_symlink())
-            found.append(Garbage(folder, reason, size))
+            files = (path for path in folder.rglob("*") if not path.is_dir() or path.is_symlink())
+            found[folder] = sum(path.lstat().st_size for path in files)
     return found, used
 
 
@@ -86,31 +77,30 @@ def in_use(folder: Path) -> str | None:
     return None
 
 
-def lines(garbage: list[Garbage], used: Mapping[Path, str]) -> list[str]:
+def lines(found: Mapping[Path, int], used: Mapping[Path, str]) -> list[str]:
     """A line for each run to delete and for each that is left alone, and the sum."""
-    shown = [f"{entry.size / 1e6:10.1f} MB  {entry.folder}  ({entry.reason})" for entry in garbage]
+    shown = [f"{size / 1e6:10.1f} MB  {folder}" for folder, size in found.items()]
     shown += [f"left alone: {folder} ({reason})" for folder, reason in used.items()]
-    total = sum(entry.size for entry in garbage)
-    return [*shown, f"{len(garbage)} runs, {total / 1e6:.1f} MB" if garbage else "nothing to delete"]
+    return [*shown, f"{len(found)} runs, {sum(found.values()) / 1e6:.1f} MB" if found else "nothing to delete"]
 
 
-def confirm_and_delete(garbage: list[Garbage], used: Mapping[Path, str], yes: bool) -> None:
+def confirm_and_delete(found: Mapping[Path, int], used: Mapping[Path, str], yes: bool) -> None:
     """Show what may go, ask unless ``yes``, and delete it."""
-    click.echo("\n".join(lines(garbage, used)))
-    if garbage and not yes:
+    click.echo("\n".join(lines(found, used)))
+    if found and not yes:
         if not sys.stdin.isatty():
             raise UserError("no terminal to ask on; nothing was deleted, --yes deletes without asking")
-        click.confirm(f"Delete {len(garbage)} runs?", abort=True)
-    if garbage:
-        click.echo(f"{delete(garbage)} runs deleted")
+        click.confirm(f"Delete {len(found)} runs?", abort=True)
+    if found:
+        click.echo(f"{delete(found)} runs deleted")
 
 
-def delete(garbage: list[Garbage]) -> int:
+def delete(folders: Iterable[Path]) -> int:
     """Delete runs, except those that are in use by now; returns how many were deleted."""
     for left in provenance.RUNS.glob(f"{TRASH}-*"):  # of a process that was killed while it deleted
         shutil.rmtree(left, ignore_errors=True)
     gone = 0
-    for folder in (entry.folder for entry in garbage if not in_use(entry.folder)):
+    for folder in (folder for folder in folders if not in_use(folder)):
         trash = provenance.RUNS / f"{TRASH}-{os.getpid()}-{gone}"
         folder.rename(trash)
         shutil.rmtree(trash)

@@ -22,6 +22,11 @@ def settings(grid, variant, method="structural"):
     return grid.run("digits", method, "none", variant, 0).settings
 
 
+def points(grid, name):
+    shown = [point.shown for point in grid.axes["structural"][name].points]
+    return [(point["value"], point["variant"], point["default"]) for point in shown]
+
+
 def test_each_value_but_the_default_is_a_variant_that_changes_one_setting(user_file):
     made = swept(user_file, "cluster.k: [8, 1, 2]")
     assert [
