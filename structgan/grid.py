@@ -85,7 +85,7 @@ class Grid:
             for method, block in self.methods.items()
         }
         self.variants = {method: self._variants(method) for method in self.methods}
-        self._settings: dict[tuple[str, ...], dict[str, Any]] = {}
+        self._shared: dict[tuple[str, ...], tuple[str, dict[str, Any]]] = {}
         self._runs: dict[tuple[Any, ...], RunConfig] = {}
         for method, block in self.methods.items():
             for augmentation in block.get("not_applicable", {}):
@@ -152,20 +152,21 @@ class Grid:
         """One run, whether or not the grid names it."""
         names = (dataset, method, augmentation, variant)
         if (*names, seed) not in self._runs:
-            if names not in self._settings:
-                self._settings[names] = self._resolve(*names)
+            if names not in self._shared:
+                self._shared[names] = self._resolve(*names)
+            data, settings = self._shared[names]
             above = self.upstream(method, variant)
             self._runs[(*names, seed)] = RunConfig(
                 *(*names, seed),
-                self.dataset(dataset)["identity"],
-                self._settings[names],
+                data,
+                settings,
                 sources.run_digest(method),
                 self.run(dataset, above["method"], above["augmentation"], above["variant"], seed) if above else None,
             )
         return self._runs[(*names, seed)]
 
-    def _resolve(self, dataset: str, method: str, augmentation: str, variant: str) -> dict[str, Any]:
-        """The settings of a run."""
+    def _resolve(self, dataset: str, method: str, augmentation: str, variant: str) -> tuple[str, dict[str, Any]]:
+        """Identity of the data set's settings, and the settings of the run."""
         place = self.where("grid")
         self.check_names(place, dataset=dataset, method=method, augmentation=augmentation, variant=variant)
         data, own, augment = (
@@ -182,7 +183,7 @@ class Grid:
             "method": configuration.merge(own.get("settings", {}), change.get("settings", {})),
             "augmentation": {key: value for key, value in augment.items() if key not in WORDS},
         }
-        return provenance.in_order(settings)
+        return self.dataset(dataset)["identity"], provenance.in_order(settings)
 
     def dataset(self, name: str) -> dict[str, Any]:
         """What a data set is prepared from: its settings, the digest of its builder, and their identity."""

@@ -62,9 +62,7 @@ class Plan:
             "report": report_digest(),
             "evaluations": self.protocols,
             "datasets": self._words("datasets", used["dataset"], note=""),
-            "methods": {
-                name: {"kind": "baseline", **words, **sources.capabilities(name)} for name, words in methods.items()
-            },
+            "methods": {name: {**words, **sources.capabilities(name)} for name, words in methods.items()},
             "augmentations": self._words("augmentations", augmentations, note=""),
             "variants": {name: {"title": self._variant_title(name)} for name in used["variant"]},
             "runs": [self._entry(run) for run in self.runs],
@@ -199,7 +197,8 @@ class Plan:
         images = {name: checks.sizes(settings) for name, settings in self.datasets.items()}
         for run in self.runs:
             checks.check_run(run, images[run.dataset], self.grid.where)
-        for dataset, name in dict.fromkeys((run.dataset, name) for run in self.runs for name in self._asked(run)):
+        alike = {(run.dataset, run.method): run for run in self.runs}.values()
+        for dataset, name in dict.fromkeys((run.dataset, name) for run in alike for name in self._asked(run)):
             try:
                 limits.check(self.protocols[name]["settings"], images[dataset])
             except UserError as error:
