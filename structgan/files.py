@@ -39,6 +39,9 @@ def replacing(path: str | os.PathLike[str], keep: Path | None = None) -> Iterato
         yield temporary
         with open(temporary, "rb") as written:
             os.fsync(written.fileno())
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(temporary, 0o666 & ~mask)  # safetensors makes files that only their owner can read
         if keep is not None and target.exists():
             os.replace(target, keep)
         os.replace(temporary, target)
