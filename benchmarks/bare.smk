@@ -12,117 +12,58 @@ RESULTS = [
     for run, entry in RUNS.items()
     for name in ("history.json", "env.json", *entry["evaluations"].values())
 ]
-MADE = "results/{kind}/grid/made_from-" + PLAN.name
+TABLES, FIGURES = (f"results/{kind}/grid/made_from-{PLAN.name}" for kind in ("tables", "figures"))
+PAGE = "results/report/grid.html"
 
-
-wildcard_constraints:
-    id="[0-9a-f]{8}",
-    protocol="[0-9a-f]{8}",
-
+wildcard_constraints: id="[0-9a-f]{8}", protocol="[0-9a-f]{8}"
 
 rule all:
-    input:
-        RESULTS,
-        MADE.format(kind="tables"),
-        MADE.format(kind="figures"),
-        "results/report/grid.html",
-
+    input: RESULTS, TABLES, FIGURES, PAGE
 
 rule prepare:
-    input:
-        "data/prepared/{dataset}.json",
-    output:
-        "data/prepared/{dataset}.safetensors",
-    log:
-        "data/prepared/{dataset}.log",
-    shell:
-        "prepare {input} {output} > {log}"
-
+    input: "data/prepared/{dataset}.json"
+    output: "data/prepared/{dataset}.safetensors"
+    log: "data/prepared/{dataset}.log"
+    shell: "prepare {input} {output} > {log}"
 
 rule extractor:
-    input:
-        DATA,
-    output:
-        EXTRACTOR,
-    log:
-        f"{EXTRACTOR}.log",
-    shell:
-        "extractor {input} {output} > {log}"
-
+    input: DATA
+    output: EXTRACTOR
+    log: f"{EXTRACTOR}.log"
+    shell: "extractor {input} {output} > {log}"
 
 rule train:
-    input:
-        RUN + "/config.json",
-        DATA,
-    output:
-        RUN + "/encoder.safetensors",
-        RUN + "/history.json",
-        RUN + "/env.json",
-    log:
-        RUN + "/train.log",
-    shell:
-        "train {input} {output} > {log}"
-
+    input: f"{RUN}/config.json", DATA
+    output: f"{RUN}/encoder.safetensors", f"{RUN}/history.json", f"{RUN}/env.json"
+    log: f"{RUN}/train.log"
+    shell: "train {input} {output} > {log}"
 
 rule evaluate:
-    input:
-        RUN + "/encoder.safetensors",
-        DATA,
-        "results/protocols/probe-{protocol}.json",
-    output:
-        RUN + "/probe-{protocol}.json",
-    log:
-        RUN + "/probe-{protocol}.log",
-    shell:
-        "evaluate {input} {output} > {log}"
-
+    input: f"{RUN}/encoder.safetensors", DATA, "results/protocols/probe-{protocol}.json"
+    output: f"{RUN}/probe-{{protocol}}.json"
+    log: f"{RUN}/probe-{{protocol}}.log"
+    shell: "evaluate {input} {output} > {log}"
 
 rule evaluate_samples:
-    input:
-        RUN + "/encoder.safetensors",
-        DATA,
-        "results/protocols/fidelity-{protocol}.json",
-        EXTRACTOR,
-    output:
-        RUN + "/fidelity-{protocol}.json",
-    log:
-        RUN + "/fidelity-{protocol}.log",
-    shell:
-        "evaluate {input} {output} > {log}"
-
+    input: f"{RUN}/encoder.safetensors", DATA, "results/protocols/fidelity-{protocol}.json", EXTRACTOR
+    output: f"{RUN}/fidelity-{{protocol}}.json"
+    log: f"{RUN}/fidelity-{{protocol}}.log"
+    shell: "evaluate {input} {output} > {log}"
 
 rule table:
-    input:
-        PLAN,
-        RESULTS,
-    output:
-        MADE.format(kind="tables"),
-    log:
-        "results/plans/grid/table.log",
-    shell:
-        "table > {log}"
-
+    input: PLAN, RESULTS
+    output: TABLES
+    log: "results/plans/grid/table.log"
+    shell: "table > {log}"
 
 rule plot:
-    input:
-        PLAN,
-        RESULTS,
-    output:
-        MADE.format(kind="figures"),
-    log:
-        "results/plans/grid/plot.log",
-    shell:
-        "plot > {log}"
-
+    input: PLAN, RESULTS
+    output: FIGURES
+    log: "results/plans/grid/plot.log"
+    shell: "plot > {log}"
 
 rule report:
-    input:
-        PLAN,
-        MADE.format(kind="tables"),
-        MADE.format(kind="figures"),
-    output:
-        "results/report/grid.html",
-    log:
-        "results/plans/grid/report.log",
-    shell:
-        "report > {log}"
+    input: PLAN, TABLES, FIGURES
+    output: PAGE
+    log: "results/plans/grid/report.log"
+    shell: "report > {log}"

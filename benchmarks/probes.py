@@ -1,228 +1,173 @@
 """The probes at CIFAR's real size: seconds, accuracy beside scikit-learn's converged solvers, and peak memory.
 
-``python -m benchmarks.probes --json FILE``. 50,000 training and 10,000 test samples of 512 features, see
-``synthetic_features.py``. Each probe has a process of its own, which runs it first as a job does; its peak memory is
-read then. After that it takes turns with scikit-learn's solver of the same objective, on a part where the whole takes
-many minutes: ``compared`` says on what, ``--full`` takes all. An SVM's ratio counts scikit-learn's seconds for that
-part as many times as the part goes into the whole, since ours solves all classes at once.
+``python -m benchmarks.probes --json FILE``. 50,000 training and 10,000 test samples of 512 features. Each probe has a
+process of its own, whose peak memory is read after the probe's first run. Then it takes turns with scikit-learn's
+solver of the same objective, on a part where the whole takes many minutes: ``compared`` says which. The SVM solves all
+one-vs-rest problems at once, so that its ratio scales scikit-learn's seconds for two of them to all.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import multiprocessing
 import resource
-import subprocess
-import sys
-import tempfile
 from collections.abc import Callable
-from functools import partial
-from pathlib import Path
+from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
-import numpy as np
 import torch
+from sklearn.cluster import KMeans
+from sklearn.linear_model import LogisticRegression
+from sklearn.svm import LinearSVC
 from torch import Tensor
 
 from benchmarks import settings, timing
-from benchmarks.synthetic_features import draw
-from structgan.evaluation import features, kmeans, linear, probe
+from structgan.evaluation import features, kmeans, knn, linear, probe
 from structgan.evaluation.features import Features
 
-LIMITS = {"linear": {10: 15, 100: 60}, "svm": {10: 15, 100: 60}, "kmeans": {10: 15, 100: 60}, "knn": {10: 10, 100: 10}}
-"""Seconds that each probe may take on two cores."""
+PART = 2
+"""One-vs-rest problems, and starts of k-means, that are compared."""
+DIMENSIONS, MODES = 512, 4
+DECAY = 0.85
+"""The i-th principal direction has deviation i^-DECAY. Variances of a random ResNet-18's standardized features (2,500
+images of CIFAR-10) were 0.03, 9e-4 and 6e-6 of the largest at about i = 10, 100 and 512: a condition number of 10^5."""
+INFORMATIVE = 64
+"""Leading directions in which the modes' centers differ."""
+APART = {10: 0.45, 30: 0.6, 100: 0.8}
+"""Deviation of the modes' centers, in deviations within a mode, by the number of classes: classes overlap."""
+Side = Callable[[], float]
 
 
-class Case:
-    """One probe on one draw, and scikit-learn's solver of the same problem."""
+def draw(classes: int, *sizes: int) -> tuple[Tensor, ...]:
+    """Seeded features, each class a mixture of Gaussians, as hard for a solver as a network's on CIFAR-10.
 
-    def __init__(self, probe: str, options: argparse.Namespace) -> None:
-        self.probe, self.classes = probe, options.classes[0]
-        (self.train, self.labels), (self.test, self.test_labels) = draw(self.classes, (options.train, options.test))
-        self.settings = settings.read()["evaluation"]
-        self.parts = self.classes if options.full else 2
-        self.share = self.classes / self.parts if probe == "svm" else 1.0  # ours solves all problems at once
-
-    def ours(self) -> dict[str, Any]:
-        """The probe as a job runs it, standardization and scores with it."""
-        data = Features(self.train, self.labels, self.test, self.test_labels)
-        return probe.probes(data, self.settings)[self.probe]()[0]
-
-    def sides(self) -> tuple[dict[str, Callable[[], float]], str]:
-        """Ours and scikit-learn's on the same problem, each to its accuracy in points; and what is compared."""
-        made: dict[str, Callable[[], tuple[dict[str, Callable[[], float]], str]]] = {
-            "linear": self.linear,
-            "svm": self.svm,
-            "kmeans": self.kmeans,
-            "knn": self.knn,
-        }
-        return made[self.probe]()
-
-    def score(self, predicted: Tensor | np.ndarray[Any, Any], truth: Tensor) -> float:
-        """Accuracy in points."""
-        return 100 * features.accuracy(torch.as_tensor(predicted), truth)
-
-    def linear(self) -> tuple[dict[str, Callable[[], float]], str]:
-        from sklearn.linear_model import LogisticRegression
-
-        x, test = features.standardize(self.train, self.test)
-
-        def theirs() -> float:
-            found = LogisticRegression(C=self.settings["linear"]["C"], tol=1e-4, max_iter=10000)
-            found.fit(x.double().numpy(), self.labels.numpy())
-            return self.score(found.predict(test.double().numpy()), self.test_labels)
-
-        return {
-            "ours": lambda: 100 * self.ours()["top1"],
-            "scikit-learn": theirs,
-        }, "LogisticRegression (lbfgs, tol 1e-4)"
-
-    def svm(self) -> tuple[dict[str, Callable[[], float]], str]:
-        from sklearn.svm import LinearSVC
-
-        x, test = features.standardize(self.train, self.test)
-        block, double = self.settings["svm"], x.double().numpy()
-        some = range(min(self.parts, self.classes))
-
-        def against(scores: list[np.ndarray[Any, Any]]) -> float:
-            """Mean accuracy of the problems "this class or not"."""
-            truths = [self.test_labels == c for c in some]
-            return float(np.mean([self.score(s > 0, t) for s, t in zip(scores, truths, strict=True)]))
-
-        def ours() -> float:
-            found = linear.fit(
-                x, self.labels, self.classes, "squared_hinge", block["C"], block["max_iter"], block["tol"]
-            )
-            scores = test @ found.weight.T + found.bias
-            return against([scores[:, c].numpy() for c in some])
-
-        def theirs() -> float:
-            scores = []
-            for c in some:
-                found = LinearSVC(C=block["C"], dual=False, tol=1e-4, max_iter=10000)
-                scores.append(found.fit(double, self.labels.numpy() == c).decision_function(test.double().numpy()))
-            return against(scores)
-
-        return {
-            "ours": ours,
-            "scikit-learn": theirs,
-        }, f"LinearSVC (primal) on {len(some)} of {self.classes} one-vs-rest"
-
-    def kmeans(self) -> tuple[dict[str, Callable[[], float]], str]:
-        from sklearn.cluster import KMeans
-
-        x, test = features.normalize(self.train), features.normalize(self.test)
-        block, k = self.settings["kmeans"], self.classes
-        starts = kmeans.plus_plus(x, k, min(self.parts, block["n_init"]), torch.Generator().manual_seed(0))
-
-        def matched(centers: Tensor) -> float:
-            clusters = kmeans.assign(test, centers[None])[0][:, 0]
-            return self.score(probe.match(clusters, self.test_labels, k)[clusters], self.test_labels)
-
-        def theirs() -> float:
-            found = [
-                KMeans(k, init=start.numpy(), n_init=1, max_iter=block["max_iter"], tol=block["tol"]).fit(x.numpy())
-                for start in starts
-            ]
-            return matched(torch.from_numpy(min(found, key=lambda one: one.inertia_).cluster_centers_))
-
-        def ours() -> float:
-            return matched(kmeans.lloyd(x, starts, block["max_iter"], block["tol"]).centers)
-
-        return {"ours": ours, "scikit-learn": theirs}, f"KMeans from {len(starts)} equal starts of {block['n_init']}"
-
-    def knn(self) -> tuple[dict[str, Callable[[], float]], str]:
-        """scikit-learn finds our neighbors; the other side is the plain matrix product of PyTorch."""
-        block = self.settings["knn"]
-
-        def product() -> float:
-            columns, predicted = features.normalize(self.train).T.contiguous(), []
-            for queries in torch.split(features.normalize(self.test), 500):
-                similarity, index = (queries @ columns).topk(block["k"], dim=1)
-                votes = torch.zeros(len(queries), self.classes)
-                votes.scatter_add_(1, self.labels[index], (similarity / block["temperature"]).exp())
-                predicted.append(votes.argmax(dim=1))
-            return self.score(torch.cat(predicted), self.test_labels)
-
-        sides: dict[str, Callable[[], float]] = {"ours": lambda: 100 * self.ours()["top1"], "matrix product": product}
-        return sides, "KNeighborsClassifier is the implementation; the other side is PyTorch's matrix product"
+    Returns:
+        Features and labels of each split. Shape: (N, 512), float32, and (N,), int64.
+    """
+    generator = torch.Generator().manual_seed(0)
+    scale = torch.arange(1, DIMENSIONS + 1).float().pow(-DECAY)
+    turn = torch.linalg.qr(torch.randn(DIMENSIONS, DIMENSIONS, generator=generator)).Q
+    centers = APART[classes] * torch.randn(classes * MODES, DIMENSIONS, generator=generator)
+    centers[:, INFORMATIVE:] = 0
+    found: list[Tensor] = []
+    for n in sizes:
+        labels = torch.randint(classes, (n,), generator=generator)
+        modes = labels * MODES + torch.randint(MODES, (n,), generator=generator)
+        noise = torch.randn(n, DIMENSIONS, generator=generator)
+        found += [noise.add_(centers[modes]).mul_(scale) @ turn, labels]
+    return tuple(found)
 
 
-def measure(probe: str, options: argparse.Namespace) -> dict[str, Any]:
-    """The figures of one probe, in this process and nowhere else."""
-    case = Case(probe, options)
-    drawn = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    first: list[dict[str, Any]] = []
-    whole = timing.in_turn({probe: lambda: first.append(case.ours())}, 1, warmup=0)[probe]
+def points(predicted: Tensor, truth: Tensor) -> float:
+    return 100 * features.accuracy(predicted, truth)
+
+
+def nearest(data: Features, k: int, temperature: float) -> Tensor:
+    """What ``structgan.evaluation.knn`` predicts for the test split, by a matrix product on the features' device."""
+    pool, found = features.normalize(data.train), []
+    for queries in torch.split(features.normalize(data.test), 1000):
+        cosine, index = (queries @ pool.T).topk(k, dim=1)
+        weight = torch.exp((cosine - cosine[:, :1]) / temperature)
+        votes = weight.new_zeros(len(queries), data.classes).scatter_add_(1, data.train_labels[index], weight)
+        found.append(votes.argmax(1))
+    return torch.cat(found)
+
+
+def of_linear(data: Features, block: dict[str, Any]) -> tuple[Side, Side, str]:
+    x, test = (part.double().numpy() for part in data.standardized)
+
+    def theirs() -> float:
+        found = LogisticRegression(C=block["C"], tol=1e-4, max_iter=10000).fit(x, data.train_labels.numpy())
+        return points(torch.from_numpy(found.predict(test)), data.test_labels)
+
+    return lambda: 100 * linear.logistic_regression(data, block)[0]["top1"], theirs, "LogisticRegression (lbfgs)"
+
+
+def of_svm(data: Features, block: dict[str, Any]) -> tuple[Side, Side, str]:
+    x, test = data.standardized
+    truth = torch.stack([data.test_labels == c for c in range(PART)], dim=1)
+
+    def ours() -> float:
+        limits = block["C"], block["max_iter"], block["tol"]
+        found = linear.fit(x, data.train_labels, data.classes, "squared_hinge", *limits)
+        return points((test @ found.weight.T + found.bias)[:, :PART] > 0, truth)
+
+    def theirs() -> float:
+        models = [LinearSVC(C=block["C"], dual=False, tol=1e-4, max_iter=10000) for _ in range(PART)]
+        for c, model in enumerate(models):
+            model.fit(x.double().numpy(), data.train_labels.numpy() == c)
+        predicted = [torch.from_numpy(model.predict(test.double().numpy())) for model in models]
+        return points(torch.stack(predicted, dim=1), truth)
+
+    return ours, theirs, f"LinearSVC (primal) on {PART} of {data.classes} one-vs-rest"
+
+
+def of_kmeans(data: Features, block: dict[str, Any]) -> tuple[Side, Side, str]:
+    x, test, k = features.normalize(data.train), features.normalize(data.test), data.classes
+    starts = kmeans.plus_plus(x, k, PART, torch.Generator().manual_seed(0))
+    limits = {key: block[key] for key in ("max_iter", "tol")}
+
+    def matched(centers: Tensor) -> float:
+        clusters = kmeans.assign(test, centers[None])[0][:, 0]
+        return points(probe.match(clusters, data.test_labels, k)[clusters], data.test_labels)
+
+    def theirs() -> float:
+        found = [KMeans(k, init=start.numpy(), n_init=1, **limits).fit(x.numpy()) for start in starts]
+        return matched(torch.from_numpy(min(found, key=lambda one: one.inertia_).cluster_centers_))
+
+    return lambda: matched(kmeans.lloyd(x, starts, **limits).centers), theirs, f"KMeans from {PART} equal starts"
+
+
+def of_knn(data: Features, block: dict[str, Any]) -> tuple[Side, Side, str]:
+    """Ours is scikit-learn's."""
+
+    def product() -> float:
+        return points(nearest(data, **block), data.test_labels)
+
+    return lambda: 100 * knn.classify(data, block)[0]["top1"], product, "PyTorch's matrix product"
+
+
+RIVALS = {"linear": of_linear, "svm": of_svm, "kmeans": of_kmeans, "knn": of_knn}
+
+
+def measure(name: str, classes: int, options: argparse.Namespace) -> dict[str, Any]:
+    """The figures of one probe, whose process has done nothing else."""
+    timing.begin(options)
+    asked = settings.read()["evaluation"]
+    splits = draw(classes, *options.samples)
+    metrics: dict[str, Any] = {}
+    seconds = timing.timed(lambda: metrics.update(probe.probes(Features(*splits), asked)[name]()[0]), "cpu")
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    sides, compared = case.sides()
-    found: dict[str, float] = {}
-
-    def kept(name: str) -> None:
-        found[name] = sides[name]()
-
-    times = timing.in_turn({name: partial(kept, name) for name in sides}, options.rounds, warmup=0)
-    other = next(name for name in sides if name != "ours")
+    ours, theirs, compared = RIVALS[name](Features(*splits), asked[name])
+    scores: dict[str, list[float]] = {"ours": [], "other": []}
+    sides = {"ours": lambda: scores["ours"].append(ours()), "other": lambda: scores["other"].append(theirs())}
+    times = timing.in_turn(sides, options.rounds, warmup=0)
     return {
-        "seconds": whole.median,
-        "limit_seconds": LIMITS[probe][case.classes],
+        "seconds": seconds,
         "peak_mb": memory,
-        "peak_mb_before": drawn,
-        "metrics": first[0],
+        "metrics": metrics,
         "compared": compared,
-        "accuracy_points": found,
-        "accuracy_gap_points": abs(found["ours"] - found[other]),
-        "compared_seconds": {name: one.figures() for name, one in times.items()},
-        "ratio": case.share * timing.ratio(times[other], times["ours"]),
+        "accuracy_points": scores,
+        "accuracy_gap_points": abs(scores["ours"][-1] - scores["other"][-1]),
+        "compared_seconds": {key: timing.figures(one) for key, one in times.items()},
+        "ratio": timing.ratio(times["other"], times["ours"]) * (classes / PART if name == "svm" else 1),
     }
-
-
-def apart(probe: str, classes: int, options: argparse.Namespace) -> dict[str, Any]:
-    """The same in a process of its own."""
-    with tempfile.TemporaryDirectory() as scratch:
-        out = Path(scratch) / "found.json"
-        command = [
-            sys.executable,
-            "-m",
-            "benchmarks.probes",
-            "--only",
-            probe,
-            "--classes",
-            str(classes),
-            "--device",
-            "cpu",
-        ]
-        command += ["--rounds", str(options.rounds), "--train", str(options.train), "--test", str(options.test)]
-        command += ["--json", str(out), *(["--full"] if options.full else [])]
-        command += ["--threads", str(options.threads)] if options.threads else []
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-        return dict(json.loads(out.read_text()))
 
 
 def main() -> None:
     parser = timing.parser(__doc__, rounds=1)
-    sizes = sorted(LIMITS["linear"])
-    parser.add_argument("--classes", type=int, nargs="+", choices=sizes, default=sizes)
-    parser.add_argument("--train", type=int, default=50000, help="training samples")
-    parser.add_argument("--test", type=int, default=10000, help="test samples")
-    parser.add_argument("--full", action="store_true", help="compare all one-vs-rest problems and all starts")
-    parser.add_argument("--only", choices=list(LIMITS), help="one probe, in this process, with one number of classes")
+    parser.add_argument("--classes", type=int, nargs="+", choices=(10, 100), default=(10, 100))
+    parser.add_argument("--samples", type=int, nargs=2, default=(50000, 10000), help="of training and of test")
     options = parser.parse_args()
     options.device = "cpu"
-    timing.begin(options)
-    if options.only:
-        timing.conclude(options, measure(options.only, options))
-        return
-    found = {f"{probe}_{classes}": apart(probe, classes, options) for classes in options.classes for probe in LIMITS}
-    rows = [
-        [name.replace("_", ", ") + " classes", f"{one['seconds']:.1f} s", f"{one['limit_seconds']} s",
-         f"{one['peak_mb']:.0f} MB", f"{one['accuracy_gap_points']:.3f}", f"{one['ratio']:.1f}x", one["compared"]]
-        for name, one in found.items()
-    ]  # fmt: skip
-    timing.table(["probe", "takes", "limit", "peak", "gap in points", "ratio", "beside"], rows)
-    keys = ("seconds", "accuracy_gap_points", "ratio", "peak_mb")
-    summary = {key: {name: one[key] for name, one in found.items()} for key in keys}
-    timing.conclude(options, {**summary, "probes": found})
+    found = {}
+    for classes in options.classes:
+        for name in RIVALS:
+            with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as apart:
+                found[f"{name}_{classes}"] = apart.submit(measure, name, classes, options).result()
+    keys = ("seconds", "peak_mb", "accuracy_gap_points", "ratio", "compared")
+    timing.table([{"probe": name, **{key: one[key] for key in keys}} for name, one in found.items()])
+    timing.conclude(options, {"probes": found})
 
 
 if __name__ == "__main__":

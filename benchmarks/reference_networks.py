@@ -145,11 +145,7 @@ class Generator(nn.Module):
 
 @torch.no_grad()
 def copy_parameters(source: nn.Module, target: nn.Module) -> None:
-    """Copy parameters in the order in which both networks declare them.
-
-    Raises:
-        ValueError: they don't have the same number of parameters, or not the same shapes.
-    """
+    """Copy parameters in the order in which both networks declare them; their shapes must be equal."""
     for mine, theirs in zip(target.parameters(), source.parameters(), strict=True):
         if mine.shape != theirs.shape:
             raise ValueError(f"a parameter of shape {tuple(theirs.shape)} where {tuple(mine.shape)} is expected")
@@ -158,13 +154,8 @@ def copy_parameters(source: nn.Module, target: nn.Module) -> None:
 
 def suite_name(name: str) -> str:
     """What the suite's generator calls a parameter or buffer of this one."""
-    for mine, theirs in (
-        ("norm_weight", "last_norm.weight"),
-        ("norm_bias", "last_norm.bias"),
-        ("layer.weight", "parametrizations.weight.original"),
-        ("layer.bias", "bias"),
-    ):
-        name = name.replace(mine, theirs)
+    name = name.replace("norm_weight", "last_norm.weight").replace("norm_bias", "last_norm.bias")
+    name = name.replace("layer.weight", "parametrizations.weight.original").replace("layer.bias", "bias")
     name = f"{name[:-2]}.parametrizations.weight.0.u" if name.endswith(".u") else name
     parts = name.split(".")
     if "gains" in parts or "biases" in parts:
@@ -173,16 +164,14 @@ def suite_name(name: str) -> str:
     return ".".join(parts)
 
 
-@torch.no_grad()
 def copy_generator(source: Mapping[str, Tensor], target: Generator) -> None:
     """Copy the suite's weights and vectors of spectral norms; batch norms' running statistics have no part in a step.
 
     Raises:
         ValueError: the suite's generator has parameters that this one lacks.
     """
-    own = {suite_name(name): tensor for name, tensor in target.state_dict().items()}
+    names = {name: suite_name(name) for name in target.state_dict()}
     statistics = ("running_mean", "running_var", "num_batches_tracked")
-    if extra := {name for name in source if name.rpartition(".")[2] not in statistics} - own.keys():
+    if extra := {name for name in source if not name.endswith(statistics)} - set(names.values()):
         raise ValueError(f"unknown parameters of a generator: {', '.join(sorted(extra))}")
-    for name, tensor in own.items():
-        tensor.copy_(source[name])
+    target.load_state_dict({mine: source[theirs] for mine, theirs in names.items()})

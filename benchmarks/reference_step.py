@@ -13,13 +13,13 @@ same losses, gradients and weights, provided that the suite's step is the releas
 from __future__ import annotations
 
 import copy
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.utils import get_total_norm as norm
 
 from benchmarks.reference_networks import Discriminator, Generator, copy_generator, copy_parameters, suite_name
 
@@ -36,18 +36,16 @@ def sigmas(net: Callable[[Tensor], Tensor], images: Tensor, left: Tensor) -> Ten
 
         right = torch.func.vjp(function, image)[1](u)[0].detach()
         right = right / right.norm()
-        length: Tensor = torch.func.jvp(function, (image,), (right,))[1].norm()
-        return length
+        return torch.func.jvp(function, (image,), (right,))[1].norm()  # type: ignore[no-any-return]
 
-    lengths: Tensor = torch.func.vmap(one)(images, left)
-    return lengths
+    return torch.func.vmap(one)(images, left)
 
 
 def covariance(embeddings: Tensor) -> Tensor:
     """(Z - mu)^T (Z - mu) / N with mu the mean scaled to unit length. Shape: (N, C) to (C, C)."""
     mean = embeddings.mean(0)
-    centerd = embeddings - mean / mean.norm()
-    product: Tensor = centerd.T @ centerd / len(embeddings)
+    centered = embeddings - mean / mean.norm()
+    product: Tensor = centered.T @ centered / len(embeddings)
     return product
 
 
@@ -90,26 +88,24 @@ class ReferenceStep:
         oldest_first = -int(method.bank.position)
         self.bank_features = method.bank.features.roll(oldest_first, 0)
         self.bank_embeddings = method.bank.embeddings.roll(oldest_first, 0)
-        options = self.settings["optimizer"]
-        self.optimizers = [
-            kind(
-                net.parameters(),
-                lr=block["lr"],
-                betas=block["betas"],
-                weight_decay=block["weight_decay"],
-                foreach=False,
-            )
-            for kind, net, block in (
-                (torch.optim.AdamW, self.discriminator, options["discriminator"]),
-                (torch.optim.Adam, self.generator, options["generator"]),
-            )
-        ]
+        keys = ("lr", "betas", "weight_decay")
+        rates = {name: {key: block[key] for key in keys} for name, block in self.settings["optimizer"].items()}
+        self.optimizers = (
+            torch.optim.AdamW(self.discriminator.parameters(), foreach=False, **rates["discriminator"]),
+            torch.optim.Adam(self.generator.parameters(), foreach=False, **rates["generator"]),
+        )
 
-    def gradients(self, method: Any) -> dict[str, list[Tensor]]:
-        """Both players' gradients of the last step, in the order of a method's parameters."""
-        grads = {suite_name(name): p.grad for name, p in self.generator.named_parameters() if p.grad is not None}
-        generator = [grads[name] for name, _ in method.generator.named_parameters()]
-        return {"discriminator": self.gradient, "generator": generator}
+    def cosine(self, method: Any) -> float:
+        """Cosine of a method's gradients of its last step with these, the lower one of both players."""
+        grads = {suite_name(name): p.grad for name, p in self.generator.named_parameters()}
+        expected: dict[str, list[Tensor | None]] = {"discriminator": [*self.gradient]}
+        expected["generator"] = [grads[name] for name, _ in method.generator.named_parameters()]
+        cosines = []
+        for player, theirs in expected.items():
+            mine = [parameter.grad for parameter in getattr(method, player).parameters()]
+            a, b = (torch.cat([g.flatten().double() for g in part if g is not None]) for part in (mine, theirs))
+            cosines.append(F.cosine_similarity(a, b, dim=0).item())
+        return min(cosines)
 
     def give_average(self, method: Any) -> None:
         """Put the discriminator's moving average, whose features are the representation, into a method."""
@@ -117,18 +113,15 @@ class ReferenceStep:
 
     def noise(self, n: int, length: int) -> Tensor:
         """Standard normal numbers. Shape: (n, length)."""
-        dtype = self.bank_features.dtype
-        return torch.randn(n, length, generator=self.rng, device=self.rng.device, dtype=dtype)
+        return torch.randn(n, length, generator=self.rng, device=self.rng.device, dtype=self.bank_features.dtype)
 
     def step(self, real: Tensor) -> dict[str, float]:
         """Update everything on a batch of real images. Shape: (N, 3, H, W), values in [-1, 1]."""
         real = real.contiguous()
         self.images = min(len(real), self.settings["per_process"] or len(real))
         losses = self.update_discriminator(real) | self.update_generator(real)
-        for average, net in (
-            (self.discriminator_ema, self.discriminator),
-            (self.generator_ema, self.generator),
-        ):
+        networks = (self.discriminator_ema, self.discriminator), (self.generator_ema, self.generator)
+        for average, net in networks:
             for mine, theirs in zip(average.parameters(), net.parameters(), strict=True):
                 mine.data = self.settings["ema"] * mine.data + (1 - self.settings["ema"]) * theirs.data
         if self.weights["cluster"] and (size := len(self.bank_features)):
@@ -155,10 +148,6 @@ class ReferenceStep:
         nearest = cosines.argsort(dim=1, descending=True)[:, skip : skip + self.settings["cluster"]["k"]]
         return (z[:, None] * pool[nearest]).sum(2).mean()
 
-    def mean_over_processes(self, losses: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-        """What the average of the processes' gradients minimises."""
-        return {name: torch.stack([one[name] for one in losses]).mean() for name in losses[0]}
-
     def update_discriminator(self, real: Tensor) -> dict[str, float]:
         """-d + w_c L_cluster + w_s L_reg + w_h hinge."""
         settings, net = self.settings, self.discriminator
@@ -181,9 +170,9 @@ class ReferenceStep:
                 "cluster": repulsion - attraction,
             }
             found.append(losses)
-        total = self.minimise(self.mean_over_processes(found), 0)
+        total = self.minimize(found, 0)
         self.gradient = [p.grad.clone() for p in net.parameters() if p.grad is not None]
-        logged = {f"d_{name}": loss for name, loss in total.items()} | {"gradient_norm_d": norm(self.gradient)}
+        logged = {f"d_{name}": loss for name, loss in total.items()} | {"gradient_norm_d": norm(self.gradient).item()}
         if self.weights["smoothness"]:
             logged |= {"sigma": sigma.mean().item(), "sigma_max": sigma.max().item()}
         return logged
@@ -204,23 +193,19 @@ class ReferenceStep:
             features.append(of_real)
             embeddings.append(z_real)
         self.pushed_features, self.pushed_embeddings = torch.cat(features), torch.cat(embeddings)
-        total = self.minimise(self.mean_over_processes(found), 1)
+        total = self.minimize(found, 1)
         gradient = [p.grad for p in self.generator.parameters() if p.grad is not None]
-        return {f"g_{name}": loss for name, loss in total.items()} | {"gradient_norm_g": norm(gradient)}
+        return {f"g_{name}": loss for name, loss in total.items()} | {"gradient_norm_g": norm(gradient).item()}
 
-    def minimise(self, losses: Mapping[str, Tensor], player: int) -> dict[str, float]:
-        """One step of a player's optimizer on the weighted sum; the losses as numbers.
+    def minimize(self, found: list[dict[str, Tensor]], player: int) -> dict[str, float]:
+        """One step of a player's optimizer on the weighted sum of the processes' mean losses; these as numbers.
 
         The Gaussian term and the hinge are always computed; the others have no loss where their weight is 0.
         """
-        wanted = {name: loss for name, loss in losses.items() if name in ("gaussian", "hinge") or self.weights[name]}
+        names = [name for name in found[0] if name in ("gaussian", "hinge") or self.weights[name]]
+        wanted = {name: torch.stack([losses[name] for losses in found]).mean() for name in names}
         total: Any = sum(self.weights[name] * loss for name, loss in wanted.items())
         self.optimizers[player].zero_grad()
         total.backward()
         self.optimizers[player].step()
         return {name: loss.item() for name, loss in wanted.items()}
-
-
-def norm(gradient: list[Tensor]) -> float:
-    """Euclidean length of a gradient that lies in several tensors."""
-    return math.sqrt(sum(float(part.square().sum()) for part in gradient))

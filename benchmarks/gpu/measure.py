@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import copy
+import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks import settings, timing
+from benchmarks.gpu.output import CHECKS_END, SPEED_END, Options, Output
 from benchmarks.reference_step import ReferenceStep
 from benchmarks.step import scans, stepping
 from structgan import config, method, sources, train
@@ -19,19 +21,13 @@ from structgan.datasets import Parts, Split, store
 from structgan.files import read_json, write_json
 from structgan.grid import Grid
 
-if TYPE_CHECKING:
-    from benchmarks.gpu.short_run import Options, Output
-
 SUITE, DATASET = "cifar10-gpu", "cifar10_jpeg"
 TIMED = ("structural", "plain_gan", "simclr")
-CHECKED = 32
-"""Images a step of a method's check."""
-KERNELS = 30
 EVALUATION = {
     "fidelity": {"extractor": "embedded", "reference": "test", "n_generated": 10000, "metrics": ["fid", "is"]},
     "extractor": {"epochs": 5, "batch_size": 256},
 }
-"""What seconds allow: the distances compare rows of one table and nothing else."""
+"""What fits in seconds. Its distances compare rows of one table and nothing else."""
 QUICK = {
     "fidelity": {"n_generated": 20, "batch_size": 20, "is_splits": 2},
     "extractor": {"width": 4, "epochs": 1},
@@ -45,97 +41,68 @@ class Plan:
     """The resolved settings, from which any run of any method can be described.
 
     Attributes:
-        settings: a configuration as ``structgan.grid.Grid`` takes it.
-        evaluation: its block of that name.
+        evaluation: the protocols of the last part.
     """
 
     def __init__(self, options: Options) -> None:
-        self.options, found = options, settings.read()
-        found["evaluation"] = config.merge(found["evaluation"], EVALUATION)
+        found = settings.read()
+        self.evaluation = config.merge(found["evaluation"], EVALUATION)
         if options.small:
-            found["evaluation"] = config.merge(found["evaluation"], QUICK)
-        found["training"] |= {"batch_size": options.batch, "precision": "bfloat16", "online_probe": None}
+            self.evaluation = config.merge(self.evaluation, QUICK)
+        found["training"] |= {"batch_size": options.batch, "precision": options.precision, "online_probe": None}
         for block in found["methods"].values():
-            for key in ("training", "variants", "sweep", "upstream"):
-                block.pop(key, None)
+            block.pop("training", None)
+        self.options = options
         size = {"builder": "folder", "image_size": options.image_size}
-        self.settings = {"suite": SUITE, "datasets": {DATASET: size}, **found}
-        self.evaluation = found["evaluation"]
+        self.config = {"suite": SUITE, "datasets": {DATASET: size}, **found}
 
-    def describe(self, root: Path, name: str, augmentation: str, small: bool, **training: Any) -> Path:
+    def describe(self, root: Path, name: str, augmentation: str, small: bool = False, **training: Any) -> Path:
         """Write the config.json of a run below ``root`` and return its folder."""
-        found = copy.deepcopy(self.settings)
+        found = copy.deepcopy(self.config)
         found["training"] |= training
-        if small:
-            found["methods"] = {
-                key: {**block, "settings": settings.shrink(block["settings"])}
-                for key, block in found["methods"].items()
-            }
-        run = Grid({**found, "methods": {name: found["methods"][name]}}).run(DATASET, name, augmentation, "base", 0)
+        if small or self.options.small:
+            for block in found["methods"].values():
+                block["settings"] = settings.shrink(block["settings"])
+        run = Grid(found).run(DATASET, name, augmentation, "base", 0)
         write_json(root / run.path / "config.json", run.content)
         return root / run.path
 
-    def build(self, folder: Path) -> method.Method:
-        """The method of a run, ready to step on the device."""
-        torch.manual_seed(0)
-        made = method.build(read_json(folder / "config.json"), 10).to(self.options.device).train()
-        made.rng = torch.Generator(self.options.device).manual_seed(1)
-        return made
 
-
-def timed(work: Callable[[], object], options: Options, seconds: float) -> timing.Timing:
-    """Times of one call after another, the first two of them left out, for some seconds but of at least three calls."""
-    unseen, least = (1, 1) if options.small else (2, 3)
-    found: list[float] = []
-    end = time.perf_counter() + min(seconds, options.slice)
+def repeat(work: Callable[[], object], options: Options, seconds: float) -> list[float]:
+    """Seconds of one call after another, without the first ones: for some time, but at least three calls."""
+    unseen, least, limit = (1, 1, 0.0) if options.small else (2, 3, seconds)
+    end, found = time.perf_counter() + limit, list[float]()
     while len(found) < unseen + least or (time.perf_counter() < end and len(found) < 50):
-        timing.wait(options.device)
-        begin = time.perf_counter()
-        work()
-        timing.wait(options.device)
-        found.append(time.perf_counter() - begin)
-    return timing.Timing(found[unseen:])
+        found.append(timing.timed(work, options.device))
+    return found[unseen:]
 
 
 def ceilings(out: Output) -> None:
     """The rates that shares are relative to: a copy's bytes, read and written, and a bfloat16 matrix product."""
-    device = out.options.device
-    big = device != "cpu"
+    device, rates = out.options.device, out.found["ceilings"]
+    size, n = (2**22, 256) if device == "cpu" else (2**30, 8192)
 
     def copying() -> None:
-        source = torch.empty(2**30 if big else 2**22, dtype=torch.uint8, device=device)
-        target = torch.empty_like(source)
-        best = min(timed(lambda: target.copy_(source), out.options, 0.5).seconds)
-        out.steps["ceilings"]["copy_bytes_per_s"] = 2 * source.numel() / best
+        source, target = (torch.empty(size, dtype=torch.uint8, device=device) for _ in range(2))
+        rates["copy_bytes_per_s"] = 2 * size / min(repeat(lambda: target.copy_(source), out.options, 0.5))
 
     def product() -> None:
-        n = 8192 if big else 256
         a, b = (torch.randn(n, n, device=device).bfloat16() for _ in range(2))
-        best = min(timed(lambda: a @ b, out.options, 1.0).seconds)
-        out.steps["ceilings"]["bfloat16_flops_per_s"] = 2 * n**3 / best
+        rates["bfloat16_flops_per_s"] = 2 * n**3 / min(repeat(lambda: a @ b, out.options, 1.0))
 
-    out.attempt("copy bandwidth", copying)
-    out.attempt("matrix product", product)
+    out.attempt("copy bandwidth", 1.0, copying)
+    out.attempt("matrix product", 1.0, product)
 
 
 def check_methods(out: Output, plan: Plan) -> None:
     """Three small steps of every method, then a save, a reload and one step more."""
-    from benchmarks.gpu import curves
-
-    first = list(dict.fromkeys(name for name, _ in curves.ENTRIES))
-    every = out.options.check or (*first, *(name for name in sources.methods() if name not in first))
-    data = out.scratch / "noise.safetensors"
     size, generator = out.options.image_size, torch.Generator().manual_seed(0)
     images = torch.randint(256, (160, 3, size, size), generator=generator, dtype=torch.uint8)
-    labels = torch.arange(160) % 10
-    parts = Parts(tuple(map(str, range(10))), Split(images[:128], labels[:128]), Split(images[128:], labels[128:]))
-    store.save(data, parts, {"name": DATASET})
-    for name in every:
-        if out.left(out.options.check_until) > 0:
-            out.attempt(f"check {name}", check, out, plan, data, name)
-        else:
-            out.env["not_reached"].append(f"check {name}")
-    out.save()
+    labels, data = torch.arange(160) % 10, out.scratch / "noise.safetensors"
+    splits = Split(images[:128], labels[:128]), Split(images[128:], labels[128:])
+    store.save(data, Parts(tuple("0123456789"), *splits), {"name": DATASET})
+    for name in out.options.check or dict.fromkeys((*TIMED, *sources.methods())):
+        out.attempt(f"check {name}", CHECKS_END, check, out, plan, data, name)
 
 
 def check(out: Output, plan: Plan, data: Path, name: str) -> None:
@@ -144,9 +111,8 @@ def check(out: Output, plan: Plan, data: Path, name: str) -> None:
     Raises:
         RuntimeError: the state that was read is not the one that was saved.
     """
-    regime = "none" if name in ("plain_gan", "random") else "simclr"  # GenRep learns from the plain GAN's run
-    training = {"batch_size": CHECKED, "steps": 4}
-    folder = plan.describe(out.scratch / "checks", name, regime, True, **training)
+    augmentation = "none" if name in ("plain_gan", "random") else "simclr"  # GenRep learns from the plain GAN's run
+    folder = plan.describe(out.scratch / "checks", name, augmentation, small=True, batch_size=32, steps=4)
     run, again = (train.Run(folder, data, out.options.device) for _ in range(2))
     run.method.train()
     for _ in range(3):
@@ -156,79 +122,62 @@ def check(out: Output, plan: Plan, data: Path, name: str) -> None:
     saved = run.method.state_dict()
     wrong = [key for key, value in again.method.state_dict().items() if not torch.equal(value, saved[key])]
     if wrong or again.step != 3:
-        raise RuntimeError(f"step {again.step} after a reload of step 3, '{(wrong or ['nothing'])[0]}' differs")
+        raise RuntimeError(f"step {again.step} after a reload of step 3; these differ: {wrong[:3]}")
     again.method.train()
     again.update()
-    losses = again.log()
+    record: dict[str, Any] = {"losses": again.log(), "reloaded": True}
     again.publish()
     again.method.eval()
-    images = again.dataset.test.images.float() / 127.5 - 1
     with torch.no_grad():
-        features = again.method.encode(images)
-    record = {"losses": losses, "features": list(features.shape), "reloaded": True}
+        record["features"] = list(again.method.encode(again.dataset.test.images.float() / 127.5 - 1).shape)
     if sources.capabilities(name)["samples"]:
         drawn = again.method.sample(4, torch.Generator(out.options.device).manual_seed(0))  # type: ignore[operator]
         record["samples_finite"] = bool(drawn.isfinite().all())
-    out.steps["checks"][name] = record
+    out.found["checks"][name] = record
 
 
 def speed(out: Output, plan: Plan) -> None:
     """Step times of each method by batch and precision, most wanted first."""
-    first, *others = out.options.speed_batch
-    sides = [(name, "bfloat16", first) for name in TIMED] + [("reference", "float32", out.options.reference_batch)]
-    for precision, batches in (("bfloat16", others), ("float32", [first, *others])):
-        sides += [(name, precision, batch) for batch in batches for name in TIMED]
+    first, *others = out.options.speed_batches
+    sides = [(name, out.options.precision, first) for name in TIMED]
+    sides += [("reference", "float32", out.options.reference_batch)]
+    sides += [(name, out.options.precision, batch) for batch in others for name in TIMED]
+    if out.options.precision != "float32":
+        sides += [(name, "float32", batch) for batch in out.options.speed_batches for name in TIMED]
     for name, precision, batch in sides:
         what = f"step of {name}, {precision}, batch {batch}"
-        if out.left(out.options.speed_until) > 0:
-            out.attempt(what, measure_step, out, plan, name, precision, batch)
-        else:
-            out.env["not_reached"].append(what)
+        out.attempt(what, SPEED_END, measure_step, out, plan, name, precision, batch)
 
 
 def measure_step(out: Output, plan: Plan, name: str, precision: str, batch: int) -> None:
     """Seconds, operations, memory and kernels of one side; the seconds are on the disk before the rest is tried."""
-    device, size = out.options.device, out.options.image_size
+    device = out.options.device
     own = "structural" if name == "reference" else name
-    made = plan.build(plan.describe(out.scratch / "steps", own, "none", out.options.small, precision=precision))
-    images = scans(batch, size, device)
+    torch.manual_seed(0)
+    made = method.build(read_json(plan.describe(out.scratch / "steps", own, "none") / "config.json"), 10).to(device)
+    made.rng = torch.Generator(device).manual_seed(1)
+    images = scans(batch, out.options.image_size, device)
+    work: Callable[[], object] = stepping(made.train(), [images] * made.views, precision)
     if name == "reference":
         reference = ReferenceStep(made)
-        work: Callable[[], object] = lambda: reference.step(images)  # noqa: E731
-    else:
-        work = stepping(made, [images] * made.views, precision)
-    found = timed(work, out.options, 2.0)
-    side: dict[str, Any] = {
-        "method": name,
-        "precision": precision,
-        "batch": batch,
-        "images_per_s": batch / found.median,
-    }
-    side |= found.figures()
-    out.steps["sides"].append(side)
+        work = lambda: reference.step(images)  # noqa: E731
+    seconds = repeat(work, out.options, 2.0)
+    side: dict[str, Any] = {"method": name, "precision": precision, "batch": batch, **timing.figures(seconds)}
+    side["images_per_s"] = batch / statistics.median(seconds)
+    out.found["steps"].append(side)
     out.save()
     side |= timing.work_of(work, device)
     side["flops_per_s"] = side["flops"] / side["seconds"]
-    if peak := out.steps["ceilings"].get("bfloat16_flops_per_s"):
-        side["share_of_measured_peak"] = side["flops_per_s"] / peak
-    out.save()
-    if name == "reference" or (precision, batch) == ("bfloat16", out.options.speed_batch[0]):
+    if peak := out.found["ceilings"].get("bfloat16_flops_per_s"):
+        side["share_of_peak"] = side["flops_per_s"] / peak
+    if name == "reference" or (precision, batch) == (out.options.precision, out.options.speed_batches[0]):
         out.append("profile.txt", f"{name}, {precision}, batch {batch}, one step\n{kernels(work, device)}\n")
 
 
 def kernels(work: Callable[[], object], device: str) -> str:
-    """The longest kernels of one call: milliseconds, share of all, calls, name; on a CPU its operations."""
-    gpu = device != "cpu"
-    with profile(activities=[ProfilerActivity.CUDA if gpu else ProfilerActivity.CPU], acc_events=True) as seen:
+    """The 30 longest kernels of one call; on a CPU its operations."""
+    kind, order = ("CPU", "self_cpu_time_total") if device == "cpu" else ("CUDA", "self_device_time_total")
+    with profile(activities=[getattr(ProfilerActivity, kind)], acc_events=True) as seen:
         work()
         timing.wait(device)
-    own = "self_device_time_total" if gpu else "self_cpu_time_total"
-    events = list(seen.key_averages())
-    events.sort(key=lambda event: -getattr(event, own))
-    total = sum(getattr(event, own) for event in events) or 1
-    count = sum(event.count for event in events)
-    lines = [f"{total / 1e3:10.3f} ms  {count} calls in all"]
-    for event in events[:KERNELS]:
-        spent = getattr(event, own)
-        lines.append(f"{spent / 1e3:10.3f} ms  {100 * spent / total:5.1f} %  {event.count:6d}  {event.key[:160]}")
-    return "\n".join(lines) + "\n"
+    return str(seen.key_averages().table(sort_by=order, row_limit=30, max_name_column_width=100))
