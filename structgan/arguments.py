@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -9,6 +10,37 @@ import click
 from structgan.errors import UserError
 
 PATH = click.Path(path_type=Path)
+
+
+def plan_file(given: str) -> Path:
+    """The plan that ``--plan`` names, by its file or by its suite."""
+    from structgan import plan
+
+    return Path(given) if given.endswith(".json") else plan.newest(given)
+
+
+def plan_files(given: Sequence[str]) -> list[Path]:
+    """The plans that ``--plan`` names; without any, the newest of every suite."""
+    from structgan import plan
+
+    return [plan_file(each) for each in given] or plan.suites()
+
+
+def resolve_device(device: str) -> str:
+    """``auto`` as ``cuda`` or ``cpu``, whichever this machine has; ``cuda`` is refused without a GPU."""
+    from structgan.environment import best_device
+    from structgan.precision import full_products
+
+    best = best_device()
+    if device == "cuda" and best != "cuda":
+        raise UserError("--device cuda: no GPU is visible to PyTorch (allowed here: cpu, auto)")
+    full_products()  # in evaluations as in training
+    return best if device == "auto" else device
+
+
+CONFIGFILES = click.option(
+    "--configfile", "files", multiple=True, help="Laid on top of workflow/config/config.yaml, and of those before it."
+)
 RUN = click.option("--run", required=True, type=PATH, help="Folder of the run; it holds config.json.")
 DATA = click.option("--data", required=True, type=PATH, help="Prepared data set (data/prepared/NAME-ID.safetensors).")
 PROTOCOL = click.option(
@@ -25,22 +57,4 @@ OUT = click.option("--out", required=True, type=PATH, help="Where to write.")
 DEVICE = click.option(
     "--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]), help="Where to compute."
 )
-
-
-def plan_file(given: str) -> Path:
-    """The plan that ``--plan`` names, by its file or by its suite."""
-    from structgan import plan
-
-    return Path(given) if given.endswith(".json") else plan.newest(given)
-
-
-def resolve_device(device: str) -> str:
-    """``auto`` as ``cuda`` or ``cpu``, whichever this machine has; ``cuda`` is refused without a GPU."""
-    from structgan.environment import best_device
-    from structgan.precision import full_products
-
-    best = best_device()
-    if device == "cuda" and best != "cuda":
-        raise UserError("--device cuda: no GPU is visible to PyTorch (allowed here: cpu, auto)")
-    full_products()  # in evaluations as in training
-    return best if device == "auto" else device
+YES = click.option("--yes", is_flag=True, help="Delete without asking.")

@@ -10,70 +10,57 @@ import fcntl
 import os
 import shutil
 import socket
+import sys
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+
+import click
 
 from structgan import plan, provenance
 from structgan.errors import UserError
 from structgan.states import exists, optional, why_dead
 
-DEPTH = "*/*/*/*/seed=*/*"
 TRASH = ".deleted"
 
 
-@dataclass(frozen=True)
-class Garbage:
-    """A run to delete: its folder, the reason, and its size in bytes."""
-
-    folder: Path
-    reason: str
-    size: int
+Found = tuple[dict[Path, int], dict[Path, str]]
+"""Runs that may go with their size in bytes, and those that are in use with the reason."""
 
 
-def unplanned() -> tuple[list[Garbage], dict[Path, str]]:
-    """Runs that neither a suite's newest plan nor its tables' plan names, and those of them that are in use, and why.
-
-    Raises:
-        UserError: a plan is damaged, or a Snakemake works here.
-    """
+def unplanned() -> Found:
+    """Runs that neither a suite's newest plan nor its tables' plan names."""
     if any(Path(".snakemake/locks").glob("*")):
         raise UserError("gc: a Snakemake works in this folder, or was killed (snakemake --unlock): nothing was deleted")
     plans = {each for file in plan.suites() for each in (file, *plan.tabled(file.parent.name))}
     planned = {Path(entry["run"]) for file in plans for entry in plan.read(file)["runs"]}
-    folders = (folder for folder in sorted(provenance.RUNS.glob(DEPTH)) if folder.is_dir() and not folder.is_symlink())
-    return sort((folder for folder in folders if folder not in planned), "in no plan")
+    folders = (folder for folder in sorted(provenance.RUNS.glob("*/*/*/*/seed=*/*")) if folder not in planned)
+    return split(folder for folder in folders if folder.is_dir() and not folder.is_symlink())
 
 
-def named(folders: Iterable[Path]) -> tuple[list[Garbage], dict[Path, str]]:
-    """The runs of some folders, as ``unplanned`` gives them.
-
-    Raises:
-        UserError: a folder is not that of a run.
-    """
-    listed = list(folders)
-    for folder in listed:
-        place, runs = folder.resolve(), provenance.RUNS.resolve()
-        inside = place.is_relative_to(runs) and len(place.relative_to(runs).parts) == 6
+def named(folders: Sequence[Path]) -> Found:
+    """The runs of some folders."""
+    for folder in folders:
+        inside = folder.resolve().parents[5:6] == (provenance.RUNS.resolve(),)
         if not inside or not (folder / "config.json").exists():
             raise UserError(f"{folder}: not the folder of a run ({provenance.RUNS}/…/seed=<seed>/<id>)")
-    return sort(listed, "asked for")
+    return split(folders)
 
 
-def sort(folders: Iterable[Path], reason: str) -> tuple[list[Garbage], dict[Path, str]]:
-    """Runs that may go for a reason, and those that are in use, with who uses them."""
-    found: list[Garbage] = []
+def split(folders: Iterable[Path]) -> Found:
+    """Runs that may go, and those that are in use."""
+    found: dict[Path, int] = {}
     used: dict[Path, str] = {}
     for folder in folders:
-        if holder := user(folder):
-            used[folder] = holder
+        if why := in_use(folder):
+            used[folder] = why
         else:
-            found.append(Garbage(folder, reason, size(folder)))
+            files = (path for path in folder.rglob("*") if not path.is_dir() or path.is_symlink())
+            found[folder] = sum(path.lstat().st_size for path in files)
     return found, used
 
 
-def user(folder: Path) -> str | None:
+def in_use(folder: Path) -> str | None:
     """Why a run counts as in use; None if it is not."""
     progress = optional(folder / "progress.json")
     if progress.get("state") == "running":
@@ -90,33 +77,35 @@ def user(folder: Path) -> str | None:
     return None
 
 
-def size(folder: Path) -> int:
-    """Bytes of all files in a folder; links count as themselves."""
-    return sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir() or path.is_symlink())
-
-
-def lines(garbage: list[Garbage], used: Mapping[Path, str]) -> list[str]:
+def lines(found: Mapping[Path, int], used: Mapping[Path, str]) -> list[str]:
     """A line for each run to delete and for each that is left alone, and the sum."""
-    shown = [f"{entry.size / 1e6:10.1f} MB  {entry.folder}  ({entry.reason})" for entry in garbage]
+    shown = [f"{size / 1e6:10.1f} MB  {folder}" for folder, size in found.items()]
     shown += [f"left alone: {folder} ({reason})" for folder, reason in used.items()]
-    total = sum(entry.size for entry in garbage)
-    return [*shown, f"{len(garbage)} runs, {total / 1e6:.1f} MB" if garbage else "nothing to delete"]
+    return [*shown, f"{len(found)} runs, {sum(found.values()) / 1e6:.1f} MB" if found else "nothing to delete"]
 
 
-def delete(garbage: list[Garbage]) -> int:
+def confirm_and_delete(found: Mapping[Path, int], used: Mapping[Path, str], yes: bool) -> None:
+    """Show what may go, ask unless ``yes``, and delete it."""
+    click.echo("\n".join(lines(found, used)))
+    if found and not yes:
+        if not sys.stdin.isatty():
+            raise UserError("no terminal to ask on; nothing was deleted, --yes deletes without asking")
+        click.confirm(f"Delete {len(found)} runs?", abort=True)
+    if found:
+        click.echo(f"{delete(found)} runs deleted")
+
+
+def delete(folders: Iterable[Path]) -> int:
     """Delete runs, except those that are in use by now; returns how many were deleted."""
     for left in provenance.RUNS.glob(f"{TRASH}-*"):  # of a process that was killed while it deleted
         shutil.rmtree(left, ignore_errors=True)
     gone = 0
-    for number, entry in enumerate(garbage):
-        if user(entry.folder):
-            continue
-        trash = provenance.RUNS / f"{TRASH}-{os.getpid()}-{number}"
-        entry.folder.rename(trash)
+    for folder in (folder for folder in folders if not in_use(folder)):
+        trash = provenance.RUNS / f"{TRASH}-{os.getpid()}-{gone}"
+        folder.rename(trash)
         shutil.rmtree(trash)
         gone += 1
-        for parent in list(entry.folder.parents)[:5]:
-            if any(parent.iterdir()):
-                break
-            parent.rmdir()
+        for parent in list(folder.parents)[:5]:
+            if not any(parent.iterdir()):
+                parent.rmdir()
     return gone

@@ -5,18 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from structgan import __version__
-from structgan.arguments import DATA, DEVICE, OUT, PATH, PLAN, PLANS, PROTOCOL, RAW, RUN, plan_file, resolve_device
+from structgan import __version__, arguments
+from structgan.arguments import CONFIGFILES, DATA, DEVICE, OUT, PATH, PLAN, PLANS, PROTOCOL, RAW, RUN, YES
 from structgan.errors import UserError
-
-if TYPE_CHECKING:
-    from structgan.cleanup import Garbage
-
-YES = click.option("--yes", is_flag=True, help="Delete without asking.")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -26,7 +20,7 @@ def cli() -> None:
 
 
 @cli.command()
-@click.option("--configfile", "files", multiple=True, type=str, help="Laid on top of workflow/config/config.yaml.")
+@CONFIGFILES
 def configure(files: tuple[str, ...]) -> None:
     """Check a configuration and write its plan: the plan itself, the protocols and each run's config.json."""
     from structgan import config, plan
@@ -61,7 +55,7 @@ def extractor(data: Path, protocol: Path, out: Path, device: str) -> None:
     """Train the embedded feature extractor of the generation metrics on a data set's labels."""
     from structgan.evaluation import extractor as extractors
 
-    extractors.train(data, protocol, out, resolve_device(device))
+    extractors.train(data, protocol, out, arguments.resolve_device(device))
 
 
 @cli.command()
@@ -80,7 +74,7 @@ def train(run: Path, data: Path, device: str, minutes: float | None) -> None:
     On SIGTERM, SIGUSR1 and SIGINT it finishes the step, saves and exits with code 75; a second SIGINT ends it at once.
     A second process on the same run waits up to a minute for the first to end.
     """
-    device = resolve_device(device)
+    device = arguments.resolve_device(device)
     from structgan import train as training
 
     training.run(run, data, device, minutes)
@@ -94,7 +88,7 @@ def train(run: Path, data: Path, device: str, minutes: float | None) -> None:
 @DEVICE
 def evaluate(run: Path, protocol: Path, data: Path | None, raw: Path, device: str) -> None:
     """Measure a finished run under a protocol: probes, fidelity of samples, dense tasks, transfer."""
-    device = resolve_device(device)
+    device = arguments.resolve_device(device)
     from structgan import evaluate as evaluation
 
     click.echo(evaluation.run(run, protocol, data, device, raw))
@@ -107,7 +101,7 @@ def table(plan: str, out: Path) -> None:
     """Write a suite's tables: csv, md and tex, and every number as results.csv."""
     from structgan.report import tables
 
-    tables.write(plan_file(plan), out)
+    tables.write(arguments.plan_file(plan), out)
 
 
 @cli.command()
@@ -117,7 +111,7 @@ def plot(plan: str, out: Path) -> None:
     """Draw a suite's figures: svg and png."""
     from structgan.report import figures
 
-    figures.write(plan_file(plan), out)
+    figures.write(arguments.plan_file(plan), out)
 
 
 @cli.command()
@@ -129,7 +123,7 @@ def report(plan: str, tables: Path, figures: Path, out: Path) -> None:
     """Write the suite's self-contained HTML page."""
     from structgan.report import page
 
-    page.write(plan_file(plan), tables, figures, out)
+    page.write(arguments.plan_file(plan), tables, figures, out)
 
 
 @cli.command()
@@ -138,7 +132,7 @@ def show(plan: str) -> None:
     """Print a suite's probes and generation metrics in the terminal."""
     from structgan.report import tables
 
-    tables.show(plan_file(plan))
+    tables.show(arguments.plan_file(plan))
 
 
 @cli.command()
@@ -147,14 +141,14 @@ def show(plan: str) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Write one JSON object a suite and line, for machines.")
 def status(plans: tuple[str, ...], every: bool, as_json: bool) -> None:
     """Show the state of the runs of each suite, what runs and for how long, and what it costs."""
+    import dataclasses
     import json
 
-    from structgan import plan
     from structgan import status as overview
 
-    for file in map(plan_file, plans) if plans else plan.suites():
+    for file in arguments.plan_files(plans):
         found = overview.gather(file)
-        click.echo(json.dumps(found.as_json()) if as_json else "\n".join([*overview.lines(found, every), ""]))
+        click.echo(json.dumps(dataclasses.asdict(found)) if as_json else "\n".join([*overview.lines(found, every), ""]))
 
 
 @cli.command()
@@ -163,7 +157,7 @@ def gc(yes: bool) -> None:
     """Delete the runs that no suite's newest plan names; asks first."""
     from structgan import cleanup
 
-    delete(*cleanup.unplanned(), yes)
+    cleanup.confirm_and_delete(*cleanup.unplanned(), yes)
 
 
 @cli.command()
@@ -173,21 +167,7 @@ def rm(runs: tuple[Path, ...], yes: bool) -> None:
     """Delete the folders of runs, so that they are trained again; asks first."""
     from structgan import cleanup
 
-    delete(*cleanup.named(runs), yes)
-
-
-def delete(found: list[Garbage], used: dict[Path, str], yes: bool) -> None:
-    """Show what may go, ask, and delete it."""
-    from structgan import cleanup
-
-    for line in cleanup.lines(found, used):
-        click.echo(line)
-    if found and not yes:
-        if not sys.stdin.isatty():
-            raise UserError("no terminal to ask on; nothing was deleted, --yes deletes without asking")
-        click.confirm(f"Delete {len(found)} runs?", abort=True)
-    if found:
-        click.echo(f"{cleanup.delete(found)} runs deleted")
+    cleanup.confirm_and_delete(*cleanup.named(runs), yes)
 
 
 @cli.command()
@@ -195,12 +175,9 @@ def delete(found: list[Garbage], used: dict[Path, str], yes: bool) -> None:
 @click.option("--delete", is_flag=True, help="Delete what is damaged; the next snakemake makes it again.")
 def verify(plans: tuple[str, ...], delete: bool) -> None:
     """Recompute the checksums of data, runs, tables, figures and pages; exit code 1 if something is wrong."""
-    from structgan import plan
     from structgan import verify as verifying
 
-    wrong = [
-        line for file in (map(plan_file, plans) if plans else plan.suites()) for line in verifying.suite(file, delete)
-    ]
+    wrong = [line for file in arguments.plan_files(plans) for line in verifying.suite(file, delete)]
     for line in wrong:
         click.echo(line)
     sys.exit(1 if wrong else 0)
@@ -216,38 +193,19 @@ def methods() -> None:
         click.echo(f"{name:16} {path.relative_to(sources.ROOT)}  {', '.join(marks)}".rstrip())
 
 
-@cli.group()
-def new() -> None:
-    """Write the files of something new."""
-
-
-@new.command()
+@cli.command()
+@click.argument("kind", type=click.Choice(["baseline", "evaluation"]))
 @click.argument("name")
-def evaluation(name: str) -> None:
-    """Write structgan/evaluation/NAME.py, a small working evaluation, and workflow/config/NAME.yaml."""
+def new(kind: str, name: str) -> None:
+    """Write a small working baseline or evaluation to begin with, and workflow/config/NAME.yaml."""
     from structgan import new as writer
 
-    click.echo(writer.new_evaluation(name))
-
-
-@new.command()
-@click.argument("name")
-def baseline(name: str) -> None:
-    """Write baselines/NAME.py, a small working method, and workflow/config/NAME.yaml, its settings."""
-    from structgan import new as writer
-
-    click.echo(writer.baseline(name))
+    click.echo(writer.baseline(name) if kind == "baseline" else writer.new_evaluation(name))
 
 
 @cli.command()
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
-@click.option(
-    "--configfile",
-    "files",
-    multiple=True,
-    help="Laid on top of workflow/config/config.yaml, and each on those before it. [default: demo.yaml, field.yaml"
-    " and, if it exists, NAME.yaml of workflow/config]",
-)
+@CONFIGFILES
 @click.option(
     "--processes", default=1, show_default=True, type=click.IntRange(1, 8), help="Also compare runs on so many."
 )
@@ -255,7 +213,8 @@ def check(names: tuple[str, ...], files: tuple[str, ...], processes: int) -> Non
     """Check that methods keep the contract, and say what is wrong; exit code 1 if anything is.
 
     On tiny digits, in a temporary folder, on the CPU: settings, features, samples, learning, labels, random numbers,
-    resuming, and every augmentation and variant.
+    resuming, and every augmentation and variant. By default the settings are those of demo.yaml, field.yaml and, if it
+    exists, NAME.yaml of workflow/config.
     """
     from structgan import sources
 
@@ -267,13 +226,11 @@ def check(names: tuple[str, ...], files: tuple[str, ...], processes: int) -> Non
 
 
 def main() -> None:
-    """Run the command line; an error that the user can fix is one line and exit code 2.
-
-    Under torchrun, the lines of all processes but the first name the process: mostly they repeat the first one's.
-    """
+    """Run the command line; an error that the user can fix is one line and exit code 2."""
     try:
         cli()
     except UserError as error:
         process = int(os.environ.get("RANK", "0"))
-        click.echo(f"structgan{f' process {process}' if process else ''}: {error}", err=True)
+        name = f"structgan process {process}" if process else "structgan"  # under torchrun, most repeat the first
+        click.echo(f"{name}: {error}", err=True)
         sys.exit(2)

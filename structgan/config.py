@@ -1,13 +1,13 @@
 """YAML files → one checked configuration. Types, ranges and keys come from ``workflow/schemas``. Imports no torch.
 
-Files are merged in order, as Snakemake merges its config files: mappings key by key, anything else replaced. What
-concerns several keys at once is checked in ``grid`` and ``plan``.
+Files are merged in order, as Snakemake merges its config files: mappings key by key, anything else replaced. The first
+violation is raised as a ``UserError`` of one line. What concerns several keys at once is checked in ``grid`` and
+``checks``.
 """
 
 from __future__ import annotations
 
 import copy
-import difflib
 import functools
 import json
 import math
@@ -38,11 +38,7 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read(path: str | Path) -> dict[str, Any]:
-    """One YAML file as a mapping.
-
-    Raises:
-        UserError: it cannot be read, is not YAML or is no mapping.
-    """
+    """One YAML file as a mapping."""
     try:
         value = _parse(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -58,7 +54,7 @@ def read(path: str | Path) -> dict[str, Any]:
 
 @functools.cache
 def _parse(text: str) -> Any:
-    """The content of a YAML text; the same few files are read whenever an error needs the origin of a key."""
+    """The content of a YAML text; each error reads the same few files to find the origin of its key."""
     return LOADER(text).get_single_data()
 
 
@@ -76,9 +72,6 @@ def check(config: Mapping[str, Any], files: Iterable[str]) -> None:
     Args:
         config: the merged configuration.
         files: the files it came from; an error names the last one that holds the key.
-
-    Raises:
-        UserError: the first violation, as one line.
     """
     names = list(files)
     validate(config, SCHEMAS / "config.schema.yaml", (), names)
@@ -97,7 +90,7 @@ def check(config: Mapping[str, Any], files: Iterable[str]) -> None:
 
 
 def check_evaluations(blocks: Mapping[str, Any], files: Sequence[str]) -> None:
-    """Every block of ``evaluation`` is in some evaluation's ``SETTINGS``, and fits its own schema, where it has one."""
+    """Every block of ``evaluation`` is in some evaluation's ``SETTINGS``, and fits its own schema, if it has one."""
     known = {"extractor", *(key for entry in evaluation.found().values() for key in entry.settings)}
     for name, block in blocks.items():
         if name not in known:
@@ -110,28 +103,27 @@ def check_evaluations(blocks: Mapping[str, Any], files: Sequence[str]) -> None:
 def check_dataset(name: str, block: Mapping[str, Any], files: Sequence[str]) -> None:
     """The settings of a data set against those that its builder declares."""
 
-    def where(key: str) -> str:
+    def place(key: str) -> str:
         return f"{origin(('datasets', name, *([key] if key in block else [])), files)}: datasets.{name}"
 
-    builders.resolve(block, where)
+    builders.resolve(block, place)
 
 
 def check_settings(method: str, settings: Mapping[str, Any], path: tuple[str, ...], files: Sequence[str]) -> None:
-    """A method's settings against its own schema, where it has one; ``path`` is their place in the configuration."""
+    """A method's settings against its own schema, if it has one; ``path`` is their place in the configuration."""
     own = SCHEMAS / "methods" / f"{method}.yaml"
     if own.exists():
         validate(settings, own, path, files)
 
 
 def validate(value: Any, schema: Path, path: tuple[str, ...], files: Sequence[str]) -> None:
-    """Check ``value`` against a schema; ``path`` is its place in the configuration.
-
-    Raises:
-        UserError: the first violation; or a number that is infinite or NaN, which YAML can write and JSON cannot.
-    """
+    """Check ``value`` against a schema; ``path`` is its place in the configuration."""
     _check_finite(value, path, files)
-    for error in sorted(_validator(schema).iter_errors(value), key=lambda e: ([str(p) for p in e.path], e.message)):
-        raise UserError(_describe(error, path, files))
+    errors = sorted(
+        _validator(schema).iter_errors(value), key=lambda error: (list(map(str, error.path)), error.message)
+    )
+    if errors:
+        raise _refusal(errors[0], path, files)
 
 
 @functools.cache
@@ -141,20 +133,15 @@ def _validator(schema: Path) -> Any:
     from referencing.jsonschema import DRAFT202012
 
     def ordered(validator: Any, flag: bool, value: Any, schema: Any) -> Iterator[Any]:
-        """``ordered: true``: a list goes from low to high."""
-        if (
-            flag
-            and isinstance(value, list)
-            and all(isinstance(x, int | float) for x in value)
-            and value != sorted(value)
-        ):
+        """``ordered: true``: a list of numbers goes from low to high."""
+        if isinstance(value, list) and all(isinstance(each, int | float) for each in value) and value != sorted(value):
             yield jsonschema.ValidationError("must go from low to high")
 
     def multiples(validator: Any, pairs: Mapping[str, str], value: Any, schema: Any) -> Iterator[Any]:
         """``multiples: {width: channels_per_group}``: the first key's number is a multiple of the second's."""
         for whole, part in pairs.items() if isinstance(value, Mapping) else ():
             numbers = value.get(whole), value.get(part)
-            if all(isinstance(x, int) and x > 0 for x in numbers) and numbers[0] % numbers[1]:
+            if all(isinstance(each, int) and each > 0 for each in numbers) and numbers[0] % numbers[1]:
                 yield jsonschema.ValidationError(f"{whole} = {numbers[0]} must be a multiple of {part} = {numbers[1]}")
 
     known = jsonschema.Draft202012Validator
@@ -164,6 +151,7 @@ def _validator(schema: Path) -> Any:
 
 
 def _check_finite(value: Any, path: tuple[str, ...], files: Sequence[str]) -> None:
+    """YAML can write numbers that are infinite or NaN; JSON cannot."""
     if isinstance(value, float) and not math.isfinite(value):
         raise UserError(f"{where(path, files)} = {value}: must be finite")
     items = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
@@ -171,21 +159,18 @@ def _check_finite(value: Any, path: tuple[str, ...], files: Sequence[str]) -> No
         _check_finite(item, (*path, str(key)), files)
 
 
-def _describe(error: Any, prefix: tuple[str, ...], files: Sequence[str]) -> str:
+def _refusal(error: Any, prefix: tuple[str, ...], files: Sequence[str]) -> UserError:
     """One line for a schema violation: file, key, value, allowed set."""
-    path = (*prefix, *(str(part) for part in error.absolute_path))
+    path = (*prefix, *map(str, error.absolute_path))
     if error.validator == "additionalProperties":
-        allowed = sorted(error.schema.get("properties", {}))
+        allowed = error.schema.get("properties", {})
         extra = next(str(key) for key in error.instance if key not in allowed)
-        near = difflib.get_close_matches(extra, allowed, n=1, cutoff=0.5)
-        hint = f", did you mean '{near[0]}'?" if near else ""
-        place = origin((*path, extra), files)
-        return f"{place}: unknown key '{'.'.join((*path, extra))}'{hint} (allowed: {', '.join(allowed)})"
-    what = error.schema.get("description")
-    note = f" [{what}]" if what and error.validator != "required" else ""
-    value = "" if error.validator == "required" else f" = {json.dumps(error.instance, default=str)[:80]}"
-    reason = error.message if error.validator == "required" else limits(error)
-    return f"{where(path, files)}{value}: {reason}{note}"
+        return unknown("key", extra, allowed, f"{origin((*path, extra), files)}: {'.'.join(path) or 'configuration'}")
+    place = where(path, files)
+    if error.validator == "required":
+        return UserError(f"{place}: {error.message}")
+    note = f" [{error.schema['description']}]" if "description" in error.schema else ""
+    return UserError(f"{place} = {json.dumps(error.instance, default=str)[:80]}: {limits(error)}{note}")
 
 
 def where(path: tuple[str, ...], files: Sequence[str]) -> str:

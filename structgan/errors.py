@@ -12,14 +12,7 @@ class UserError(Exception):
 
 
 def unknown(kind: str, name: str, known: Iterable[str], where: str = "") -> UserError:
-    """An error for a name that does not exist: the name, the nearest known one, the allowed set, the file.
-
-    Args:
-        kind: what the name should have been, such as ``"method"``.
-        name: what was given.
-        known: every allowed name.
-        where: the file or key that holds the name.
-    """
+    """An error for a name that does not exist: the file and key, the name, the nearest known one, the allowed set."""
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f", did you mean '{near[0]}'?" if near else ""
@@ -27,21 +20,22 @@ def unknown(kind: str, name: str, known: Iterable[str], where: str = "") -> User
     return UserError(f"{place}unknown {kind} '{name}'{hint} (allowed: {', '.join(names) or 'none'})")
 
 
+WORDS = {
+    "minimum": "must be at least {}",
+    "maximum": "must be at most {}",
+    "exclusiveMinimum": "must be greater than {}",
+    "exclusiveMaximum": "must be less than {}",
+    "type": "must be of type {}",
+    "enum": "must be one of {}",
+    "pattern": "must match {}",
+    "minItems": "must have at least {} entries",
+    "maxItems": "must have at most {} entries",
+}
+
+
 def limits(error: Any) -> str:
     """What a JSON schema allows where a value violates it, in words; ``error`` is jsonschema's ValidationError."""
     expected = error.validator_value
-    words = {
-        "minimum": "must be at least {}",
-        "maximum": "must be at most {}",
-        "exclusiveMinimum": "must be greater than {}",
-        "exclusiveMaximum": "must be less than {}",
-        "type": "must be of type {}",
-        "enum": "must be one of {}",
-        "pattern": "must match {}",
-        "minItems": "must have at least {} entries",
-        "maxItems": "must have at most {} entries",
-    }
-    if error.validator not in words:
+    if error.validator not in WORDS:
         return str(error.message)[:160]
-    shown = ", ".join(map(str, expected)) if isinstance(expected, list) else expected
-    return words[error.validator].format(shown)
+    return WORDS[error.validator].format(", ".join(map(str, expected)) if isinstance(expected, list) else expected)

@@ -1,4 +1,7 @@
-"""Files that are either whole or absent: every write goes to a temporary neighbor, is synced, then renamed."""
+"""Files that are either whole or absent: every write goes to a temporary neighbor, is synced, then renamed.
+
+Each function raises ``UserError``, which names the file, if it is missing, damaged or cannot be written.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import hashlib
 import json
 import os
 import re
-import tempfile
+import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,19 +26,22 @@ if TYPE_CHECKING:
 def replacing(path: str | os.PathLike[str], keep: Path | None = None) -> Iterator[Path]:
     """A temporary path beside ``path`` that takes its place when the block ends, and vanishes when it fails.
 
-    Args:
-        path: the file to write.
-        keep: a neighbor's name that the old file takes, once the new one is whole on the disk.
+    If the write fails, the old file is untouched.
 
-    Raises:
-        UserError: the disk is full or the folder cannot be written; the old file, if any, is untouched.
+    Args:
+        path: the file to write; its folder is made.
+        keep: a neighbor's name that the old file takes, once the new one is whole on the disk.
     """
     target = Path(path)
-    temporary: Path | None = None
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     try:
-        temporary = part(target)
+        target.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
-        settle(temporary)
+        with open(temporary, "rb") as written:
+            os.fsync(written.fileno())
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(temporary, 0o666 & ~mask)  # safetensors makes files that only their owner can read
         if keep is not None and target.exists():
             os.replace(target, keep)
         os.replace(temporary, target)
@@ -43,29 +49,12 @@ def replacing(path: str | os.PathLike[str], keep: Path | None = None) -> Iterato
     except OSError as error:
         raise write_error(error, target) from error
     finally:
-        if temporary is not None:
+        with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
 
 
-def part(target: Path) -> Path:
-    """A new and empty neighbor of a file, to be written in its place; ``sweep`` knows its name."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
-    os.close(handle)
-    return Path(name)
-
-
-def settle(path: Path) -> None:
-    """Bring a written file to the disk, and give it the permissions that a new file of this process has."""
-    with open(path, "rb") as written:
-        os.fsync(written.fileno())
-    mask = os.umask(0)
-    os.umask(mask)
-    os.chmod(path, 0o666 & ~mask)
-
-
 def sync_folder(folder: Path) -> None:
-    """Bring a folder's new names to the disk, where its file system can do so for folders."""
+    """Bring a folder's new names to the disk, if its file system can do so for folders."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         with contextlib.suppress(OSError):
@@ -95,34 +84,19 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 
 
 def write_new(texts: Mapping[Path, str]) -> None:
-    """Write new files: all of them or none, each whole, and never in the place of one that is there.
-
-    Raises:
-        UserError: a file of such a name exists, or the disk is full.
-    """
-    staged: list[tuple[Path, Path]] = []
+    """Write new files: all of them or none, and never in the place of one that is there."""
     made: list[Path] = []
-    target = Path()
-    try:
-        for target, text in texts.items():
-            staged.append((part(target), target))
-            staged[-1][0].write_text(text, encoding="utf-8")
-            settle(staged[-1][0])
-        for temporary, target in staged:
-            os.link(temporary, target)  # unlike a rename, it fails where there is such a file
-            made.append(target)
-            sync_folder(target.parent)
-    except BaseException as error:
-        for path in made:
-            path.unlink(missing_ok=True)
-        if isinstance(error, FileExistsError) and os.path.lexists(target):
-            raise UserError(f"{target}: exists already; nothing was written") from error
-        if isinstance(error, OSError):
+    for target, text in texts.items():
+        try:
+            with open(target, "x", encoding="utf-8") as file:
+                made.append(target)
+                file.write(text)
+        except OSError as error:
+            for path in made:
+                path.unlink()
+            if isinstance(error, FileExistsError):
+                raise UserError(f"{target}: exists already; nothing was written") from error
             raise write_error(error, target) from error
-        raise
-    finally:
-        for temporary, _ in staged:
-            temporary.unlink(missing_ok=True)
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
@@ -131,11 +105,7 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:
-    """Read a JSON file.
-
-    Raises:
-        UserError: it is missing or damaged.
-    """
+    """Read a JSON file."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -149,11 +119,7 @@ def read_json(path: str | os.PathLike[str]) -> Any:
 def save_tensors(
     path: str | os.PathLike[str], tensors: Mapping[str, Tensor], metadata: Mapping[str, str], keep: Path | None = None
 ) -> None:
-    """Save tensors as safetensors, atomically; equal content gives equal bytes. ``keep`` names the file before.
-
-    Raises:
-        UserError: the disk is full or the file cannot be written.
-    """
+    """Save tensors as safetensors, atomically; equal content gives equal bytes. ``keep`` is as of ``replacing``."""
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
@@ -181,11 +147,7 @@ def sort_metadata(path: Path) -> None:
 
 
 def load_tensors(path: str | os.PathLike[str], device: str = "cpu") -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Load a safetensors file: its tensors and its metadata.
-
-    Raises:
-        UserError: it is missing, truncated or damaged.
-    """
+    """Load a safetensors file: its tensors and its metadata."""
     from safetensors import SafetensorError, safe_open
 
     if not Path(path).exists():

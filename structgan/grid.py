@@ -53,7 +53,7 @@ class RunConfig:
         content = {**self.names, "data": self.data, "settings": self.settings, "sources": self.sources}
         if self.upstream:
             content["upstream"] = {"run": self.upstream.path, "identity": self.upstream.identity}
-        return {**content, "identity": sources.fingerprint(content)}
+        return provenance.identified(content)
 
     @property
     def identity(self) -> str:
@@ -74,7 +74,7 @@ class Grid:
         files: the files it came from; an error names the one that holds the key.
 
     Raises:
-        UserError: an axis or an upstream run that makes no sense.
+        UserError: an unknown name, or an axis or an upstream run that makes no sense.
     """
 
     def __init__(self, config: Mapping[str, Any], files: Sequence[str] = ()) -> None:
@@ -87,21 +87,18 @@ class Grid:
         self.variants = {method: self._variants(method) for method in self.methods}
         self._shared: dict[tuple[str, ...], tuple[str, dict[str, Any]]] = {}
         self._runs: dict[tuple[Any, ...], RunConfig] = {}
-        for method in self.methods:
+        for method, block in self.methods.items():
+            for augmentation in block.get("not_applicable", {}):
+                self.check_names(self.where("methods", method, "not_applicable"), augmentation=augmentation)
             for variant in self.variants[method]:
                 self._check_upstream(method, variant)
 
     def _variants(self, method: str) -> dict[str, dict[str, Any]]:
-        """Every variant of a method: ``base``, what its block declares and what its axes add.
-
-        Raises:
-            UserError: a value of an axis breaks a schema.
-        """
-        block = self.methods[method]
+        """Every variant of a method: ``base``, what its block declares and what its axes add."""
+        block, path = self.methods[method], ("methods", method, "sweep")
         found = {"base": {}, **{name: change or {} for name, change in block.get("variants", {}).items()}}
         for name, axis in self.axes[method].items():
-            files = [configuration.origin(("methods", method, "sweep", name), self.files)]
-            path = ("methods", method, "sweep")
+            files = [configuration.origin((*path, name), self.files)]
             for variant, change in axis.variants().items():
                 if "training" in change:
                     changed = configuration.merge(self.config, {"training": change["training"]})
@@ -111,25 +108,30 @@ class Grid:
                 found[variant] = change
         return found
 
-    def runs(self) -> tuple[list[RunConfig], list[dict[str, str]]]:
-        """Every run that the grid names, once, each after the runs that it depends on; and what is not applicable.
+    def check_names(self, place: str, **names: str) -> None:
+        """Refuse a name of a data set, method, augmentation or variant that the configuration lacks."""
+        for kind in (kind for kind in ("dataset", *UPSTREAM) if kind in names):
+            name = names[kind]
+            known = self.variants[names["method"]] if kind == "variant" else self.config[f"{kind}s"]
+            if name not in known:
+                axes = self.axes[names["method"]] if kind == "variant" else ()
+                raise unknown(kind.replace("dataset", "data set"), name, [*known, *axes], place)
 
-        Raises:
-            UserError: an unknown name, or an upstream run that its own method declares not applicable.
-        """
+    def runs(self) -> tuple[list[RunConfig], list[dict[str, str]]]:
+        """Every run that the grid names, once, each after the runs that it depends on; and what is not applicable."""
         found: dict[str, RunConfig] = {}
         excluded: dict[tuple[str, ...], dict[str, str]] = {}
         for cell in self.cells():
             run = self.run(*cell)
             if reason := self.exclusion(run):
-                names = dict(zip(provenance.NAMES, map(str, cell[:4]), strict=False))
-                excluded[tuple(names.values())] = {**names, "reason": reason}
+                names = dict(zip(provenance.NAMES, cell[:4], strict=False))
+                excluded[cell[:4]] = {**names, "reason": reason}
                 continue
             chain = [run]
             while above := chain[-1].upstream:
                 if reason := self.exclusion(above):
                     named = "/".join((above.method, above.augmentation, above.variant))
-                    place = self.where("methods", cell[1], "upstream")
+                    place = self.where("methods", run.method, "upstream")
                     raise UserError(f"{place}: {named} is declared not applicable: {reason}")
                 chain.append(above)
             found |= {each.path: found.get(each.path, each) for each in reversed(chain)}
@@ -138,63 +140,60 @@ class Grid:
     def cells(self) -> Iterator[tuple[str, str, str, str, int]]:
         """Names of each combination of the grid, in its order; some may come twice."""
         for block in self.config["grid"]:
-            for dataset, method, augmentation in itertools.product(
-                block["datasets"], block["methods"], block["augmentations"]
-            ):
+            names = (block["datasets"], block["methods"], block["augmentations"])
+            for dataset, method, augmentation in itertools.product(*names):
                 axes = self.axes.get(method, {})
                 for name in block.get("variants", ["base"]):
                     points = [point.variant for point in axes[name].points] if name in axes else [name]
-                    yield from itertools.product([dataset], [method], [augmentation], points, block["seeds"])
+                    for variant, seed in itertools.product(points, block["seeds"]):
+                        yield dataset, method, augmentation, variant, seed
 
     def run(self, dataset: str, method: str, augmentation: str, variant: str, seed: int) -> RunConfig:
-        """One run, whether or not the grid names it.
-
-        Raises:
-            UserError: an unknown name.
-        """
-        cell = (dataset, method, augmentation, variant, seed)
-        if cell not in self._runs:
-            if cell[:4] not in self._shared:
-                self._shared[cell[:4]] = self._resolve(dataset, method, augmentation, variant)
-            data, settings = self._shared[cell[:4]]
-            named = self.upstream(method, variant)
-            above = self.run(dataset, named["method"], named["augmentation"], named["variant"], seed) if named else None
-            self._runs[cell] = RunConfig(*cell, data, settings, sources.run_digest(method), above)
-        return self._runs[cell]
+        """One run, whether or not the grid names it."""
+        names = (dataset, method, augmentation, variant)
+        if (*names, seed) not in self._runs:
+            if names not in self._shared:
+                self._shared[names] = self._resolve(*names)
+            data, settings = self._shared[names]
+            above = self.upstream(method, variant)
+            self._runs[(*names, seed)] = RunConfig(
+                *(*names, seed),
+                data,
+                settings,
+                sources.run_digest(method),
+                self.run(dataset, above["method"], above["augmentation"], above["variant"], seed) if above else None,
+            )
+        return self._runs[(*names, seed)]
 
     def _resolve(self, dataset: str, method: str, augmentation: str, variant: str) -> tuple[str, dict[str, Any]]:
         """Identity of the data set's settings, and the settings of the run."""
-        names = {"datasets": dataset, "methods": method, "augmentations": augmentation}
-        for section, name in names.items():
-            if name not in self.config[section]:
-                kind = "data set" if section == "datasets" else section.removesuffix("s")
-                raise unknown(kind, name, self.config[section], self.where("grid"))
-        if variant not in self.variants[method]:
-            known = {**self.variants[method], **self.axes[method]}
-            raise unknown("variant", variant, known, f"{self.where('grid')}: methods.{method}.variants")
-        blocks = [self.config[section][name] or {} for section, name in names.items()]
+        place = self.where("grid")
+        self.check_names(place, dataset=dataset, method=method, augmentation=augmentation, variant=variant)
+        data, own, augment = (
+            self.config[section][name] or {}
+            for section, name in (("datasets", dataset), ("methods", method), ("augmentations", augmentation))
+        )
         change = self.variants[method][variant]
-        training = dict(self.config["training"])
-        for block in (*blocks, change):
+        training = self.config["training"]
+        for block in (data, own, augment, change):
             training = configuration.merge(training, block.get("training", {}))
         settings = {
-            "dataset": {key: value for key, value in blocks[0].items() if key not in WORDS},
+            "dataset": {key: value for key, value in data.items() if key not in WORDS},
             "training": training,
-            "method": configuration.merge(blocks[1].get("settings", {}), change.get("settings", {})),
-            "augmentation": {key: value for key, value in blocks[2].items() if key not in WORDS},
+            "method": configuration.merge(own.get("settings", {}), change.get("settings", {})),
+            "augmentation": {key: value for key, value in augment.items() if key not in WORDS},
         }
         return self.dataset(dataset)["identity"], provenance.in_order(settings)
 
     def dataset(self, name: str) -> dict[str, Any]:
         """What a data set is prepared from: its settings, the digest of its builder, and their identity."""
         block = self.config["datasets"][name]
-        content = {"name": name, **{key: block[key] for key in sorted(block) if key not in WORDS}}
-        content["sources"] = sources.builder_digest(block["builder"])
-        return {**content, "identity": sources.fingerprint(content)}
+        settings = {key: block[key] for key in sorted(block) if key not in WORDS}
+        return provenance.identified({"name": name, **settings, "sources": sources.builder_digest(block["builder"])})
 
     def check_axis(self, axis: sweep.Axis, method: str, runs: Sequence[RunConfig]) -> None:
         """Refuse an axis where a data set or an augmentation changes its setting: a point would not be what it says."""
-        points = {point.variant: point.values for point in axis.points}
+        points = {point.variant: point.settings for point in axis.points}
         for run in (run for run in runs if run.method == method and run.variant in points):
             for name, value in points[run.variant].items():
                 node: Any = run.settings if name.startswith(sweep.TRAINING) else run.settings["method"]
@@ -208,12 +207,8 @@ class Grid:
 
     def exclusion(self, run: RunConfig) -> str | None:
         """Why a run makes no sense, as its method's block declares, or None."""
-        declared = self.methods[run.method].get("not_applicable", {})
-        for name in declared:
-            if name not in self.config["augmentations"]:
-                place = self.where("methods", run.method, "not_applicable")
-                raise unknown("augmentation", name, self.config["augmentations"], place)
-        return str(declared[run.augmentation]) if run.augmentation in declared else None
+        reason: str | None = self.methods[run.method].get("not_applicable", {}).get(run.augmentation)
+        return reason
 
     def upstream(self, method: str, variant: str) -> dict[str, str]:
         """Method, augmentation and variant of the run that runs of a method's variant depend on; empty for most."""
@@ -222,27 +217,21 @@ class Grid:
 
     def _check_upstream(self, method: str, variant: str) -> None:
         """Refuse an upstream run that has an unknown name, cannot be sampled from where it must, or is in a circle."""
-        path = ("methods", method, "variants", variant, "upstream")
-        own = "upstream" in self.variants[method][variant]
-        place = self.where(*(path if own else ("methods", method, "upstream")))
+        own = ("variants", variant) if "upstream" in self.variants[method][variant] else ()
+        place = self.where("methods", method, *own, "upstream")
         chain = [(method, variant)]
         while True:
+            needs_samples = sources.capabilities(chain[-1][0])["uses_generator"]
             named = self.upstream(*chain[-1])
-            samples = sources.capabilities(chain[-1][0])["uses_generator"]
-            if not named and samples:
-                raise UserError(f"{place} is missing, and {chain[-1][0]} learns from another run's generator")
             if not named:
+                if needs_samples:
+                    raise UserError(f"{place} is missing, and {chain[-1][0]} learns from another run's generator")
                 return
             for key in UPSTREAM:
                 if key not in named:
                     raise UserError(f"{place}.{key} is missing (needed: {', '.join(UPSTREAM)})")
-            if named["method"] not in self.methods:
-                raise unknown("method", named["method"], self.methods, place)
-            if named["augmentation"] not in self.config["augmentations"]:
-                raise unknown("augmentation", named["augmentation"], self.config["augmentations"], place)
-            if named["variant"] not in self.variants[named["method"]]:
-                raise unknown("variant", named["variant"], self.variants[named["method"]], place)
-            if samples and not sources.capabilities(named["method"])["samples"]:
+            self.check_names(place, **named)
+            if needs_samples and not sources.capabilities(named["method"])["samples"]:
                 allowed = ", ".join(name for name in sorted(self.methods) if sources.capabilities(name)["samples"])
                 raise UserError(f"{place}.method = {named['method']}: has no generator (allowed: {allowed})")
             chain.append((named["method"], named["variant"]))

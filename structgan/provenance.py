@@ -3,12 +3,12 @@
 The path of a result is its identity: it ends in the first digits of a SHA-256 over all that the result depends on, as
 in git. So a result is never overwritten by another one, and file times mean nothing. A file is read only after its
 checks: its own checksum, the identity recomputed from config.json, and the hashes of the files it was made from.
-Tables, figures, jobs, ``structgan status`` and ``structgan verify`` read results with these functions.
+Tables, figures, jobs, ``structgan status`` and ``structgan verify`` read results with these functions. Each reader
+raises ``UserError`` if a file is missing, and ``Damaged`` if it was edited or belongs to something else.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -27,11 +27,11 @@ PROTOCOLS = Path("results/protocols")
 DATA = Path("data/prepared")
 NAMES = ("dataset", "method", "augmentation", "variant", "seed")
 DEPTH = 7
-"""Folders from the root of a tree down to a run."""
+"""Folders from ``results`` down to a run."""
 
 
 class Damaged(UserError):
-    """A file exists and does not hold what its seal says."""
+    """A file exists and does not hold what it should."""
 
 
 def run_path(config: Mapping[str, Any]) -> str:
@@ -46,15 +46,22 @@ def data_path(name: str, identity: str) -> str:
 
 
 def extractor_path(dataset: str, data: str, planned: Mapping[str, Any]) -> str:
-    """results/runs/<dataset>/extractor-<id>.safetensors: what it is trained on and how is its identity.
-
-    Args:
-        dataset: name of the data set.
-        data: identity of its settings.
-        planned: the protocol "extractor".
-    """
+    """results/runs/<dataset>/extractor-<id>.safetensors: trained on this ``data``, under the protocol "extractor"."""
     identity = sources.fingerprint({"data": data, "protocol": planned["identity"]})
     return f"{RUNS}/{dataset}/extractor-{identity[:ID]}.safetensors"
+
+
+def tree_of(run: Path) -> Path:
+    """The root of the tree that holds a run; the working folder for a run that lies elsewhere than planned."""
+    parts = run.absolute().parts
+    inside = parts[-DEPTH - 1 : -DEPTH + 1] == RUNS.parts
+    return Path(*parts[: -DEPTH - 1]) if inside else Path()
+
+
+def tree_of_plan(plan: Path) -> Path:
+    """The root of the tree that holds a plan, relative to the working folder where it is inside."""
+    root = plan.absolute().parents[3]
+    return root.relative_to(Path.cwd()) if root.is_relative_to(Path.cwd()) else root
 
 
 def prepared_sizes(path: Path) -> dict[str, int]:
@@ -68,26 +75,21 @@ def prepared_sizes(path: Path) -> dict[str, int]:
         return {}
 
 
-def tree_of(run: Path) -> Path:
-    """The root of the tree that holds a run; the working folder for a run that lies elsewhere than planned."""
-    parts = run.absolute().parts
-    inside = parts[-DEPTH - 1 : -DEPTH + 1] == RUNS.parts
-    return Path(*parts[: -DEPTH - 1]) if inside else Path()
-
-
-def in_order(settings: Mapping[str, Any]) -> Any:
+def in_order(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings with their keys sorted: files that have one identity have the same bytes, however they were merged."""
-    return json.loads(json.dumps(settings, sort_keys=True))
+    ordered: dict[str, Any] = json.loads(json.dumps(settings, sort_keys=True))
+    return ordered
+
+
+def identified(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Content with its ``identity``, the SHA-256 of its canonical JSON."""
+    return {**content, "identity": sources.fingerprint(content)}
 
 
 def protocol(evaluation: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """The content of results/protocols/<evaluation>-<id>.json: settings, digest of the sources, identity."""
-    content = {
-        "evaluation": evaluation,
-        "settings": in_order(settings),
-        "sources": sources.evaluation_digest(evaluation),
-    }
-    return {**content, "identity": sources.fingerprint(content)}
+    digest = sources.evaluation_digest(evaluation)
+    return identified({"evaluation": evaluation, "settings": in_order(settings), "sources": digest})
 
 
 def protocol_path(planned: Mapping[str, Any]) -> str:
@@ -101,25 +103,15 @@ def mark(planned: Mapping[str, Any]) -> dict[str, str]:
 
 
 def read_identified(path: Path) -> dict[str, Any]:
-    """A config.json, a protocol or a data set's settings: the identity that it holds is that of its content.
-
-    Raises:
-        UserError: it is missing.
-        Damaged: it is no JSON, or it was edited.
-    """
+    """A config.json, a protocol or a data set's settings: the identity that it holds is that of its content."""
     record = read_json_object(path)
-    content = {key: value for key, value in record.items() if key != "identity"}
-    if record.get("identity") != sources.fingerprint(content):
+    if record != identified({key: value for key, value in record.items() if key != "identity"}):
         raise Damaged(f"{path}: edited or damaged, its content does not have the identity that it holds")
     return record
 
 
 def read_protocol(path: Path) -> dict[str, Any]:
-    """The protocol of an evaluation, before it runs.
-
-    Raises:
-        UserError: it is missing or damaged, or it was planned for other sources than these.
-    """
+    """The protocol of an evaluation, before it runs; one that was planned for other sources is refused."""
     found = read_identified(path)
     if found["sources"] != sources.evaluation_digest(found["evaluation"]):
         raise UserError(f"{path}: planned for other sources than these; plan again")
@@ -127,12 +119,7 @@ def read_protocol(path: Path) -> dict[str, Any]:
 
 
 def read_config(run: Path) -> dict[str, Any]:
-    """The config.json of a run's folder.
-
-    Raises:
-        UserError: it is missing.
-        Damaged: it was edited, or the folder has the id of another run.
-    """
+    """The config.json of a run's folder."""
     config = read_identified(run / "config.json")
     if re.fullmatch(f"[0-9a-f]{{{ID}}}", run.name) and run.name != config["identity"][:ID]:
         raise Damaged(f"{run}/config.json: of run {config['identity'][:ID]}, not of the run that the folder names")
@@ -140,12 +127,7 @@ def read_config(run: Path) -> dict[str, Any]:
 
 
 def read_training(run: Path) -> dict[str, Any]:
-    """The env.json of a finished run: seconds, steps, versions, and the checksums of what its training wrote.
-
-    Raises:
-        UserError: the run is not finished.
-        Damaged: a file was edited, or it belongs to another run.
-    """
+    """The env.json of a finished run: seconds, steps, versions, and the checksums of what its training wrote."""
     config, env = read_config(run), read_sealed(run / "env.json")
     if env.get("identity") != config["identity"]:
         raise Damaged(f"{run}/env.json: of another run than config.json")
@@ -153,17 +135,7 @@ def read_training(run: Path) -> dict[str, Any]:
 
 
 def read_evaluation(run: Path, name: str, trained: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """The numbers of one evaluation of a finished run.
-
-    Args:
-        run: its folder.
-        name: of the file, such as ``probe-1f3a9c2e.json``.
-        trained: what ``read_training`` gives, where it was read before.
-
-    Raises:
-        UserError: the run is not finished or not evaluated.
-        Damaged: a file was edited, or it was measured on other weights or under another protocol than its name says.
-    """
+    """The numbers of an evaluation, such as ``probe-1f3a9c2e.json``; ``trained`` is ``read_training``'s, if known."""
     path, trained = run / name, trained or read_training(run)
     record = read_sealed(path)
     if record.get("identity") != trained["identity"]:
@@ -177,17 +149,7 @@ def read_evaluation(run: Path, name: str, trained: Mapping[str, Any] | None = No
 
 
 def read_companion(run: Path, of: Mapping[str, Any], name: str) -> Path:
-    """A file that was written with a sealed record, such as history.json with env.json.
-
-    Args:
-        run: the folder that holds both.
-        of: the record.
-        name: of the file.
-
-    Raises:
-        UserError: it is missing, or the record names no such file.
-        Damaged: its bytes are not those that the record names.
-    """
+    """The path of a file that was written with a sealed record of the run, such as history.json with env.json."""
     path, digest = run / name, of["checksums"]["files"].get(name)
     if digest is None or not path.exists():
         raise UserError(f"{path}: no such file")
@@ -198,17 +160,12 @@ def read_companion(run: Path, of: Mapping[str, Any], name: str) -> Path:
 
 def own_checksum(record: Mapping[str, Any]) -> str:
     """SHA-256 of a record as canonical JSON, without the checksum that it already holds of itself."""
-    checksums = {key: value for key, value in record.get("checksums", {}).items() if key != "self"}
-    plain = json.loads(json.dumps({**record, "checksums": checksums}))
-    return hashlib.sha256(json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    checksums = {key: value for key, value in record["checksums"].items() if key != "self"}
+    return sources.fingerprint(json.loads(json.dumps({**record, "checksums": checksums})))
 
 
 def write_sealed(
-    path: Path,
-    record: Mapping[str, Any],
-    made: Iterable[Path] = (),
-    inputs: Iterable[Path] = (),
-    **digests: str,
+    path: Path, record: Mapping[str, Any], made: Iterable[Path] = (), inputs: Iterable[Path] = (), **digests: str
 ) -> None:
     """Write a record with its checksums, atomically.
 
@@ -221,25 +178,15 @@ def write_sealed(
         made: files that were written with it.
         inputs: files that it was made from.
         digests: further inputs, by name, whose digest is known.
-
-    Raises:
-        UserError: the disk is full or the folder cannot be written.
     """
-    checksums: dict[str, Any] = {
-        "files": {file.name: sha256(file) for file in made},
-        "inputs": {**{file.name: sha256(file) for file in inputs}, **digests},
-    }
-    sealed = {**record, "checksums": checksums}
-    write_json(path, {**sealed, "checksums": {"self": own_checksum(sealed), **checksums}})
+    files = {file.name: sha256(file) for file in made}
+    checksums = {"files": files, "inputs": {**{file.name: sha256(file) for file in inputs}, **digests}}
+    own = own_checksum({**record, "checksums": checksums})
+    write_json(path, {**record, "checksums": {"self": own, **checksums}})
 
 
 def read_sealed(path: Path) -> dict[str, Any]:
-    """A record that ``write_sealed`` wrote.
-
-    Raises:
-        UserError: it is missing.
-        Damaged: it is no JSON, holds no checksums, or was edited.
-    """
+    """A record that ``write_sealed`` wrote."""
     record = read_json_object(path)
     checksums = record.get("checksums")
     if not isinstance(checksums, dict) or not {"self", "files", "inputs"} <= checksums.keys():
@@ -250,12 +197,7 @@ def read_sealed(path: Path) -> dict[str, Any]:
 
 
 def read_json_object(path: Path) -> dict[str, Any]:
-    """A JSON object; its checksums are not looked at.
-
-    Raises:
-        UserError: it is missing.
-        Damaged: it is something else.
-    """
+    """A JSON object; its checksums are not looked at."""
     if not path.exists():
         raise UserError(f"{path}: no such file")
     try:

@@ -26,20 +26,15 @@ PLUMBING = (
 )
 NEUTRAL = frozenset(ROOT / "structgan" / f"{name}.py" for name in PLUMBING.split())
 """Modules that cannot change a number: writing files, printing, locking, the version. The digest leaves them out."""
-
-
 WORDS = "COLUMNS"
 """An evaluation's declaration of its columns. It is left out of the digest, because it changes no number."""
+DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 VERSIONED = ("ctx", "kind", "type_comment", "type_ignores", "type_params")
 """Fields of syntax trees that some versions of Python lack, or that say nothing."""
 
 
 def methods() -> dict[str, Path]:
-    """Every method's name and file, sorted by name; nothing is imported.
-
-    Raises:
-        UserError: two files have the same stem.
-    """
+    """Every method's name and file, sorted by name; nothing is imported. Two files of one name are refused."""
     found: dict[str, Path] = {}
     for path in (path for folder in METHOD_FOLDERS for path in sorted(folder.glob("[!_]*.py"))):
         if path.stem in found:
@@ -49,14 +44,7 @@ def methods() -> dict[str, Path]:
 
 
 def method_file(name: str) -> Path:
-    """The file of a method.
-
-    Raises:
-        UserError: no file has that stem, or two have.
-    """
-    likely = [path for folder in METHOD_FOLDERS if (path := folder / f"{name}.py").exists()]
-    if len(likely) == 1 and not name.startswith("_"):
-        return likely[0]
+    """The file of a method; refused if there is none."""
     found = methods()
     if name not in found:
         raise unknown("method", name, found, "baselines/")
@@ -70,27 +58,18 @@ def module_name(path: Path) -> str:
 
 @functools.cache
 def tree(path: Path) -> ast.Module:
-    """The syntax tree of a file, docstrings removed.
-
-    Raises:
-        UserError: it is not valid Python.
-    """
+    """The syntax tree of a file, docstrings removed; refused if it is not valid Python."""
     try:
         parsed = ast.parse(path.read_text(encoding="utf-8"), str(path))
     except SyntaxError as error:
         raise UserError(f"{path}:{error.lineno}: {error.msg}") from error
     for node in ast.walk(parsed):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            first = node.body[0] if node.body else None
-            if (
-                isinstance(first, ast.Expr)
-                and isinstance(first.value, ast.Constant)
-                and isinstance(first.value.value, str)
-            ):
-                node.body = node.body[1:] or [ast.Pass()]
+        if isinstance(node, DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
     return parsed
 
 
+@functools.cache
 def imports(path: Path) -> set[Path]:
     """Files of this repository that a file imports anywhere in it, also inside functions."""
     names: set[str] = set()
@@ -100,23 +79,18 @@ def imports(path: Path) -> set[Path]:
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
             names.add(node.module)
             names.update(f"{node.module}.{alias.name}" for alias in node.names)
-    found: set[Path] = set()
-    for name in names:
-        if name.split(".")[0] in ("structgan", "baselines"):
-            base = ROOT.joinpath(*name.split("."))
-            found.update(file for file in (base.with_suffix(".py"), base / "__init__.py") if file.is_file())
-    return found
+    places = [ROOT.joinpath(*name.split(".")) for name in names if name.split(".")[0] in ("structgan", "baselines")]
+    files = (file for place in places for file in (place.with_suffix(".py"), place / "__init__.py"))
+    return {file for file in files if file.is_file()}
 
 
 def closure(entries: Iterable[Path]) -> list[Path]:
     """The entry files and all that they import, sorted."""
     seen: set[Path] = set()
-    waiting = list(entries)
+    waiting = set(entries)
     while waiting:
-        path = waiting.pop()
-        if path not in seen:
-            seen.add(path)
-            waiting.extend(imports(path))
+        seen |= waiting
+        waiting = {other for path in waiting for other in imports(path)} - seen
     return sorted(seen)
 
 
@@ -124,12 +98,15 @@ def closure(entries: Iterable[Path]) -> list[Path]:
 def digest(*entries: Path) -> str:
     """SHA-256 over the logic of the entry files and of all that they import, but for ``NEUTRAL``."""
     total = hashlib.sha256()
-    for path in closure(entries):
-        if path in NEUTRAL:
-            continue
-        body = [node for node in tree(path).body if not declares(node, WORDS)]
-        total.update(f"{path.relative_to(ROOT)}\0{logic(body)}\0".encode())
+    for path in (path for path in closure(entries) if path not in NEUTRAL):
+        total.update(f"{path.relative_to(ROOT)}\0{module_logic(path)}\0".encode())
     return total.hexdigest()
+
+
+@functools.cache
+def module_logic(path: Path) -> str:
+    """What a file does, as text: all of it but the docstrings and the words of an evaluation's columns."""
+    return logic([node for node in tree(path).body if not declares(node, WORDS)])
 
 
 def declares(node: ast.stmt, name: str) -> bool:
@@ -144,10 +121,9 @@ def logic(node: object) -> str:
         return f"[{','.join(map(logic, node))}]"
     if not isinstance(node, ast.AST):
         return repr(node)
-    fields = [
-        (name, value) for name, value in ast.iter_fields(node) if name not in VERSIONED and value not in (None, [])
-    ]
-    return f"{type(node).__name__}({','.join(f'{name}={logic(value)}' for name, value in fields)})"
+    fields = [(name, value) for name, value in ast.iter_fields(node) if name not in VERSIONED]
+    shown = ",".join(f"{name}={logic(value)}" for name, value in fields if value not in (None, []))
+    return f"{type(node).__name__}({shown})"
 
 
 def run_digest(method: str) -> str:
@@ -175,13 +151,11 @@ def fingerprint(value: Any) -> str:
 def capabilities(method: str) -> dict[str, bool]:
     """What a method's class declares, read from its syntax tree: ``samples``, ``uses_labels``, ``uses_generator``."""
     found = {"samples": False, "uses_labels": False, "uses_generator": False}
-    for node in ast.walk(tree(method_file(method))):
-        if isinstance(node, ast.ClassDef):
-            for item in node.body:
-                if isinstance(item, ast.FunctionDef) and item.name == "sample":
-                    found["samples"] = True
-                if isinstance(item, ast.Assign | ast.AnnAssign) and isinstance(item.value, ast.Constant):
-                    targets = item.targets if isinstance(item, ast.Assign) else [item.target]
-                    names = {target.id for target in targets if isinstance(target, ast.Name)}
-                    found |= dict.fromkeys(names & {"uses_labels", "uses_generator"}, bool(item.value.value))
+    classes = (node for node in tree(method_file(method)).body if isinstance(node, ast.ClassDef))
+    for item in (item for node in classes for item in node.body):
+        if isinstance(item, ast.FunctionDef):
+            found["samples"] |= item.name == "sample"
+        for name in ("uses_labels", "uses_generator"):
+            if declares(item, name) and isinstance(item.value, ast.Constant):  # type: ignore[attr-defined]
+                found[name] = bool(item.value.value)  # type: ignore[attr-defined]
     return found

@@ -6,24 +6,21 @@ It takes no lock and reads no tensor, so it can look at runs that are being trai
 from __future__ import annotations
 
 import os
-import shutil
 import socket
-import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from structgan import provenance
 from structgan.errors import UserError
-from structgan.files import read_json
 
-STATES = ("done", "running", "queued", "trained", "failed", "damaged", "interrupted", "missing")
-"""``trained`` awaits its evaluations; ``interrupted`` goes on from its state file when it is started again."""
+STATES = ("done", "running", "trained", "failed", "damaged", "interrupted", "missing")
+"""``trained`` awaits its evaluations; ``interrupted`` resumes from its state file when it is started again."""
 SILENT_S = 900
 """Seconds. A run that has written nothing for so long, and for three of its log intervals, counts as dead."""
 TAIL = 4096
-TIMEOUT_S = 10
 
 
 @dataclass(frozen=True)
@@ -31,77 +28,86 @@ class State:
     """The state of one planned run.
 
     Attributes:
+        entry: what the plan says of it.
         name: one of ``STATES``.
-        reason: why it failed or was interrupted; what it still lacks.
+        reason: why it failed or was interrupted, or what it still lacks.
         step, steps: updates done, and planned.
         rate: updates a second as last measured; None where unknown.
         seconds: of training on record.
-        gpus: that trained it; 0 on a CPU, None where unknown.
+        gpus: how many trained it; 0 on a CPU.
     """
 
+    entry: Mapping[str, Any]
     name: str
     reason: str
     step: int
     steps: int
     rate: float | None
     seconds: float
-    gpus: int | None
+    gpus: int
+
+    @property
+    def row(self) -> tuple[str, ...]:
+        """Data set, method, augmentation and variant."""
+        return tuple(str(self.entry[name]) for name in provenance.NAMES[:4])
+
+    @property
+    def left(self) -> timedelta | None:
+        """Time until it is trained, at its own speed; None where it does not run or the speed is unknown."""
+        if self.name != "running" or not self.rate:
+            return None
+        return timedelta(seconds=round((self.steps - self.step) / self.rate))
 
 
-def read_state(entry: Mapping[str, Any], run: Path, queue: Mapping[str, str], now: float) -> State:
-    """The state of a run.
-
-    Args:
-        entry: of a plan's ``runs``.
-        run: its folder.
-        queue: state of the cluster's jobs by comment, see ``cluster_jobs``.
-        now: Unix seconds.
-    """
+def read_state(entry: Mapping[str, Any], run: Path, now: float) -> State:
+    """The state of a plan's ``entry`` whose folder is ``run``, at Unix time ``now``."""
     env, progress = optional(run / "env.json"), optional(run / "progress.json")
+    name, reason = judge(entry, run, progress, now)
     trained, steps = (run / "env.json").exists(), int(entry["steps"])
     step = steps if trained else int(progress.get("step") or 0)
+    latest = progress if progress.get("seconds") is not None else env
+    seconds, gpus = float(latest.get("seconds") or 0), latest.get("gpus") or 0
     rate = progress.get("steps_per_second")
     if env.get("seconds") and (trained or not rate):
         rate = env.get("steps", 0) / env["seconds"]
-    latest = progress if progress.get("seconds") is not None else env
-    gpus = latest.get("gpus")
-    gpus = gpus if gpus is not None else {"cpu": 0, "cuda": 1}.get(str(latest.get("device")))
+    return State(entry, name, reason, step, steps, rate or None, seconds, gpus)
 
-    def state(name: str, reason: str = "") -> State:
-        return State(name, reason, step, steps, rate or None, float(latest.get("seconds") or 0), gpus)
 
-    dead = why_dead(progress, run, now) if progress.get("state") == "running" else ""
-    if dead is None:
-        return state("running")
-    waiting = queued(entry, queue)
-    if trained:
-        lacking = [file for file in entry["evaluations"].values() if not (run / file).exists()]
-        try:
-            record = provenance.read_training(run)
-            for file in entry["evaluations"].values():
-                if (run / file).exists():
-                    provenance.read_evaluation(run, file, record)
-        except UserError as error:
-            return state("damaged", str(error))
-        if not lacking:
-            return state("done")
-        if waiting:
-            return state(waiting, "evaluation")
-        reasons = [refusal((run / file).with_suffix(".log")) for file in lacking]
-        failed = next(filter(None, reasons), None)
-        return state("failed", failed) if failed else state("trained", f"lacks {', '.join(lacking)}")
-    if waiting:
-        return state(waiting, "training")
-    if progress.get("state") == "failed":
-        return state("failed", str(progress.get("reason") or "no reason on record"))
-    if progress.get("state") in ("running", "stopped"):
-        return state("interrupted", dead or str(progress.get("reason") or "stopped by a signal"))
-    if reason := refusal(run / "train.log"):
-        return state("failed", reason)
+def judge(entry: Mapping[str, Any], run: Path, progress: Mapping[str, Any], now: float) -> tuple[str, str]:
+    """Name and reason of the state of a run whose progress.json holds ``progress``."""
+    if (run / "env.json").exists():
+        return judge_trained(entry["evaluations"].values(), run)
+    told, reason = progress.get("state"), progress.get("reason")
+    if told == "running":
+        dead = why_dead(progress, run, now)
+        return ("interrupted", dead) if dead else ("running", "")
+    if told == "stopped":
+        return "interrupted", reason or "stopped by a signal"
+    if told == "failed":
+        return "failed", reason or "no reason on record"
+    if error := last_error(run / "train.log"):
+        return "failed", error
     above = entry.get("upstream")
     if above and not (provenance.tree_of(run) / above["run"] / "env.json").exists():
-        return state("missing", f"awaits {'/'.join(Path(above['run']).parts[-5:-2])}")
-    return state("missing")
+        return "missing", f"awaits {'/'.join(Path(above['run']).parts[-5:-2])}"
+    return "missing", ""
+
+
+def judge_trained(evaluations: Iterable[str], run: Path) -> tuple[str, str]:
+    """Name and reason of the state of a trained run, whose evaluations have these files."""
+    lacking = [name for name in evaluations if not (run / name).exists()]
+    try:
+        trained = provenance.read_training(run)
+        for name in set(evaluations).difference(lacking):
+            provenance.read_evaluation(run, name, trained)
+    except UserError as error:
+        return "damaged", str(error)
+    if not lacking:
+        return "done", ""
+    errors = [last_error((run / name).with_suffix(".log")) for name in lacking]
+    if found := next(filter(None, errors), None):
+        return "failed", found
+    return "trained", f"lacks {', '.join(lacking)}"
 
 
 def why_dead(progress: Mapping[str, Any], run: Path, now: float) -> str | None:
@@ -133,47 +139,17 @@ def exists(pid: int) -> bool:
 def optional(path: Path) -> dict[str, Any]:
     """A small JSON object; empty where it is missing or damaged."""
     try:
-        found = read_json(path)
+        return provenance.read_json_object(path)
     except UserError:
         return {}
-    return found if isinstance(found, dict) else {}
 
 
-def refusal(log: Path) -> str | None:
+def last_error(log: Path) -> str | None:
     """The error that a job ended with, if its log ends with one."""
     try:
         with log.open("rb") as file:
             file.seek(max(0, log.stat().st_size - TAIL))
-            lines = file.read().decode("utf-8", "replace").strip().splitlines()
+            last = file.read().decode("utf-8", "replace").strip().rpartition("\n")[2]
     except OSError:
         return None
-    return lines[-1].removeprefix("structgan: ") if lines and lines[-1].startswith("structgan: ") else None
-
-
-def cluster_jobs() -> dict[str, str]:
-    """State of each pending or running Slurm job of this folder by its comment, which Snakemake's executor sets.
-
-    The comment is ``rule_train_wildcards_DATASET_METHOD_AUGMENTATION_VARIANT_SEED_ID``, of a run's evaluations together
-    ``rule_evaluate_DATASET_METHOD_AUGMENTATION_VARIANT_SEED_ID_…``. Empty without a Slurm that answers.
-    """
-    if shutil.which("squeue") is None:
-        return {}
-    command = ["squeue", "--me", "--noheader", "--states=PENDING,RUNNING", "--format=%T|%Z|%k"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return {}
-    found: dict[str, str] = {}
-    for line in done.stdout.splitlines():
-        state, folder, comment = (*line.split("|", 2), "", "")[:3]
-        if Path(folder) == Path.cwd() and found.get(comment) != "RUNNING":
-            found[comment.strip()] = state
-    return found
-
-
-def queued(entry: Mapping[str, Any], queue: Mapping[str, str]) -> str | None:
-    """``queued`` or ``running`` where the cluster has a job of this run, else None."""
-    names = "_".join(str(entry[name]) for name in provenance.NAMES)
-    names = f"{names}_{entry['identity'][: provenance.ID]}"
-    states = {state for comment, state in queue.items() if comment.startswith("rule_") and names in comment}
-    return "running" if "RUNNING" in states else "queued" if states else None
+    return last.removeprefix("structgan: ") if last.startswith("structgan: ") else None

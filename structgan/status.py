@@ -1,31 +1,27 @@
 """One screen about a suite: how many runs are done, what runs and for how long, what failed and why, what it costs.
 
-Rows of the grid with their seeds folded. A large grid folds further, except rows that need a look. Imports no torch.
+A line is a row of the grid with its seeds. A large grid is folded, except rows that need a look. Imports no torch.
 """
 
 from __future__ import annotations
 
-import socket
 import statistics
 import textwrap
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from structgan import plan as planning
-from structgan.states import STATES, State, cluster_jobs, read_state
+from structgan import provenance
+from structgan.states import STATES, State, read_state
 
-ROW = ("dataset", "method", "augmentation", "variant")
 SCREEN = 40
+"""Rows."""
 WIDTH = 100
-QUIET = frozenset({"done", "queued", "trained", "missing"})
-"""States whose rows may be folded: none of their runs needs a look."""
-NAMES = {True: "GPU-hours", False: "CPU-hours"}
-Rows = dict[tuple[str, ...], list[tuple[dict[str, Any], State]]]
-Line = tuple[tuple[str, ...], str]
+QUIET = frozenset({"done", "trained", "missing"})
+"""States of runs that need no look, so that rows of them may be folded."""
+Row = tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -33,179 +29,126 @@ class Overview:
     """The state of a suite.
 
     Attributes:
-        plan: the plan.
-        runs: what the plan says of each run, and its state.
-        spent: hours of training on record, by ``GPU-hours`` (hours times GPUs) and ``CPU-hours`` (of processes).
-        projected: hours that the rest will take at measured steps/s, likewise.
-        unknown: runs to train, by method, of which no speed was measured.
+        suite: its name.
+        counts: number of runs in each state that occurs.
+        spent_hours: of training on record, by ``GPU-hours`` (hours times GPUs) and ``CPU-hours`` (of processes).
+        projected_hours: that the rest will take at measured steps/s, likewise.
+        not_projected: number of runs to train, by method, for which no speed was measured.
+        runs: the state of each run.
     """
 
-    plan: dict[str, Any]
-    runs: list[tuple[dict[str, Any], State]]
-    spent: dict[str, float]
-    projected: dict[str, float]
-    unknown: dict[str, int]
-
-    def counts(self) -> dict[str, int]:
-        """Number of runs in each state, states without any left out."""
-        found = Counter(run.name for _, run in self.runs)
-        return {name: found[name] for name in STATES if found[name]}
-
-    def as_json(self) -> dict[str, Any]:
-        """For machines."""
-        return {
-            "suite": self.plan["suite"],
-            "host": socket.gethostname(),
-            "total": len(self.runs),
-            "counts": self.counts(),
-            "spent_hours": self.spent,
-            "projected_hours": self.projected,
-            "not_projected": self.unknown,
-            "runs": [{**entry, **asdict(run), "left_s": left(run)} for entry, run in self.runs],
-        }
+    suite: str
+    counts: dict[str, int]
+    spent_hours: dict[str, float]
+    projected_hours: dict[str, float]
+    not_projected: dict[str, int]
+    runs: list[State]
 
 
 def gather(plan_file: Path) -> Overview:
-    """The state of every run of a plan.
-
-    Raises:
-        UserError: the plan is missing, damaged, or of another version.
-    """
-    plan = planning.read(plan_file)
-    tree, waiting, now = plan_file.absolute().parents[3], cluster_jobs(), time.time()
-    tree = tree.relative_to(Path.cwd()) if tree.is_relative_to(Path.cwd()) else tree
-    runs = [(entry, read_state(entry, tree / entry["run"], waiting, now)) for entry in plan["runs"]]
+    """The state of every run of a plan."""
+    plan, tree, now = planning.read(plan_file), provenance.tree_of_plan(plan_file), time.time()
+    runs = [read_state(entry, tree / entry["run"], now) for entry in plan["runs"]]
+    found = Counter(run.name for run in runs)
     spent: dict[str, float] = defaultdict(float)
-    for _, run in runs:
-        spent[NAMES[bool(run.gpus)]] += run.seconds / 3600 * (run.gpus or 1)
-    projected, unknown = project(runs)
-    return Overview(plan, runs, {key: value for key, value in spent.items() if value}, projected, unknown)
+    for run in runs:
+        if run.seconds:
+            spent[unit(run.gpus)] += run.seconds / 3600 * (run.gpus or 1)
+    counts = {name: found[name] for name in STATES if found[name]}
+    return Overview(plan["suite"], counts, dict(spent), *project(runs), runs)
 
 
-def project(runs: list[tuple[dict[str, Any], State]]) -> tuple[dict[str, float], dict[str, int]]:
-    """Hours of what is left to train, and the runs by method that nothing is known of.
+def unit(gpus: int) -> str:
+    """What hours on so many GPUs are counted as."""
+    return "GPU-hours" if gpus else "CPU-hours"
 
-    The speed of a run is its own, else the median of the most similar ones: same row, variant, data set, method.
+
+def project(runs: list[State]) -> tuple[dict[str, float], dict[str, int]]:
+    """Hours of what is left to train, and the number of runs by method whose speed nobody has measured.
+
+    The speed of a run is its own, else the median of the runs of its row, of its data set and method, or of its method.
     """
-    measured: dict[tuple[Any, ...], list[tuple[float, int]]] = {}
-    for entry, run in runs:
-        if run.rate:
-            for key in alike(entry):
-                measured.setdefault(key, []).append((run.rate, run.gpus or 0))
+    measured: dict[Row, list[tuple[float, int]]] = defaultdict(list)
+    for run in runs:
+        for key in (run.row, run.row[:2], run.row[1:2]) if run.rate else ():
+            measured[key].append((run.rate or 0, run.gpus))
     hours: dict[str, float] = defaultdict(float)
     unknown: Counter[str] = Counter()
-    for entry, run in runs:
-        steps = run.steps - run.step
-        if not steps:
-            continue
-        known = next((measured[key] for key in alike(entry) if key in measured), None)
+    for run in (run for run in runs if run.step < run.steps):
+        known = next((measured[key] for key in (run.row, run.row[:2], run.row[1:2]) if key in measured), None)
         if known is None:
-            unknown[entry["method"]] += 1
+            unknown[run.entry["method"]] += 1
             continue
-        rates, gpus = zip(*known, strict=True)
-        used = run.gpus if run.rate and run.gpus is not None else max(gpus)
-        hours[NAMES[bool(used)]] += steps / (run.rate or statistics.median(rates)) / 3600 * (used or 1)
+        rate = run.rate or statistics.median(rate for rate, _ in known)
+        gpus = run.gpus if run.rate else max(gpus for _, gpus in known)
+        hours[unit(gpus)] += (run.steps - run.step) / rate / 3600 * (gpus or 1)
     return dict(hours), dict(unknown)
-
-
-def alike(entry: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
-    """Keys of the runs that are expected to be as fast as this one, the most similar first."""
-    dataset, method, augmentation, variant = (entry[key] for key in ROW)
-    yield dataset, method, variant, augmentation
-    yield dataset, method, variant
-    yield dataset, method
-    yield (method,)
-
-
-def left(run: State) -> float | None:
-    """Seconds until a run is trained at its own speed; None where it does not run or the speed is unknown."""
-    return (run.steps - run.step) / run.rate if run.name == "running" and run.rate else None
 
 
 def lines(overview: Overview, every: bool = False) -> list[str]:
     """The screen as lines of at most ``WIDTH`` columns; ``every`` shows each row of the grid."""
-    counts = ", ".join(f"{number} {name}" for name, number in overview.counts().items())
-    shown = [*textwrap.wrap(f"{overview.plan['suite']}: {len(overview.runs)} runs: {counts}", WIDTH), ""]
-    rows: Rows = {}
-    for entry, run in overview.runs:
-        rows.setdefault(tuple(str(entry[key]) for key in ROW), []).append((entry, run))
-    loud, quiet = fold(rows, len(ROW))
-    for depth in () if every else (2, 1, 0):
-        if len(loud) + len(quiet) > SCREEN:
-            loud, quiet = fold(rows, depth)
-    cut = len(loud) if every else max(1, SCREEN - len(quiet))
-    table = [*loud[:cut], *quiet]
-    widths = [max((len(names[at]) for names, _ in table), default=0) for at in range(len(ROW))]
-    for names, words in table:
+    counts = ", ".join(f"{number} {name}" for name, number in overview.counts.items())
+    shown = [*textwrap.wrap(f"{overview.suite}: {len(overview.runs)} runs: {counts}", WIDTH), ""]
+    most = len(overview.runs) if every else SCREEN
+    rows = fold(overview.runs, most)
+    table = list(rows.items())[:most]
+    widths = [max(map(len, column)) for column in zip(*(names for names, _ in table), strict=True)]
+    for names, runs in table:
         start = "".join(f"{name:{width}}  " for name, width in zip(names, widths, strict=True))
-        shown += textwrap.wrap(words, WIDTH, initial_indent=start, subsequent_indent=" " * min(len(start), 40))
-    if loud[cut:]:
-        shown.append(f"and {len(loud) - cut} rows more with runs that run, failed or stopped; --all shows them")
+        indent = " " * min(len(start), 40)
+        shown += textwrap.wrap(words_of(runs), WIDTH, initial_indent=start, subsequent_indent=indent)
+    if len(table) < len(rows):
+        shown.append(f"and {len(rows) - len(table)} rows more; --all shows them")
     return [*shown, "", *textwrap.wrap(costs(overview), WIDTH)]
 
 
-def fold(rows: Rows, depth: int) -> tuple[list[Line], list[Line]]:
-    """Names and words of the rows: those that need a look, failures first, and the others.
-
-    Of the others, all with equal first ``depth`` names share one line.
-    """
-    table: Rows = {}
-    for names, runs in rows.items():
-        quiet = all(run.name in QUIET for _, run in runs)
-        key = (*names[:depth], *("*" for _ in names[depth:])) if quiet else names
-        table.setdefault(key, []).extend(runs)
-    found: dict[str, list[Line]] = {"failed": [], "running": [], "quiet": []}
-    for key, runs in table.items():
-        states = {run.name for _, run in runs}
-        kind = "quiet" if states <= QUIET else "running" if states <= {*QUIET, "running"} else "failed"
-        found[kind].append((key, words_of(runs)))
-    return [*found["failed"], *found["running"]], found["quiet"]
+def fold(runs: list[State], most: int) -> dict[Row, list[State]]:
+    """Runs by their row, failures first; where there are more than ``most``, those that need no look share lines."""
+    rows: dict[Row, list[State]] = defaultdict(list)
+    for run in runs:
+        rows[run.row].append(run)
+    states = {names: {run.name for run in row} - QUIET for names, row in rows.items()}
+    loud = sorted((names for names in rows if states[names]), key=lambda names: states[names] == {"running"})
+    for depth in (4, 2, 1, 0):
+        folded = {names: rows[names] for names in loud}
+        for names in (names for names in rows if not states[names]):
+            folded.setdefault((*names[:depth], *"*" * (4 - depth)), []).extend(rows[names])
+        if len(folded) <= most:
+            break
+    return folded
 
 
-def words_of(runs: list[tuple[dict[str, Any], State]]) -> str:
+def words_of(runs: list[State]) -> str:
     """The states of a row's runs: counts, and by seed each run that runs, failed or was interrupted."""
-    counts = Counter(run.name for _, run in runs)
+    counts = Counter(run.name for run in runs)
     words = [f"{counts['done']}/{len(runs)} done"]
     words += [f"{counts[name]} {name}" for name in STATES[1:] if counts[name] and name in QUIET]
-    reasons = dict.fromkeys(run.reason for _, run in runs if run.name in QUIET and run.reason)
-    words += [f"({', '.join(reasons)})"] if reasons else []
-    for entry, run in runs:
-        if run.name not in QUIET:
-            words.append(f"seed {entry['seed']} {run.name}{about(run)}")
-    return "; ".join(words).replace("; (", " (")
+    reasons = dict.fromkeys(run.reason for run in runs if run.name in QUIET and run.reason)
+    if reasons:
+        words[-1] += f" ({', '.join(reasons)})"
+    words += [f"seed {run.entry['seed']} {run.name}{about(run)}" for run in runs if run.name not in QUIET]
+    return "; ".join(words)
 
 
 def about(run: State) -> str:
     """Progress, speed and time left of what runs; the reason of what failed or was interrupted."""
     words = [f"{100 * run.step / run.steps:.0f}%"] if run.steps and run.name != "failed" else []
-    if run.name == "running" and run.rate:
-        words.append(f"{run.rate:.3g} steps/s")
-        words.append(f"{duration(left(run) or 0.0)} left")
+    if run.left is not None:
+        words += [f"{run.rate:.3g} steps/s", f"{run.left} left"]
     text = f" {', '.join(words)}" if words else ""
     return f"{text}: {run.reason}" if run.reason else text
 
 
-def duration(seconds: float) -> str:
-    """Seconds in the two units that matter."""
-    minutes, hours = seconds / 60, seconds / 3600
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{minutes:.0f} min" if minutes < 120 else f"{hours:.0f} h" if hours < 48 else f"{hours / 24:.1f} d"
-
-
-def amount(value: float) -> str:
-    """A number in three digits, large ones without an exponent."""
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-
-
 def costs(overview: Overview) -> str:
-    """What was spent and what the rest will take, in a sentence."""
-    spent = ", ".join(f"{amount(value)} {name}" for name, value in overview.spent.items()) or "nothing"
-    rest = ", ".join(f"{amount(value)} {name}" for name, value in overview.projected.items())
-    words = [f"Spent on training: {spent}."]
+    """What was spent and what the rest will take, in sentences."""
+    spent, rest = (
+        ", ".join(f"{value:,.2f} {name}" for name, value in hours.items())
+        for hours in (overview.spent_hours, overview.projected_hours)
+    )
+    words = [f"Spent on training: {spent or 'nothing'}."]
     if rest:
         words.append(f"To go, at the measured steps/s: about {rest}.")
-    if overview.unknown:
-        runs = ", ".join(f"{name} ({number} runs)" for name, number in overview.unknown.items())
-        words.append(f"Not projected, for no run of it was measured yet: {runs}.")
+    if overview.not_projected:
+        runs = ", ".join(f"{name} ({number} runs)" for name, number in overview.not_projected.items())
+        words.append(f"Not projected, because no run of it was measured yet: {runs}.")
     return " ".join(words)

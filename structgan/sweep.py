@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,28 +26,22 @@ class Point:
     """One point of an axis.
 
     Attributes:
-        values: by setting; empty where the axis is made of variants.
+        settings: values by setting; empty if the axis is made of variants.
         variant: that has them.
         label: words for them.
         default: whether they are the method's own.
     """
 
-    values: Mapping[str, Any]
+    settings: Mapping[str, Any]
     variant: str
     label: str
     default: bool
 
     @property
-    def value(self) -> str:
-        """The values as text, the variant where there are none."""
-        return ", ".join(map(text, self.values.values())) or self.variant
-
-    def change(self) -> dict[str, Any]:
-        """What the variant changes, as a method's block would declare it."""
-        change: dict[str, Any] = {}
-        for name, value in self.values.items():
-            change = merge(change, nested(name, value))
-        return change
+    def shown(self) -> dict[str, Any]:
+        """What a plan says of it; ``value`` is the values as text, or the variant if there are none."""
+        value = ", ".join(map(text, self.settings.values())) or self.variant
+        return {"value": value, "variant": self.variant, "label": self.label, "default": self.default}
 
 
 @dataclass(frozen=True)
@@ -55,10 +49,10 @@ class Axis:
     """What an ablation varies.
 
     Attributes:
-        name: the key of a setting, such as ``cluster.k`` or ``training.batch_size``; any name where the axis has
-            several settings or is made of variants.
+        name: the key of a setting, such as ``cluster.k`` or ``training.batch_size``; any name if the axis has several
+            settings or is made of variants.
         title: words for it.
-        points: in ascending order where all values are numbers, else the method's own first.
+        points: in ascending order if all values are numbers, else the method's own first.
         monitors: logged numbers that show what the axis does to training.
     """
 
@@ -73,105 +67,81 @@ class Axis:
         return f"ablation_{self.name.replace('.', '_')}"
 
     def variants(self) -> dict[str, dict[str, Any]]:
-        """The variants that it adds to its method."""
-        added = (point for point in self.points if point.values and not point.default)
-        return {point.variant: {"title": f"{self.title}: {point.label}", **point.change()} for point in added}
-
-
-def nested(name: str, value: Any) -> dict[str, Any]:
-    """``{"settings": {"cluster": {"k": 2}}}`` for ``cluster.k`` and 2; a key of ``training`` stays there."""
-    *outer, last = name.split(".") if name.startswith(TRAINING) else ["settings", *name.split(".")]
-    change: dict[str, Any] = {last: value}
-    for key in reversed(outer):
-        change = {key: change}
-    return change
+        """The variants that it adds to its method, as a method's block would declare them."""
+        found: dict[str, dict[str, Any]] = {}
+        for point in (point for point in self.points if point.settings and not point.default):
+            found[point.variant] = {"title": f"{self.title}: {point.label}"}
+            for name, value in point.settings.items():
+                keys = name.split(".") if name.startswith(TRAINING) else ["settings", *name.split(".")]
+                for key in reversed(keys):
+                    value = {key: value}
+                found[point.variant] = merge(found[point.variant], value)
+        return found
 
 
 def text(value: Any) -> str:
     """A value as a variant's name has it: 5 and 5.0 are one value."""
-    number = isinstance(value, float) and value.is_integer() and abs(value) < 1e15
-    return value if isinstance(value, str) else json.dumps(int(value) if number else value)
-
-
-def main_variant(block: Mapping[str, Any]) -> str:
-    """The variant that changes nothing: ``full`` where a method declares it so, else ``base``."""
-    declared = block.get("variants", {})
-    changed = (declared.get("full") or {}).keys() & {"settings", "training"}
-    return "full" if "full" in declared and not changed else "base"
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        value = int(value)
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def axis(config: Mapping[str, Any], method: str, name: str, where: Callable[..., str]) -> Axis:
-    """One axis of a method's block.
-
-    Args:
-        config: a checked configuration.
-        method: a method that has a block.
-        name: an axis of its ``sweep``.
-        where: file and key of a path of the configuration, as an error begins.
-
-    Raises:
-        UserError: no such setting or variant, a value named twice, or a setting that is not a single value.
-    """
-    block = config["methods"][method]
-    place, entry = where("methods", method, "sweep", name), block["sweep"][name]
-    entry = {"values": entry} if isinstance(entry, list) else entry
-    declared, words, main = block.get("variants", {}), entry.get("labels", {}), main_variant(block)
+    """The axis ``name`` of a method's ``sweep``; ``where`` is ``Grid.where``, the place that an error names."""
+    block, place = config["methods"][method], where("methods", method, "sweep", name)
+    entry = block["sweep"][name]
+    if isinstance(entry, list):
+        entry = {"values": entry}
+    declared = block.get("variants", {})
     if name in declared:
         raise UserError(f"{place}: '{name}' is a variant already (methods.{method}.variants): choose another name")
     if ("values" in entry) == ("variants" in entry):
         raise UserError(f"{place}: must have either values, of the setting '{name}', or variants")
+    changed = (declared.get("full") or {}).keys() & {"settings", "training"}
+    main = "full" if "full" in declared and not changed else "base"
+    words, title = entry.get("labels", {}), entry.get("title", name)
+    points = []
     if "variants" in entry:
         for variant in entry["variants"]:
             if variant not in declared:
                 raise unknown("variant", variant, declared, place)
-        titles = {key: str((declared.get(key) or {}).get("title", key)) for key in (main, *entry["variants"])}
-        points = [Point({}, key, words.get(key, title), key == main) for key, title in titles.items()]
+        for variant in dict.fromkeys([main, *entry["variants"]]):
+            label = words.get(variant, str((declared.get(variant) or {}).get("title", variant)))
+            points.append(Point({}, variant, label, variant == main))
     else:
         given = entry["values"] if isinstance(entry["values"], Mapping) else {name: entry["values"]}
-        own = {key: current(config, block, key, place) for key in given}
-        listed = [
-            in_order(own[key], values, f"{place} = [{', '.join(map(text, values))}]") for key, values in given.items()
-        ]
-        points = []
-        for values in itertools.product(*listed):
-            here = dict(zip(given, values, strict=True))
-            other = {key: value for key, value in here.items() if value != own[key]}
+        own = {key: own_value(config, block, key, place) for key in given}
+        for values in itertools.product(*(in_order(own[key], listed, place) for key, listed in given.items())):
+            settings = dict(zip(given, values, strict=True))
+            other = {key: value for key, value in settings.items() if value != own[key]}
             variant = "_".join(f"{key}-{text(value)}" for key, value in other.items()) or main
             label = ", ".join(words.get(text(value), text(value)) for value in values)
-            points.append(Point(here, variant, label, not other))
-    return Axis(name, entry.get("title", name), tuple(points), tuple(entry.get("monitors", ())))
+            points.append(Point(settings, variant, label, not other))
+    return Axis(name, title, tuple(points), tuple(entry.get("monitors", ())))
 
 
-def current(config: Mapping[str, Any], block: Mapping[str, Any], name: str, place: str) -> Any:
-    """The method's own value of a setting.
-
-    Raises:
-        UserError: there is no such setting, or it is not a single value.
-    """
-    training = merge(config["training"], block.get("training", {}))
-    node: Any = {"training": training} if name.startswith(TRAINING) else block.get("settings", {})
-    for depth, key in enumerate(name.split(".")):
+def own_value(config: Mapping[str, Any], block: Mapping[str, Any], name: str, place: str) -> Any:
+    """The method's own value of a setting; refused if there is no such setting, or it is not a single value."""
+    node: Any = block.get("settings", {})
+    if name.startswith(TRAINING):
+        node = {"training": merge(config["training"], block.get("training", {}))}
+    for key in name.split("."):
         if not isinstance(node, Mapping) or key not in node:
-            before = ".".join(name.split(".")[:depth])
-            known = node if isinstance(node, Mapping) else ()
-            raise unknown("setting", key, known, f"{place}: {before}" if before else place)
+            raise unknown("setting", key, node if isinstance(node, Mapping) else (), f"{place}: {name}")
         node = node[key]
     if isinstance(node, Mapping | list):
         raise UserError(f"{place}: {name} is not a single value but {json.dumps(node)[:80]}")
     return node
 
 
-def in_order(own: Any, given: list[Any], place: str) -> list[Any]:
-    """A method's own value and the given ones: numbers ascending, anything else with the own one first.
-
-    Raises:
-        UserError: a value comes twice, or would be no name of a folder.
-    """
+def in_order(own: Any, given: Sequence[Any], place: str) -> list[Any]:
+    """A method's own value and the given ones: numbers ascending, anything else with the own one first."""
     names = [text(value) for value in given]
-    if twice := [name for name in names if names.count(name) > 1]:
-        raise UserError(f"{place}: {twice[0]} is named twice")
-    if odd := [name for name in names if not re.fullmatch("[A-Za-z0-9_.-]+", name)]:
-        raise UserError(f"{place}: '{odd[0]}' cannot name a folder (allowed: letters, digits, _ . -)")
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(f"{place} = [{', '.join(names)}]: {name} is named twice")
+        if not re.fullmatch("[A-Za-z0-9_.-]+", name):
+            raise UserError(f"{place}: '{name}' cannot name a folder (allowed: letters, digits, _ . -)")
     values = [own, *(value for value in given if value != own)]
     numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
     return sorted(values) if numbers else values

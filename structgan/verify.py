@@ -3,183 +3,145 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, TypeVar
 
 from structgan import datasets, evaluation, plan, provenance
 from structgan.errors import UserError
 from structgan.evaluation import extractor
 from structgan.progress import Progress
 
-
-class Finding(NamedTuple):
-    """One fault: the file, what is wrong, and what to delete so that Snakemake makes it again."""
-
-    problem: str
-    delete: tuple[Path, ...] = ()
+T = TypeVar("T")
 
 
 class Suite:
     """The files of one suite.
 
-    Args:
-        file: its plan.
-
     Attributes:
         checked: how many files were looked at.
-
-    Raises:
-        UserError: the plan is missing or damaged.
+        problems: a line for each fault, which names the file.
+        damaged: what to delete, so that Snakemake makes it again.
     """
 
     def __init__(self, file: Path) -> None:
-        self.plan, self.tree, self.checked = plan.read(file), file.absolute().parents[3], 0
-        self.tree = self.tree.relative_to(Path.cwd()) if self.tree.is_relative_to(Path.cwd()) else self.tree
-        self.contents: dict[str, str] = {}
-        self.started = any((self.tree / entry["run"] / "env.json").exists() for entry in self.plan["runs"])
+        self.plan, self.tree = plan.read(file), provenance.tree_of_plan(file)
+        self.checked = 0
+        self.problems: list[str] = []
+        self.damaged: list[Path] = []
+        self.contents: dict[Path, str] = {}
 
-    def findings(self) -> Iterator[Finding]:
-        """Every fault, data first, then runs, then tables; none of a suite that was never begun."""
-        for file in sorted({entry["data"] for entry in self.plan["runs"]}):
-            yield from self.data(self.tree / file)
-        with Progress(f"verify {self.plan['suite']}", len(self.plan["runs"]), "run") as progress:
-            for entry in self.plan["runs"]:
-                yield from self.run(self.tree / entry["run"], entry)
-                progress.advance()
-        for kind in ("tables", "figures"):
-            yield from self.made(self.tree / "results" / kind / self.plan["suite"], "made_from-*.json")
-        yield from self.made(self.tree / "results/report", f"{self.plan['suite']}.json")
+    def blame(self, problem: object, *damaged: Path) -> None:
+        """Record a fault."""
+        self.problems.append(str(problem))
+        self.damaged += damaged
 
-    def data(self, path: Path) -> Iterator[Finding]:
-        """A prepared data set: its bytes, and whether it was prepared from the settings that its name says."""
-        if not path.exists():
-            if self.started:
-                yield Finding(f"{path}: missing")
-            return
+    def attempt(self, read: Callable[..., T], *arguments: Any, damaged: tuple[Path, ...]) -> T | None:
+        """What a reader returns; None where it refuses, which is a fault."""
         self.checked += 1
         try:
-            found = datasets.load(path, verify=True)
-            self.contents[str(path)] = found.content_hash
-            settings = provenance.read_identified(path.with_suffix(".json"))
-            if found.identity != settings["identity"]:
-                yield Finding(f"{path}: prepared from other settings than {path.stem}.json", (path,))
-        except provenance.Damaged as error:
-            yield Finding(str(error), (path.with_suffix(".json"),))
+            return read(*arguments)
         except UserError as error:
-            yield Finding(str(error), (path,) if path.with_suffix(".json").exists() else ())
+            self.blame(error, *damaged)
+            return None
 
-    def run(self, run: Path, entry: Mapping[str, Any]) -> Iterator[Finding]:
+    def verify(self) -> None:
+        """Look at everything: data first, then runs, then tables; an unfinished suite has no faults."""
+        started = any((self.tree / entry["run"] / "env.json").exists() for entry in self.plan["runs"])
+        for data in sorted({self.tree / entry["data"] for entry in self.plan["runs"]}):
+            if data.exists():
+                self.data(data)
+            elif started:
+                self.blame(f"{data}: missing")
+        with Progress(f"verify {self.plan['suite']}", len(self.plan["runs"]), "run") as progress:
+            for entry in self.plan["runs"]:
+                self.run(self.tree / entry["run"], entry)
+                progress.advance()
+        for made in (
+            *sorted(self.tree.glob(f"results/*/{self.plan['suite']}/made_from-*.json")),
+            *self.tree.glob(f"results/report/{self.plan['suite']}.json"),
+        ):
+            if record := self.attempt(provenance.read_sealed, made, damaged=(made,)):
+                self.companions(record, made)
+
+    def data(self, path: Path) -> None:
+        """A prepared data set: its bytes, and whether it was prepared from the settings that its name says."""
+        asked = path.with_suffix(".json")
+        found = self.attempt(partial(datasets.load, path, verify=True), damaged=(path,) if asked.exists() else ())
+        settings = self.attempt(provenance.read_identified, asked, damaged=(asked,))
+        if found:
+            self.contents[path] = found.content_hash
+        if found and settings and found.identity != settings["identity"]:
+            self.blame(f"{path}: prepared from other settings than {path.stem}.json", path)
+
+    def run(self, run: Path, entry: Mapping[str, Any]) -> None:
         """A run: its configuration, what its training wrote, and its evaluations."""
         env = run / "env.json"
         if not env.exists():
             if (run / "encoder.safetensors").exists():
-                yield Finding(f"{env}: missing")
+                self.blame(f"{env}: missing")
             return
-        try:
-            provenance.read_config(run)
-        except UserError as error:
-            yield Finding(str(error), (run / "config.json",))
+        config = self.attempt(provenance.read_config, run, damaged=(run / "config.json",))
+        trained = config and self.attempt(provenance.read_training, run, damaged=(env,))
+        if not config or not trained:
             return
-        try:
-            trained = provenance.read_training(run)
-        except UserError as error:
-            yield Finding(str(error), (env,))
-            return
-        self.checked += 2
-        content = self.contents.get(str(self.tree / entry["data"]), trained["dataset"]["content_hash"])
-        if trained["dataset"]["content_hash"] != content:
-            yield Finding(f"{env}: trained on other images than {entry['data']} holds", (env,))
-        yield from self.companions(run, trained, env)
+        content = trained["dataset"]["content_hash"]
+        if content != self.contents.get(self.tree / entry["data"], content):
+            self.blame(f"{env}: trained on other images than {entry['data']} holds", env)
+        self.companions(trained, env)
         if above := entry.get("upstream"):
-            yield from self.upstream(env, trained, self.tree / above["run"])
+            self.upstream(env, trained, self.tree / above["run"])
         for name, file in entry["evaluations"].items():
-            yield from self.evaluation(run, name, file, trained)
+            if not (run / file).exists():
+                self.blame(f"{run / file}: missing")
+            elif record := self.attempt(provenance.read_evaluation, run, file, trained, damaged=(run / file,)):
+                self.companions(record, run / file)
+                if record["dataset"]["content_hash"] != content:
+                    self.blame(f"{run / file}: measured on other images than the run was trained on", run / file)
+                if "extractor" in evaluation.found()[name].also:
+                    self.extractor(run / file, record, config, self.plan["evaluations"][name]["settings"])
 
-    def companions(self, run: Path, record: Mapping[str, Any], owner: Path) -> Iterator[Finding]:
+    def companions(self, record: Mapping[str, Any], owner: Path) -> None:
         """The files that were written with a record."""
         for name in record["checksums"]["files"]:
-            self.checked += 1
-            try:
-                provenance.read_companion(run, record, name)
-            except UserError as error:
-                yield Finding(str(error), (run / name, owner))
+            path = owner.with_name(name)
+            self.attempt(provenance.read_companion, owner.parent, record, name, damaged=(path, owner))
 
-    def upstream(self, env: Path, trained: Mapping[str, Any], above: Path) -> Iterator[Finding]:
+    def upstream(self, env: Path, trained: Mapping[str, Any], above: Path) -> None:
         """Whether a run was trained with the weights that its upstream run has now."""
         try:
             now = provenance.read_training(above)["checksums"]["files"]
         except UserError as error:
-            yield Finding(f"{env}: its upstream run cannot be read: {error}")
+            self.blame(f"{env}: its upstream run cannot be read: {error}")
             return
         if any(now.get(name) != digest for name, digest in trained["upstream"]["files"].items()):
-            yield Finding(f"{env}: trained with other weights than {above} holds now", (env,))
+            self.blame(f"{env}: trained with other weights than {above} holds now", env)
 
-    def evaluation(self, run: Path, name: str, file: str, trained: Mapping[str, Any]) -> Iterator[Finding]:
-        """An evaluation: its seal, its companions, its data sets and its extractor."""
-        path = run / file
-        if not path.exists():
-            yield Finding(f"{path}: missing")
+    def extractor(
+        self, path: Path, record: Mapping[str, Any], config: Mapping[str, Any], settings: Mapping[str, Any]
+    ) -> None:
+        """Whether the extractor that an evaluation used, if any, is whole and still the same."""
+        used = record["protocol"].get("extractor_sha256")
+        if not used or "extractor" not in settings:
             return
-        self.checked += 1
-        try:
-            record = provenance.read_evaluation(run, file, trained)
-        except UserError as error:
-            yield Finding(str(error), (path,))
-            return
-        yield from self.companions(run, record, path)
-        if record["dataset"]["content_hash"] != trained["dataset"]["content_hash"]:
-            yield Finding(f"{path}: measured on other images than the run was trained on", (path,))
-        if "extractor" in evaluation.found()[name].also and (used := record["protocol"].get("extractor_sha256")):
-            settings = self.plan["evaluations"][name]["settings"]
-            if "extractor" in settings:
-                planned = provenance.protocol("extractor", {"extractor": settings["extractor"]})
-                where = provenance.extractor_path(
-                    trained["dataset"]["name"], provenance.read_config(run)["data"], planned
-                )
-                yield from self.extractor(self.tree / where, used, path)
-
-    def extractor(self, file: Path, used: str, path: Path) -> Iterator[Finding]:
-        """Whether an extractor is whole and the one that an evaluation used."""
-        if str(file) not in self.contents:
-            self.checked += 1
-            try:
-                self.contents[str(file)] = extractor.load(file).sha256
-            except UserError as error:
-                self.contents[str(file)] = ""
-                yield Finding(str(error), (file,))
-        if self.contents[str(file)] not in ("", used):
-            yield Finding(f"{path}: measured with another extractor than {file}", (path,))
-
-    def made(self, folder: Path, pattern: str) -> Iterator[Finding]:
-        """Tables, figures or a page: whether they are as they were made."""
-        for path in sorted(folder.glob(pattern)):
-            self.checked += 1
-            try:
-                record = provenance.read_sealed(path)
-            except UserError as error:
-                yield Finding(str(error), (path,))
-                continue
-            yield from self.companions(folder, record, path)
+        planned = provenance.protocol("extractor", {"extractor": settings["extractor"]})
+        file = self.tree / provenance.extractor_path(config["dataset"], config["data"], planned)
+        if file not in self.contents:
+            found = self.attempt(extractor.load, file, damaged=(file,))
+            self.contents[file] = found.sha256 if found else ""
+        if self.contents[file] not in ("", used):
+            self.blame(f"{path}: measured with another extractor than {file}", path)
 
 
 def suite(file: Path, delete: bool = False) -> list[str]:
-    """Verify one suite and return a line for each fault.
-
-    Args:
-        file: its plan.
-        delete: delete what is damaged, so that Snakemake makes it again.
-
-    Raises:
-        UserError: the plan is missing or damaged, or a file cannot be deleted.
-    """
-    checked = Suite(file)
-    found = list(checked.findings())
-    for finding in found if delete else ():
-        for path in finding.delete:
-            try:
-                path.unlink(missing_ok=True)
-            except OSError as error:
-                raise UserError(f"{path}: cannot be deleted: {error.strerror}") from error
-    print(f"{checked.plan['suite']}: {checked.checked} files verified", file=sys.stderr)
-    return [finding.problem for finding in found]
+    """Verify the suite of a plan and return a line for each fault; ``delete`` what is damaged."""
+    found = Suite(file)
+    found.verify()
+    for path in found.damaged if delete else ():
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise UserError(f"{path}: cannot be deleted: {error.strerror}") from error
+    print(f"{found.plan['suite']}: {found.checked} files verified", file=sys.stderr)
+    return found.problems

@@ -16,18 +16,18 @@ CELL = {"dataset": "digits", "method": "structural", "augmentation": "none", "va
 
 def resolved(settings, **changes):
     """The settings of one run."""
-    return json.loads(json.dumps(Grid(settings).run(**(CELL | changes)).settings))
+    return Grid(settings).run(**(CELL | changes)).settings
 
 
 def test_merge_goes_key_by_key_and_changes_neither_side():
     below = {"a": {"x": 1, "y": [1, 2]}, "b": 1, "c": {"z": 1}}
     above = {"a": {"y": [3], "w": {"v": 0}}, "c": None, "d": {"e": 1}}
-    copies = json.dumps([below, above])
+    before = json.dumps([below, above])
     merged = config.merge(below, above)
     assert merged == {"a": {"x": 1, "y": [3], "w": {"v": 0}}, "b": 1, "c": None, "d": {"e": 1}}
     merged["a"]["w"]["v"] = 9
     merged["a"]["y"].append(9)
-    assert json.dumps([below, above]) == copies
+    assert json.dumps([below, above]) == before
 
 
 def test_later_files_win(user_file):
@@ -42,50 +42,29 @@ def test_resolve_order_is_common_dataset_method_augmentation_variant(base):
     """Each layer sets the key of the next one too, so that any swap of two layers shows."""
     keys = ["batch_size", "log_every", "save_every", "steps"]
     changed = json.loads(json.dumps(base))
-    blocks = [
-        changed["datasets"]["digits"],
-        changed["methods"]["structural"],
-        changed["augmentations"]["none"],
-        changed["methods"]["structural"]["variants"]["full"],
-    ]
+    method = changed["methods"]["structural"]
+    blocks = [changed["datasets"]["digits"], method, changed["augmentations"]["none"], method["variants"]["full"]]
     for rank, block in enumerate(blocks):
         block["training"] = dict.fromkeys(keys[rank:], 100 * (rank + 1))
     assert [resolved(changed)["training"][key] for key in keys] == [100, 200, 300, 400]
     assert resolved(base)["training"] == base["training"]
 
 
-def test_variant_changes_only_what_it_names(base):
-    full, changed = (resolved(base, variant=variant)["method"] for variant in ("full", "no_cluster"))
-    assert full["cluster"].pop("weight") == 3.0 and changed["cluster"].pop("weight") == 0.0
-    assert full == changed
-
-
-def test_titles_are_no_part_of_the_settings(base):
-    found = resolved(base, augmentation="simclr")
-    assert set(found) == {"dataset", "training", "method", "augmentation"}
-    assert "title" not in json.dumps(found)
+def test_a_variant_changes_only_what_it_names_and_titles_are_no_settings(base):
+    full, changed = (resolved(base, variant=variant) for variant in ("full", "no_cluster"))
+    assert changed == config.merge(full, {"method": {"cluster": {"weight": 0.0}}}) != full
+    assert set(full) == {"dataset", "training", "method", "augmentation"} and "title" not in json.dumps(full)
 
 
 def test_paper_values_are_those_of_method(base):
     """The numbers of METHOD (Zhang & Maire 2023 and its release), which no refactoring may move."""
     structural = base["methods"]["structural"]["settings"]
-    assert structural["discriminator"] == {
-        "width": 64,
-        "blocks": [2, 2, 2, 2],
-        "channels_per_group": 16,
-        "hidden": 512,
-        "embedding": 128,
-    }
+    network = {"width": 64, "blocks": [2, 2, 2, 2], "channels_per_group": 16, "hidden": 512, "embedding": 128}
+    assert structural["discriminator"] == network
     assert structural["generator"] == {"latent": 128, "condition": 128, "channels": 512, "hidden": 128, "blocks": 2}
     assert structural["gaussian"] == {"form": "jsd", "epsilon": 0.5, "weight": 1.0}
-    assert structural["cluster"] == {
-        "weight": 3.0,
-        "k": 1,
-        "bank": 10240,
-        "embeddings": "updated",
-        "update_every": 1,
-        "skip_best_for_generated": True,
-    }
+    bank = {"bank": 10240, "embeddings": "updated", "update_every": 1}
+    assert structural["cluster"] == {"weight": 3.0, "k": 1, **bank, "skip_best_for_generated": True}
     assert (structural["per_process"], structural["latents"], structural["spectral_norm"]) == (256, "fresh", False)
     assert (structural["smoothness"]["weight"], structural["hinge"]["weight"], structural["ema"]) == (5.0, 20.0, 0.99)
     both = {"lr": 2e-4, "betas": [0.5, 0.999], "schedule": "constant", "warmup_fraction": 0.0}
@@ -112,8 +91,6 @@ def test_fingerprint_is_of_the_content_and_not_of_its_order():
     assert sources.fingerprint(value) == sources.fingerprint(turned)
     canonical = rb'{"a":1,"b":{"c":[1,2.5,null,"\u00e9"],"d":true}}'
     assert sources.fingerprint(value) == hashlib.sha256(canonical).hexdigest()
-    others = [{"a": 2, "b": value["b"]}, {"a": 1}, {"a": 1, "b": {"c": [2.5, 1, None, "é"], "d": True}}]
-    assert len({sources.fingerprint(other) for other in [value, *others]}) == 4
 
 
 def test_identity_follows_each_setting_and_no_title(base):

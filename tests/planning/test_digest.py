@@ -3,119 +3,96 @@
 from __future__ import annotations
 
 import ast
-import json
-import re
+import importlib.util
 
 import pytest
 
-from structgan import sources
+from structgan import evaluation, sources
 
-ROOT = sources.ROOT
-DIGESTS = """if True:
-    from structgan import evaluation, sources
-    import json
-    found = {name: sources.run_digest(name) for name in sources.methods()}
-    found |= {f"evaluate {kind}": sources.evaluation_digest(kind) for kind in (*evaluation.found(), "extractor")}
-    found |= {f"prepare {name}": sources.builder_digest(name) for name in ("digits", "cifar10", "cifar100")}
-    print(json.dumps(found))
-    """
+BUILDERS = ("digits", "cifar10", "cifar100")
 
 
-@pytest.fixture
-def digests(tmp_path, copy_tree, command):
-    """A copy of the tree, and the digest of each method's run in it as it is at the time of the call."""
-    root = copy_tree(tmp_path)
+@pytest.fixture(scope="module")
+def edit(tmp_path_factory, copy_tree):
+    """Edits files in a copy of the tree, and returns whose digests that changes."""
+    root, before = copy_tree(tmp_path_factory.mktemp("copy")), {}
 
     def read():
-        done = command("-c", DIGESTS, cwd=tmp_path, root=root)
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
+        spec = importlib.util.spec_from_file_location("copied_sources", root / "structgan/sources.py")
+        copied = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(copied)
+        found = {name: copied.run_digest(name) for name in copied.methods()}
+        found |= {f"evaluate {kind}": copied.evaluation_digest(kind) for kind in (*evaluation.found(), "extractor")}
+        return found | {f"prepare {name}": copied.builder_digest(name) for name in BUILDERS}
 
-    def edit(name, change):
-        path = root / name
-        text = path.read_text()
-        assert change(text) != text
-        path.write_text(change(text))
+    def change(**edits):
+        for name, substitute in edits.items():
+            path = root / f"{name.replace('__', '/')}.py"
+            text = path.read_text()
+            path.write_text(substitute(text))
+            assert path.read_text() != text
+        old, new = dict(before), read()
+        before.update(new)
+        return {name for name in old if old[name] != new[name]}
 
-    return read, edit
-
-
-def test_comments_docstrings_and_layout_never_change_a_digest(digests):
-    read, edit = digests
-    before = read()
+    before.update(read())
     assert before.items() >= {name: sources.run_digest(name) for name in sources.methods()}.items()
-    edit("structgan/losses/cluster.py", lambda text: text.replace('"""', '"""Another wording. ', 1) + "\n# a remark\n")
-    edit("structgan/train.py", lambda text: text.replace("\n\n\n", "\n\n\n\n\n"))
-    edit("structgan/methods/structural.py", lambda text: re.sub(r'"""One step.*?"""', '"""x"""', text) + "\n\n")
-    assert read() == before
+    return change
 
 
-def changed(before, after):
-    return {name for name in before if before[name] != after[name]}
+def replacing(old, new):
+    return lambda text: text.replace(old, new, 1)
 
 
-def test_an_edit_of_the_logic_changes_exactly_the_runs_that_use_it(digests):
-    read, edit = digests
-    start = read()
-    edit("structgan/losses/cluster.py", lambda text: text.replace(".mean()", ".sum()"))
-    loss = read()
-    assert changed(start, loss) == {"structural", "vae", "ddpm"}  # all that have L_cluster
-    edit("baselines/simclr.py", lambda text: text.replace("views = 2", "views = 3"))
-    baseline = read()
-    assert changed(loss, baseline) == {"simclr"}
-    edit("structgan/models/tangent.py", lambda text: text.replace("y, -2, 0)", "y, -3, 0)"))
-    encoder = read()
-    assert changed(baseline, encoder) >= set(sources.methods())
-    edit("structgan/training/health.py", lambda text: text.replace("COLLAPSED = 1e-5", "COLLAPSED = 2e-5"))
-    assert changed(encoder, read()) == set(sources.methods())
+def append(text):
+    return text + "\nX = 1\n"
 
 
-def test_what_no_run_uses_changes_no_digest(digests):
-    read, edit = digests
-    before = read()
-    edit("structgan/cli.py", lambda text: text + "\nX = 1\n")
-    edit("structgan/evaluation/linear.py", lambda text: text + "\nX = 1\n")
-    edit("structgan/report/page.py", lambda text: text + "\nX = 1\n")
-    assert changed(before, read()) == {"evaluate probe", "evaluate dense", "evaluate transfer"}
+def test_comments_docstrings_layout_and_words_never_change_a_digest(edit):
+    assert not edit(
+        structgan__losses__cluster=lambda text: text.replace('"""', '"""Another wording. ', 1) + "\n# a remark\n",
+        structgan__train=replacing("\n\n\n", "\n\n\n\n\n"),
+        structgan__methods__structural=lambda text: text.replace('"""', '"""Reworded. ', 1) + "\n\n",
+        structgan__evaluation__probe=replacing("Linear probe, top-1", "Another label"),
+        structgan__cli=append,
+        structgan__report__page=append,
+    )
 
 
-def test_what_is_left_out_of_digests_exists():
-    assert all(path.is_file() for path in sources.NEUTRAL) and len(sources.NEUTRAL) > 10
+def test_an_edit_changes_exactly_what_uses_it(edit):
+    """Edits of one call have no user in common, so that the union of their users tells whose are whose."""
+    assert edit(
+        structgan__losses__cluster=replacing(".mean()", ".sum()"),
+        structgan__evaluation__knn=append,
+        structgan__evaluation__extractor=append,
+        structgan__datasets__digits=replacing("CONTRAST = 0.5", "CONTRAST = 0.6"),
+        structgan__datasets__cifar10=append,
+    ) == {
+        *("structural", "vae", "ddpm"),
+        *("evaluate probe", "evaluate transfer"),
+        *("evaluate fidelity", "evaluate extractor"),
+        *("prepare digits", "evaluate dense"),  # whose scenes are made of the same scans
+        *("prepare cifar10", "prepare cifar100"),
+    }
+    assert edit(
+        baselines__simclr=replacing("views = 2", "views = 3"),
+        structgan__evaluation__linear=append,
+        structgan__evaluation__samples=replacing("GRID = 8", "GRID = 9"),
+    ) == {"simclr", "evaluate probe", "evaluate dense", "evaluate transfer", "evaluate fidelity"}
+    assert edit(structgan__training__health=replacing("1e-5", "2e-5")) == set(sources.methods())
 
 
 def test_digest_covers_the_networks_losses_and_the_loop():
-    files = {str(path.relative_to(ROOT)) for path in sources.closure([*sources.TRAINING])}
-    loop = ("train", "training/checkpoint", "augment/__init__", "method")
-    assert {f"structgan/{name}.py" for name in loop} <= files
-    files = {str(path.relative_to(ROOT)) for path in sources.closure([sources.method_file("structural")])}
-    losses = {f"structgan/losses/{name}.py" for name in ("gaussian", "cluster", "smoothness", "adversarial")}
-    models = {f"structgan/models/{name}.py" for name in ("tangent", "discriminator", "generator", "memory", "spectral")}
-    assert losses | models | {"structgan/optim.py"} <= files
+    assert all(path.is_file() for path in sources.NEUTRAL) and len(sources.NEUTRAL) > 10
 
+    def reached(*files):
+        return {str(path.relative_to(sources.ROOT / "structgan")) for path in sources.closure(files)}
 
-def test_an_edited_metric_changes_its_own_evaluation_and_no_training(digests):
-    """The kNN is of probes and transfer, the grid of samples of the fidelity, the extractor of both that use it."""
-    read, edit = digests
-    before = read()
-    edit("structgan/evaluation/knn.py", lambda text: text + "\nX = 1\n")
-    assert changed(before, knn := read()) == {"evaluate probe", "evaluate transfer"}
-    edit("structgan/evaluation/samples.py", lambda text: text.replace("GRID = 8", "GRID = 9"))
-    assert changed(knn, samples := read()) == {"evaluate fidelity"}
-    edit("structgan/evaluation/extractor.py", lambda text: text + "\nX = 1\n")
-    assert changed(samples, extractor := read()) == {"evaluate fidelity", "evaluate extractor"}
-    edit("structgan/evaluation/knn.py", lambda text: text + "\n# a comment\n")
-    edit("structgan/evaluation/probe.py", lambda text: text.replace("Linear probe, top-1", "Another label"))
-    assert read() == extractor
-
-
-def test_an_edited_builder_changes_its_own_data_sets(digests):
-    read, edit = digests
-    before = read()
-    edit("structgan/datasets/digits.py", lambda text: text.replace("CONTRAST = 0.5", "CONTRAST = 0.6"))
-    assert changed(before, read()) == {"prepare digits", "evaluate dense"}  # whose scenes are made of the same scans
-    digits = read()
-    edit("structgan/datasets/cifar10.py", lambda text: text + "\nX = 1\n")
-    assert changed(digits, read()) == {"prepare cifar10", "prepare cifar100"}
+    loop = {"train.py", "training/checkpoint.py", "augment/__init__.py", "method.py"}
+    assert loop <= reached(*sources.TRAINING)
+    losses = {f"losses/{name}.py" for name in ("gaussian", "cluster", "smoothness", "adversarial")}
+    models = {f"models/{name}.py" for name in ("tangent", "discriminator", "generator", "memory", "spectral")}
+    assert losses | models | {"optim.py"} <= reached(sources.method_file("structural"))
 
 
 def test_the_text_of_a_tree_is_the_same_in_every_version_of_python():

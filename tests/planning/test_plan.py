@@ -6,18 +6,15 @@ import json
 from pathlib import Path
 
 import pytest
+from refusal import refused
 
-from structgan import config, plan, provenance, sources
-from structgan.errors import UserError
-
-DEMO = sources.ROOT / "workflow/config/demo.yaml"
+from structgan import config, plan, provenance
 
 
 @pytest.fixture
 def here(tmp_path, monkeypatch):
     """An empty working folder."""
     monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def contents():
@@ -25,7 +22,7 @@ def contents():
 
 
 def test_what_is_written_is_named_by_its_content(demo, here):
-    plan.Plan(demo, [str(DEMO)]).write()
+    plan.Plan(demo).write()
     found = plan.read(plan.newest("demo"))
     assert len(contents()) == len(found["runs"]) + 5  # plan, three protocols, one data set's settings
     for entry in found["runs"]:
@@ -37,34 +34,26 @@ def test_what_is_written_is_named_by_its_content(demo, here):
 
 
 def test_planning_again_writes_nothing_and_a_change_adds_files_and_changes_none(demo, here):
-    plan.Plan(demo, [str(DEMO)]).write()
+    """And the newest plan of a suite is the one that was made last."""
+    made = plan.Plan(demo)
+    made.write()
     first = contents()
-    plan.Plan(demo, [str(DEMO)]).write()
+    plan.Plan(demo).write()
     assert contents() == first
-    changed = config.merge(demo, {"methods": {"simclr": {"settings": {"temperature": 0.3}}}})
-    plan.Plan(changed, [str(DEMO)]).write()
+    changed = plan.Plan(config.merge(demo, {"methods": {"simclr": {"settings": {"temperature": 0.3}}}}))
+    changed.write()
     both = contents()
-    assert {path: both[path] for path in first} == first
-    simclr = [entry for entry in plan.read(plan.newest("demo"))["runs"] if entry["method"] == "simclr"]
-    assert len(both) == len(first) + len(simclr) + 1
-    plan.Plan(demo, [str(DEMO)]).write()
-    assert contents() == both
-
-
-def test_two_suites_share_their_runs(demo, here):
-    runs = [{run.path for run in plan.Plan({**demo, "suite": name}).runs} for name in ("one", "other")]
-    assert runs[0] == runs[1]
-
-
-def test_the_newest_plan_of_a_suite_is_the_one_made_last(demo, here):
-    changed = config.merge(demo, {"title": "another"})
-    for settings in (demo, changed, demo):
-        made = plan.Plan(settings)
-        made.write()
-        assert str(plan.newest("demo")) == made.path
-    assert plan.suites() == [plan.newest("demo")]
-    with pytest.raises(UserError, match="unknown suite 'dmo', did you mean 'demo'"):
+    assert {path: both[path] for path in first} == first and str(plan.newest("demo")) == changed.path
+    assert len(both) == len(first) + sum(run.method == "simclr" for run in changed.runs) + 1
+    made.write()
+    assert contents() == both and plan.suites() == [plan.newest("demo")] == [Path(made.path)]
+    with refused("unknown suite 'dmo', did you mean 'demo'"):
         plan.newest("dmo")
+
+
+def test_two_suites_share_their_runs(demo):
+    one, other = (plan.Plan({**demo, "suite": name}).runs for name in ("one", "other"))
+    assert [run.path for run in one] == [run.path for run in other]
 
 
 def test_an_edited_plan_is_refused(demo, here):
@@ -80,7 +69,7 @@ def test_an_edited_plan_is_refused(demo, here):
 def test_plan_of_the_paper(base):
     """3 data sets, 3 seeds: structural under 4 regimes, its 6 variants under one, 3 baselines under 4, random once."""
     made = plan.Plan(base, [str(config.BASE)]).content
-    runs = made["runs"]
+    runs, methods = made["runs"], made["methods"]
     assert len(runs) == 3 * 3 * (4 + 6 + 3 * 4 + 1)
     assert len({run["run"] for run in runs}) == len({run["identity"] for run in runs}) == len(runs)
     assert {run["dataset"] for run in runs} == {"cifar10", "cifar100", "imagenet10"}
@@ -88,10 +77,10 @@ def test_plan_of_the_paper(base):
     assert {run["augmentation"] for run in runs if run["method"] == "random"} == {"none"}
     assert len(made["not_applicable"]) == 3 * 3 and all(row["reason"] for row in made["not_applicable"])
     assert list(made["augmentations"]) == ["none", "flip", "crop", "simclr"]
-    assert made["methods"]["structural"]["kind"] == "method" and made["methods"]["structural"]["samples"]
-    assert made["methods"]["supervised"]["uses_labels"] and made["methods"]["supervised"]["kind"] == "reference"
-    assert not made["methods"]["simclr"]["samples"] and made["references"]
-    assert all(("fidelity" in run["evaluations"]) == made["methods"][run["method"]]["samples"] for run in runs)
+    assert methods["structural"]["kind"] == "method" and methods["structural"]["samples"]
+    assert methods["supervised"]["uses_labels"] and methods["supervised"]["kind"] == "reference"
+    assert not methods["simclr"]["samples"] and made["references"]
+    assert all(("fidelity" in run["evaluations"]) == methods[run["method"]]["samples"] for run in runs)
 
 
 def test_grid_names_each_run_once(base):

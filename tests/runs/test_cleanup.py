@@ -26,49 +26,46 @@ def made(demo, tmp_path, monkeypatch):
 
 def test_runs_in_no_suites_newest_plan_are_found_with_their_size(made, demo):
     found, used = cleanup.unplanned()
-    assert [(entry.folder, entry.reason) for entry in found] == [(UNPLANNED, "in no plan")] and used == {}
-    assert found[0].size == sum(path.stat().st_size for path in UNPLANNED.iterdir())
-    assert f"1 runs, {found[0].size / 1e6:.1f} MB" in cleanup.lines(found, used)
+    assert found == {UNPLANNED: sum(path.stat().st_size for path in UNPLANNED.iterdir())} and used == {}
+    assert f"1 runs, {found[UNPLANNED] / 1e6:.1f} MB" in cleanup.lines(found, used)
     plan.Plan({**demo, "suite": "other"}).write()
     changed = config.merge(demo, {"methods": {"simclr": {"settings": {"temperature": 0.3}}}})
     plan.Plan(changed).write()
-    assert [entry.folder for entry in cleanup.unplanned()[0]] == [UNPLANNED]  # the other suite names the old runs
+    assert cleanup.unplanned() == (found, {})  # the other suite names the old runs
     plan.Plan({**changed, "suite": "other"}).write()
     old = {Path(entry["run"]) for entry in made["runs"] if entry["method"] == "simclr"}
-    assert {entry.folder for entry in cleanup.unplanned()[0]} == {UNPLANNED, *old}
+    assert cleanup.unplanned()[0].keys() == {UNPLANNED, *old}
 
 
 def test_nothing_is_deleted_without_an_answer_and_everything_found_with_yes(made, tmp_path, command, refusal):
     before = sorted(tmp_path.rglob("*"))
-    line = refusal(command("-m", "structgan", "gc", cwd=tmp_path))
-    assert "no terminal to ask on; nothing was deleted" in line
+    assert "nothing was deleted" in refusal(command("-m", "structgan", "gc", cwd=tmp_path))
     assert sorted(tmp_path.rglob("*")) == before
     done = command("-m", "structgan", "gc", "--yes", cwd=tmp_path)
     assert done.returncode == 0 and "1 runs deleted" in done.stdout, done.stderr
     assert not (tmp_path / "results/runs/digits/byol").exists()
     assert all(Path(entry["run"]).exists() for entry in made["runs"])
-    assert list(Path("results/runs").glob(".*")) == []
-    assert "nothing to delete" in command("-m", "structgan", "gc", "--yes", cwd=tmp_path).stdout
+    assert list(Path("results/runs").glob(".*")) == [] and cleanup.unplanned() == ({}, {})
 
 
-def test_a_named_run_is_deleted_and_nothing_else(made, tmp_path, command, refusal):
-    first, second = (entry["run"] for entry in made["runs"][:2])
-    done = command("-m", "structgan", "rm", first, "--yes", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert not Path(first).exists() and Path(second).exists()
-    assert "not the folder of a run" in refusal(command("-m", "structgan", "rm", "results/runs", "--yes", cwd=tmp_path))
+def test_a_named_run_is_deleted_and_nothing_else(made):
+    first, second = (Path(entry["run"]) for entry in made["runs"][:2])
+    cleanup.confirm_and_delete(*cleanup.named([first]), yes=True)
+    assert not first.exists() and second.exists()
+    with refused("results/runs: not the folder of a run"):
+        cleanup.named([Path("results/runs")])
 
 
 def test_a_run_that_lives_is_never_touched(made):
     """By its progress.json, though written long ago by this process; by its lock; and when it came to life since."""
     planned_tree.progress(UNPLANNED, made["runs"][0], updated=0)
-    assert cleanup.unplanned() == ([], {UNPLANNED: "it is being trained"})
+    assert cleanup.unplanned() == ({}, {UNPLANNED: "it is being trained"})
     (UNPLANNED / "progress.json").unlink()
     found, _ = cleanup.unplanned()
     with (UNPLANNED / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert cleanup.delete(found) == 0 and UNPLANNED.exists()
-        assert cleanup.unplanned() == ([], {UNPLANNED: "its lock is held"})
+        assert cleanup.unplanned() == ({}, {UNPLANNED: "its lock is held"})
     assert cleanup.delete(found) == 1 and not UNPLANNED.exists()
 
 

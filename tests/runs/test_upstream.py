@@ -37,8 +37,7 @@ def test_the_upstream_run_is_frozen_and_no_part_of_what_is_trained_or_saved(make
 
 def identified(content):
     """A config.json with the identity of its content."""
-    content = {key: value for key, value in content.items() if key != "identity"}
-    return {**content, "identity": sources.fingerprint(content)}
+    return provenance.identified({key: value for key, value in content.items() if key != "identity"})
 
 
 @pytest.fixture
@@ -69,42 +68,42 @@ def sealed_again(env):
     provenance.write_sealed(env, record, made)
 
 
-@pytest.mark.parametrize(
-    "harm", ["missing", "unfinished", "truncated", "edited", "another", "other images", "other sources"]
-)
+HARMS = {
+    "missing": "config.json: no such file",
+    "unfinished": "generator.safetensors: no such file",
+    "truncated": "generator.safetensors: edited or damaged",
+    "edited": "config.json: edited or damaged",
+    "another": "planned is 000000000000; plan again and train it first",
+    "other images": "was trained on other images",
+    "other sources": "was trained with other sources than these; plan again and train it first",
+}
+
+
+@pytest.mark.parametrize("harm", HARMS)
 def test_an_upstream_run_that_is_not_as_planned_stops_in_one_line(own, digits, harm, monkeypatch):
     run, above = own
-    words = []
+    generator, encoder = above / "generator.safetensors", above / "encoder.safetensors"
     if harm == "missing":
         shutil.rmtree(above)
-        words = ["config.json: no such file"]
-    if harm == "unfinished":
-        (above / "generator.safetensors").unlink()
-        words = ["generator.safetensors: no such file"]
-    if harm == "truncated":
-        path = above / "generator.safetensors"
-        path.write_bytes(path.read_bytes()[:-100])
-        words = ["generator.safetensors: edited or damaged"]
-    if harm == "edited":
-        config = files.read_json(above / "config.json")
-        files.write_json(above / "config.json", config | {"seed": 99})
-        words = ["config.json: edited or damaged"]
-    if harm == "another":
+    elif harm == "unfinished":
+        generator.unlink()
+    elif harm == "truncated":
+        generator.write_bytes(generator.read_bytes()[:-100])
+    elif harm == "edited":
+        files.write_json(above / "config.json", files.read_json(above / "config.json") | {"seed": 99})
+    elif harm == "another":
         config = files.read_json(run / "config.json")
         other = identified(config | {"upstream": config["upstream"] | {"identity": "0" * 64}})
         run = run.with_name(other["identity"][:8])
         files.write_json(run / "config.json", other)
-        words = ["planned is 000000000000; plan again and train it first"]
-    if harm == "other images":
-        tensors, metadata = files.load_tensors(above / "encoder.safetensors")
-        files.save_tensors(above / "encoder.safetensors", tensors, metadata | {"content_hash": "other"})
+    elif harm == "other images":
+        tensors, metadata = files.load_tensors(encoder)
+        files.save_tensors(encoder, tensors, metadata | {"content_hash": "other"})
         sealed_again(above / "env.json")
-        words = ["was trained on other images"]
-    if harm == "other sources":
+    else:
         digest = sources.run_digest
         monkeypatch.setattr(sources, "run_digest", lambda name: digest(name) + "x" * (name == "plain_gan"))
-        words = ["was trained with other sources than these; plan again and train it first"]
-    with refused(f"{run}: its upstream run cannot be used: {above}", *words):
+    with refused(f"{run}: its upstream run cannot be used: {above}", HARMS[harm]):
         train.run(run, digits)
     told = files.read_json(run / "progress.json")
     assert told["state"] == "failed" and "its upstream run cannot be used" in told["reason"]

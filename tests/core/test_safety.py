@@ -1,13 +1,15 @@
-"""Files that would run code: pickles and YAML."""
+"""What would run code: pickles, YAML, and names of a configuration that are commands."""
 
 from __future__ import annotations
 
+import copy
 import pickle
 from pathlib import Path
 
 import pytest
 import torch
 from refusal import refused
+from tree import TINY, Tree
 
 from structgan import config, files
 from structgan.evaluation import torch_fidelity
@@ -68,3 +70,44 @@ def test_yaml_builds_no_objects(tmp_path):
     with refused("mine.yaml", "not valid YAML"):
         config.load([tmp_path / "mine.yaml"])
     assert not fuse.exists()
+
+
+NAMES = ("x; touch y", "$(touch y)", "`touch y`", "a b", "a'b", "a\n", "../a", "..", "/a", "-rf", "a/b", "a|b", "")
+
+
+@pytest.mark.parametrize("section", ["suite", "datasets", "augmentations", "methods", "variants", "grid"])
+def test_a_name_that_is_not_plain_is_refused(base, section):
+    for name in NAMES:
+        changed = copy.deepcopy(base)
+        if section == "suite":
+            changed["suite"] = name
+        elif section == "grid":
+            changed["grid"][0]["datasets"] = [name]
+        else:
+            blocks = changed["methods"]["structural"]["variants"] if section == "variants" else changed[section]
+            blocks[name] = copy.deepcopy(next(iter(blocks.values())))
+        with refused("letters, digits, _ . -", section):
+            config.check(changed, [])
+
+
+SPELL = "x; touch bad1 $(touch bad2) `touch bad3` 'touch bad4' & touch bad5"
+WILD = """
+suite: "suite; touch bad6"
+datasets: {{"{spell}": {{builder: digits, image_size: 16, train_size: 60, test_size: 40}}}}
+augmentations: {{"none; touch bad7": {{title: "$(touch bad8)"}}}}
+grid: [{{datasets: ["{spell}"], methods: [random], augmentations: ["none; touch bad7"], seeds: [0]}}]
+evaluation: {{knn: {{k: 5}}}}
+"""
+
+
+@pytest.mark.slow
+def test_names_are_harmless_without_the_schema_too(tmp_path):
+    """Real Snakemake, every name allowed: data, training, probe, tables, figures and page, and no command ran."""
+    tree = Tree.copy(tmp_path)
+    (tree.root / "wild.yaml").write_text(WILD.format(spell=SPELL))
+    tree.edit("workflow/schemas/config.schema.yaml", 'pattern: "^[A-Za-z0-9][A-Za-z0-9_.-]*$(?!\\\\n)"', 'pattern: ""')
+    tree.snakemake(configs=(*TINY, "wild.yaml"))
+    assert (tree.root / "results/report/suite; touch bad6.html").stat().st_size > 10_000
+    (probe,) = (tree.root / f"results/runs/{SPELL}/random/none; touch bad7/base/seed=0").glob("*/probe-*.json")
+    assert files.read_json(probe)["dataset"]["name"] == SPELL
+    assert not [path for path in tree.root.rglob("bad*") if path.name[3:].isdigit()]

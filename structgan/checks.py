@@ -1,0 +1,45 @@
+"""Settings of a plan that do not fit each other or the data, refused before anything is trained. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from structgan import provenance, sources
+from structgan.errors import UserError
+from structgan.grid import RunConfig
+
+
+def sizes(settings: Mapping[str, Any]) -> dict[str, int]:
+    """Images of each part of a data set, as far as its prepared file or its settings tell."""
+    prepared = provenance.prepared_sizes(Path(provenance.data_path(settings["name"], settings["identity"])))
+    asked = {part: settings.get(f"{part}_size") for part in ("train", "test")}
+    return prepared or {part: size for part, size in asked.items() if isinstance(size, int)}
+
+
+def check_run(run: RunConfig, images: Mapping[str, int], where: Callable[..., str]) -> None:
+    """Refuse a run whose settings do not fit each other or the ``images`` of its data; ``where`` is ``Grid.where``."""
+    method, batch = run.settings["method"], run.settings["training"]["batch_size"]
+    labeled = sources.capabilities(run.method)["uses_labels"]
+    available = images.get("train" if labeled else "unlabelled", images.get("train", batch))
+    group = method.get("per_process") or batch
+    cluster = method.get("cluster")
+    if not isinstance(cluster, Mapping) or not cluster.get("weight"):
+        cluster = {"k": 0, "bank": 0}
+    candidates = min(group, batch) + cluster["bank"]
+    pixels = run.settings["dataset"]["image_size"]
+    kernel = run.settings["augmentation"].get("blur", {}).get("kernel", 1)
+    own = ("methods", run.method, "settings")
+    for fits, key, value, words in (
+        (batch <= available, ("training", "batch_size"), batch,
+         f"more than the {available} training images of '{run.dataset}'"),
+        (group >= batch or batch % group == 0, (*own, "per_process"), group,
+         f"must divide training.batch_size = {batch}"),
+        (cluster["k"] < candidates, (*own, "cluster", "k"), cluster["k"],
+         f"must be less than the {candidates} candidates of a process and the bank"),
+        (kernel % 2 == 1 and kernel < 2 * pixels, ("augmentations", run.augmentation, "blur", "kernel"), kernel,
+         f"must be odd and at most {2 * pixels - 1} for images of {pixels} pixels"),
+    ):  # fmt: skip
+        if not fits:
+            raise UserError(f"{where(*key)} = {value}: {words}")
