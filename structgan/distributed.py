@@ -60,11 +60,9 @@ def group(device: str) -> Iterator[str]:
         return
     torch.set_num_threads(max(1, torch.get_num_threads() // int(os.environ["LOCAL_WORLD_SIZE"])))
     if device == "cuda":
-        local, found = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+        local, found, wanted = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count(), os.environ["LOCAL_WORLD_SIZE"]
         if local >= found:
-            raise UserError(
-                f"torchrun --nproc-per-node {os.environ['LOCAL_WORLD_SIZE']}: only {found} GPUs are visible"
-            )
+            raise UserError(f"torchrun --nproc-per-node {wanted}: only {found} GPUs are visible")
         torch.cuda.set_device(local)
         device = f"cuda:{local}"
     dist.init_process_group("cpu:gloo,cuda:nccl" if device.startswith("cuda") else "gloo")
@@ -74,11 +72,7 @@ def group(device: str) -> Iterator[str]:
 
 @contextmanager
 def catch_peer_failure() -> Iterator[None]:
-    """Work that needs all processes.
-
-    Raises:
-        UserError: another process of the run is gone.
-    """
+    """Turn the errors of work that needs all processes, when one of them is gone, into a ``UserError``."""
     try:
         yield
     except RuntimeError as error:
@@ -88,11 +82,7 @@ def catch_peer_failure() -> Iterator[None]:
 
 
 def split(batch_size: int) -> int:
-    """Rows of each process.
-
-    Raises:
-        UserError: the batch cannot be shared out evenly.
-    """
+    """Rows of each process; a ``UserError`` if the batch cannot be shared out evenly."""
     if batch_size % size():
         raise UserError(
             f"training.batch_size = {batch_size}: must be a multiple of the {size()} processes of a run"
@@ -160,26 +150,22 @@ def all_reduce_max(number: int) -> int:
 
 
 def agree(number: int, what: str) -> None:
-    """Check that all processes have the same number.
-
-    Raises:
-        UserError: they differ; every process raises it.
-    """
+    """Check that all processes have the same number; if they differ, every process raises a ``UserError``."""
     least, most = -all_reduce_max(-number), all_reduce_max(number)
     if least != most:
         raise UserError(f"{what} differs between the processes of the run: {least} to {most}")
 
 
 def barrier() -> None:
-    """Wait for all processes (a barrier)."""
+    """Wait for all processes."""
     all_reduce_max(0)
 
 
 def group_size(batch: int, per_process: int | None) -> int:
     """Images whose statistics are taken together, of a batch of all processes: ``per_process``, or all of them.
 
-    A recipe for several GPUs may take statistics of each GPU's images alone. ``per_process`` keeps that recipe
-    for any number of processes here: consecutive images of the batch make a group. Fewer images are one group.
+    A recipe for several GPUs may take statistics of each GPU's images alone; ``per_process`` consecutive images of the
+    batch are such a group, on any number of processes. Fewer images are one group.
 
     Raises:
         UserError: the batch cannot be cut into groups of that size.

@@ -3,8 +3,8 @@
 Under bfloat16 the training loop wraps a step in ``torch.autocast``: convolutions and the maps between them are
 bfloat16. Parameters, optimizer moments, averages, the statistics inside norms, pooled features, embeddings and losses
 stay float32; what must not be rounded says so with ``exact`` or ``wide``. A backward pass has the precision of its
-forward only outside the context: ``optim.minimise`` leaves it. Evaluation computes in
-float32; the online probe, a part of training, has the precision of training.
+forward only outside the context: ``optim.minimise`` leaves it. Evaluation computes in float32; the online probe, a part
+of training, has the precision of training.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from torch import Tensor
 P = ParamSpec("P")
 R = TypeVar("R")
 NAMES = ("float32", "bfloat16")
-NARROW = (torch.bfloat16, torch.float16)
 
 
 def full_products() -> None:
@@ -41,12 +40,7 @@ def autocast(name: str, device: str) -> torch.autocast:
 
 def wide(x: Tensor) -> Tensor:
     """``x`` in float32 where it is of half length, else ``x`` itself."""
-    return x.float() if x.dtype in NARROW else x
-
-
-def wide_type(x: Tensor) -> torch.dtype:
-    """The type that sums over ``x`` are accumulated and kept in."""
-    return torch.float32 if x.dtype in NARROW else x.dtype
+    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
 
 
 def upsample(x: Tensor, size: tuple[int, int]) -> Tensor:

@@ -42,17 +42,14 @@ def load(run: Path, config: Mapping[str, Any], content_hash: str, device: str) -
     try:
         found = method.load_run(folder, content_hash, device)
         own, made = provenance.read_config(folder), provenance.read_training(folder)["checksums"]["files"]
-        files = {path.name: made[path.name] for path in method.network_files(folder, own["method"])}
+        if found.identity != wanted["identity"]:
+            raise UserError(
+                f"{folder} is of identity {found.identity[:12]}, planned is {wanted['identity'][:12]};"
+                " plan again and train it first"
+            )
+        if own["sources"] != sources.run_digest(own["method"]):
+            raise UserError(f"{folder} was trained with other sources than these; plan again and train it first")
     except UserError as error:
         raise UserError(f"{run}: its upstream run cannot be used: {error}") from error
-    if found.identity != wanted["identity"]:
-        raise UserError(
-            f"{run}: its upstream run cannot be used: {folder} is of identity {found.identity[:12]},"
-            f" planned is {wanted['identity'][:12]}; plan again and train it first"
-        )
-    if own["sources"] != sources.run_digest(own["method"]):
-        raise UserError(
-            f"{run}: its upstream run cannot be used: {folder} was trained with other sources than these;"
-            " plan again and train it first"
-        )
+    files = {path.name: made[path.name] for path in method.network_files(folder, own["method"])}
     return Upstream(found, {**wanted, "files": files})

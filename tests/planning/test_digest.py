@@ -66,7 +66,7 @@ def test_an_edit_of_the_logic_changes_exactly_the_runs_that_use_it(digests):
     edit("structgan/models/tangent.py", lambda text: text.replace("y, -2, 0)", "y, -3, 0)"))
     encoder = read()
     assert changed(baseline, encoder) >= set(sources.methods())
-    edit("structgan/training/health.py", lambda text: text.replace("COLLAPSED = 1e-5", "COLLAPSED = 2e-5"))
+    edit("structgan/training/monitor.py", lambda text: text.replace("COLLAPSED = 1e-5", "COLLAPSED = 2e-5"))
     assert changed(encoder, read()) == set(sources.methods())
 
 
