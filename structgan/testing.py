@@ -146,7 +146,8 @@ def check_labels(harness: Harness) -> str:
     relabelled = Path("relabelled.safetensors")
     save_tensors(relabelled, tensors, {**metadata, "content_hash": store.content_hash(tensors)})
     runs = [harness.fit(data.stem, data=data) for data in (harness.data, relabelled)]
-    depends, declared = changed(*map(outcome, runs)), runs[0].method.uses_labels
+    depends = changed(*(fingerprints(run.method.state_dict()) for run in runs))
+    declared = runs[0].method.uses_labels
     require(declared or not depends, "the weights depend on the labels: declare uses_labels = True")
     require(depends or not declared, "uses_labels is True, but the weights do not depend on the labels: remove it")
     return "used, as declared" if declared else "not used"

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-import shutil
-
 import pytest
 import torch
-from run_folder import names, progress, replan
+from run_folder import history, names, progress, replan, train_until
 
-from structgan import files, train
+from structgan import files, method, train
 from structgan.datasets import store
 from structgan.errors import UserError
 from structgan.training import checkpoint
+
+
+@pytest.fixture(scope="session")
+def inverted(digits, tmp_path_factory):
+    """The digits, inverted."""
+    values, metadata = files.load_tensors(digits)
+    values["train/images"] = 255 - values["train/images"]
+    path = tmp_path_factory.mktemp("inverted") / "digits.safetensors"
+    files.save_tensors(path, values, metadata | {"content_hash": store.content_hash(values)})
+    return path
 
 
 def test_a_seed_changes_the_result_and_nothing_else_does(make_run, digits):
@@ -58,32 +66,79 @@ def test_a_learning_rate_that_explodes_stops_the_paper_method(make_run, digits):
     with pytest.raises(UserError, match=r"(is nan|is inf|collapsed|no longer finite).* step [0-9]+.*stopped"):
         run.fit()
     assert not (folder / "encoder.safetensors").exists()
-    if run.states.newest.exists():
-        assert progress(folder)[1]
+    assert not run.states.path.exists() or progress(folder)[1]
 
 
-@pytest.mark.parametrize("kind", ["identity", "truncated"])
-def test_a_state_that_is_not_this_runs_is_not_used(make_run, digits, capsys, kind):
-    donor = train.Run(make_run("structural", folder="donor", seed=1, steps=2), digits, "cpu")
-    donor.fit()
-    folder = make_run("structural", steps=2)
-    if kind == "identity":
-        shutil.copy(donor.states.newest, folder)
-    else:
-        own = train.Run(folder, digits, "cpu")
-        own.fit()
-        own.states.newest.write_bytes(own.states.newest.read_bytes()[:-100])
-    run, fresh = train.Run(folder, digits, "cpu"), train.Run(make_run("structural", folder="f", steps=2), digits, "cpu")
-    capsys.readouterr()
-    run.resume()
-    said = capsys.readouterr().err
-    assert "starting afresh" in said and "state.safetensors" in said and "resumed" not in said
-    assert ("state of another identity" in said) == (kind == "identity")
-    assert run.step == 0
+def at_step(number, act):
+    """Lets a run's method misbehave: ``act(method, losses)`` after its update number ``number``."""
+
+    def harm(run):
+        step = run.method.step
+
+        def harmed(views, labels):
+            losses = step(views, labels)
+            if run.method.step_index + 1 == number:
+                with torch.no_grad():
+                    act(run.method, losses)
+            return losses
+
+        run.method.step = harmed
+
+    return harm
+
+
+def fill(module, value):
+    for parameter in module.parameters():
+        parameter.fill_(value)
+
+
+WRONG = {
+    "loss 'nt_xent' is nan at step 5": at_step(5, lambda method, losses: losses["nt_xent"].fill_(float("nan"))),
+    "loss 'nt_xent' is -inf at step 6": at_step(6, lambda method, losses: losses["nt_xent"].fill_(-float("inf"))),
+    "the features collapsed at step 6": at_step(6, lambda method, losses: fill(method.encoder, 0.0)),
+    "are no longer finite after step 8": at_step(8, lambda method, losses: fill(method.head, float("inf"))),
+}
+
+
+@pytest.mark.parametrize("words", WRONG)
+def test_what_goes_wrong_is_named_and_the_last_good_state_kept(make_run, digits, words):
+    run = train.Run(make_run("simclr", steps=12, save_every=4, log_every=6), digits, "cpu")
+    WRONG[words](run)
+    with pytest.raises(UserError, match=words):
+        run.fit()
+    assert progress(run.folder) == (4, True) and not (run.folder / "encoder.safetensors").exists()
+
+
+def flip(raw):
+    index = int(len(raw) * 0.9)
+    return raw[:index] + bytes([raw[index] ^ 1]) + raw[index + 1 :]
+
+
+DAMAGE = {
+    "empty": lambda raw: b"",
+    "cut": lambda raw: raw[: len(raw) // 2],
+    "metadata": lambda raw: raw.replace(b'"log', b'"lag', 1).replace(b"loss", b"lost", 1),
+    "tensor": flip,
+    "identity": None,
+    "data set": None,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_state_that_is_damaged_or_of_another_run_is_not_used(make_run, digits, inverted, capsys, damage):
+    run = train.Run(make_run("simclr", steps=2), digits, "cpu")
     run.fit()
-    fresh.fit()
-    states = [r.method.state_dict() for r in (run, fresh)]
-    assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+    raw, data = run.states.path.read_bytes(), inverted if damage == "data set" else digits
+    again = train.Run(make_run("simclr", folder="again", steps=2, seed=4 if damage == "identity" else 3), data, "cpu")
+    again.states.path.write_bytes(DAMAGE[damage](raw) if DAMAGE[damage] else raw)
+    again.resume()
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith(f"starting afresh: {again.states.path}: ") and again.step == 0
+    assert ("damaged" if DAMAGE[damage] else f"of another {damage}") in said
+    again.states.path.write_bytes(raw)
+    if DAMAGE[damage]:
+        again.resume()
+        assert again.step == 2
 
 
 def test_a_batch_larger_than_the_data_set_is_refused(make_run, digits):
@@ -91,7 +146,8 @@ def test_a_batch_larger_than_the_data_set_is_refused(make_run, digits):
     with pytest.raises(UserError, match=r"training\.batch_size = 201: larger than the 200 images of 'digits'"):
         train.run(folder, digits)
     assert names(folder) == ["config.json", "lock", "progress.json"]
-    train.Run(make_run("structural", batch_size=200), digits, "cpu")
+    told = files.read_json(folder / "progress.json")
+    assert told["state"] == "failed" and "training.batch_size = 201" in told["reason"]
 
 
 @pytest.mark.parametrize(("bank", "k", "words"), [(3, 4, "cluster.bank = 3"), (0, 16, "cluster.k = 16")])
@@ -100,10 +156,9 @@ def test_a_bank_smaller_than_k_is_refused(make_run, digits, bank, k, words):
         train.Run(make_run("structural", settings={"cluster": {"bank": bank, "k": k}}), digits, "cpu").fit()
 
 
-@pytest.mark.parametrize("skip", [False, True])
 @pytest.mark.parametrize(("bank", "k"), [(4, 4), (0, 15)])
-def test_a_bank_just_large_enough_trains(make_run, digits, bank, k, skip):
-    settings = {"cluster": {"bank": bank, "k": k, "skip_best_for_generated": skip}}
+def test_a_bank_just_large_enough_trains(make_run, digits, bank, k):
+    settings = {"cluster": {"bank": bank, "k": k, "skip_best_for_generated": bank == 0}}
     run = train.Run(make_run("structural", settings=settings, steps=2), digits, "cpu")
     run.fit()
     assert run.step == 2
@@ -114,23 +169,6 @@ def test_a_run_planned_for_other_sources_stops(make_run, digits):
     replan(folder, lambda config: config.update(sources="0" * 64))
     with pytest.raises(UserError, match="other sources than these; plan again"):
         train.Run(folder, digits, "cpu")
-
-
-def test_a_state_of_other_images_is_not_gone_on_from(make_run, digits, tmp_path, capsys):
-    folder = make_run("simclr", steps=2)
-    run = train.Run(folder, digits, "cpu")
-    run.fit()
-    values, metadata = files.load_tensors(digits)
-    values["train/images"] = 255 - values["train/images"]
-    metadata["content_hash"] = store.content_hash(values)
-    other = tmp_path / "other.safetensors"
-    files.save_tensors(other, values, metadata)
-    again = train.Run(folder, other, "cpu")
-    again.resume()
-    assert again.step == 0 and "state of other images" in capsys.readouterr().err
-    same_images = train.Run(folder, digits, "cpu")
-    same_images.resume()
-    assert same_images.step == 2
 
 
 @pytest.mark.parametrize(
@@ -145,7 +183,7 @@ def test_weights_that_break_a_factorisation_stop_the_run_in_one_line(make_run, d
         parameter.data.fill_(float("nan"))
     with pytest.raises(UserError, match=rf"{words}.*last good state is kept"):
         run.fit()
-    assert not run.states.newest.exists()
+    assert not run.states.path.exists()
 
 
 def test_a_state_of_another_kind_of_device_is_refused(make_run, digits):
@@ -185,3 +223,38 @@ def test_missing_input_is_named(make_run, digits, tmp_path, gone):
         (folder / gone).unlink()
     with pytest.raises(UserError, match=f"{gone}: no such file"):
         train.run(folder, digits if gone == "config.json" else tmp_path / "data")
+
+
+def test_a_run_publishes_what_the_next_rules_read(make_run, digits):
+    folder = make_run("structural", steps=6)
+    train.run(folder, digits)
+    networks = ("encoder", "generator", "discriminator", "discriminator_ema", "state")
+    others = ["config.json", "env.json", "history.json", "lock", "progress.json"]
+    assert names(folder) == sorted([*(f"{name}.safetensors" for name in networks), *others])
+    config, env = (files.read_json(folder / name) for name in ("config.json", "env.json"))
+    images = env["dataset"]["content_hash"]
+    for name in networks[:4]:
+        metadata = files.load_tensors(folder / f"{name}.safetensors")[1]
+        assert metadata == {"identity": config["identity"], "num_classes": "10", "content_hash": images}
+    assert [(step, seen) for step, seen, _ in history(folder)] == [(step, 16 * step) for step in (2, 4, 6)]
+    assert (env["steps"], env["images"], env["device"], env["threads"]) == (6, 96, "cpu", 1)
+    assert env["identity"] == config["identity"] and env["peak_host_memory_mb"] > 50
+    assert env["images_per_second"] == pytest.approx(env["images"] / env["seconds"])
+    fresh = method.build(config, 10)
+    players = [*fresh.discriminator.parameters(), *fresh.generator.parameters()]
+    assert env["parameters"] == sum(weight.numel() for weight in players)
+
+
+def test_a_full_disk_is_one_line_and_keeps_the_last_good_state(make_run, digits, tmp_path, command, refusal):
+    """A real limit on the size of a file: the state of step 4 cannot be written, that of step 2 stays as it was."""
+    folder = make_run("structural", steps=6)
+    train_until(folder, digits, 2)
+    before = (folder / "state.safetensors").read_bytes()
+    arguments = ["train", "--run", folder, "--data", digits, "--device", "cpu"]
+    limited = ["sh", "-c", 'ulimit -f 32; exec "$@"', "sh"]
+    done = command("-m", "structgan", *arguments, cwd=tmp_path, before=limited)
+    assert "resumed at step 2" in done.stderr
+    assert "state.safetensors: cannot be written: File too large" in refusal(done)
+    assert (folder / "state.safetensors").read_bytes() == before
+    told = files.read_json(folder / "progress.json")
+    assert (told["state"], told["step"]) == ("failed", 4) and "File too large" in told["reason"]
