@@ -7,49 +7,34 @@ import os
 import random
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from tree import ROOT, Tree
 
-ROOT = Path(__file__).resolve().parents[2]
-PARTS = ("Snakefile", "structgan", "baselines", "workflow", "pyproject.toml", ".gitignore")
-PARTS += ("dvc.yaml", ".dvc/config", ".dvc/plots", ".dvc/.gitignore", ".dvcignore")
+PARTS = (".gitignore", "dvc.yaml", ".dvc/config", ".dvc/plots", ".dvc/.gitignore", ".dvcignore")
 SUITE = "workflow/config/small.yaml"
 GAN, RANDOM = (f"results/runs/digits/{name}/none/base/seed=0" for name in ("plain_gan", "random"))
-REPORT, LEARNING_RATE = {"table", "plot", "report", "all"}, "discriminator: {lr: 1.0e-3}"
-pytestmark = pytest.mark.slow
+REPORT, LEARNING_RATE = {"table", "plot", "report"}, "discriminator: {lr: 1.0e-3}"
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("dvc")]
 
 
-class Repository:
+class Repository(Tree):
     """A working tree under git and DVC, and the commands that a user types in it."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def environment(self, **variables: str) -> dict[str, str]:
+        own = {
+            "DVC_SITE_CACHE_DIR": str(self.root / ".dvc/tmp/site"),
+            "DVC_GLOBAL_CONFIG_DIR": str(self.root / ".dvc/tmp/global"),
+        }
+        return super().environment(**own, **variables)
 
     def run(self, *command: str, code: int = 0) -> str:
-        """Standard output of a command that ends with this exit code."""
-        environment = os.environ | {
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-            "PYTHONPATH": str(self.folder),
-            "PYTHONDONTWRITEBYTECODE": "1",
-            "DVC_SITE_CACHE_DIR": str(self.folder / ".dvc/tmp/site"),
-            "DVC_GLOBAL_CONFIG_DIR": str(self.folder / ".dvc/tmp/global"),
-        }
-        environment.pop("SNAKEMAKE_PROFILE", None)
-        done = subprocess.run(
-            command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=900, check=False
-        )
-        assert done.returncode == code, f"{command}: {done.stdout[-3000:]}{done.stderr[-5000:]}"
-        return done.stdout
+        return self.call(*command, code=code).stdout
 
     def dvc(self, *arguments: str) -> str:
         return self.run("dvc", *arguments)
-
-    def copied(self, folder: Path) -> Repository:
-        """The same working tree elsewhere, file times kept."""
-        return Repository(Path(shutil.copytree(self.folder, folder, symlinks=True)))
 
     def commit(self, message: str) -> None:
         self.run("git", "add", "--all")
@@ -62,43 +47,30 @@ class Repository:
     def verify(self, code: int = 0) -> list[str]:
         return self.run(sys.executable, "-m", "structgan", "verify", code=code).splitlines()
 
-    def planned(self) -> set[str]:
-        """Rules of which Snakemake plans a job."""
-        profile = ("--profile", "workflow/profiles/local", "--configfile", SUITE)
-        return set(re.findall(r"^rule (\w+):", self.run("snakemake", *profile, "--dry-run"), re.MULTILINE))
-
-    def change(self, old: str, new: str, file: str = SUITE) -> None:
-        path = self.folder / file
-        assert path.read_text().count(old) == 1
-        path.write_text(path.read_text().replace(old, new))
+    def plans(self) -> set[str]:
+        """Rules of which Snakemake plans a job, but for the tables."""
+        return set(self.planned(configs=(SUITE,))) - REPORT
 
     def trained(self) -> dict[str, str]:
         """Each trained run and the file that holds its encoder, which is a new one after each training."""
         return {
-            str(path.parent.relative_to(self.folder)): f"{path.stat().st_ino} {path.stat().st_mtime_ns}"
-            for path in self.folder.glob("results/runs/digits/*/*/*/seed=*/*/encoder.safetensors")
+            str(path.parent.relative_to(self.root)): f"{path.stat().st_ino} {path.stat().st_mtime_ns}"
+            for path in self.root.glob("results/runs/digits/*/*/*/seed=*/*/encoder.safetensors")
         }
 
     def of(self, start: str) -> Path:
         """The folder of the only run below one of its parents."""
-        (found,) = (self.folder / run for run in self.trained() if run.startswith(start))
+        (found,) = (self.root / run for run in self.trained() if run.startswith(start))
         return found
 
 
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Repository:
     """A repository whose suite was made by `dvc repro`, committed and pushed."""
-    folder = tmp_path_factory.mktemp("group") / "structgan"
-    for part in PARTS:
-        (folder / part).parent.mkdir(parents=True, exist_ok=True)
-        if (ROOT / part).is_dir():
-            shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy2(ROOT / part, folder / part)
-    made = Repository(folder)
-    shutil.copy2(ROOT / "tests/small_suite.yaml", folder / SUITE)
-    made.change("suite: demo", "suite: small", "dvc.yaml")
-    made.change("configfile: workflow/config/demo.yaml", f"configfile: {SUITE}", "dvc.yaml")
+    made = Repository.copy(tmp_path_factory.mktemp("group") / "structgan", *PARTS)
+    shutil.copy2(ROOT / "tests/small_suite.yaml", made.root / SUITE)
+    made.edit("dvc.yaml", "suite: demo", "suite: small")
+    made.edit("dvc.yaml", "configfile: workflow/config/demo.yaml", f"configfile: {SUITE}")
     made.run("git", "init", "--quiet")
     made.run("git", "config", "user.name", "A Tester")
     made.run("git", "config", "user.email", "tester@example.org")
@@ -112,7 +84,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Repository:
 @pytest.fixture
 def clone(recorded: Repository) -> Repository:
     """A fresh clone beside the repository, so that it has the same default remote, with what was pushed."""
-    folder = recorded.folder.parent / f"clone-{len(list(recorded.folder.parent.iterdir()))}"
+    folder = recorded.root.parent / f"clone-{len(list(recorded.root.parent.iterdir()))}"
     recorded.run("git", "clone", "--quiet", ".", str(folder))
     fresh = Repository(folder)
     fresh.dvc("pull")
@@ -121,7 +93,7 @@ def clone(recorded: Repository) -> Repository:
 
 def test_the_first_repro_trains_and_the_second_does_nothing(recorded: Repository) -> None:
     assert sorted(recorded.trained()) == sorted(
-        str(recorded.of(run).relative_to(recorded.folder)) for run in (GAN, RANDOM)
+        str(recorded.of(run).relative_to(recorded.root)) for run in (GAN, RANDOM)
     )
     before = recorded.trained()
     assert recorded.stages_run() == []
@@ -145,14 +117,15 @@ def test_what_only_training_needs_is_neither_versioned_nor_deleted(recorded: Rep
     assert (other / "encoder.safetensors").exists()
     assert {name: (run / name).read_bytes() for name in kept} == before
     listed = {entry["path"] for entry in json.loads(tree.dvc("ls", "--json", "--recursive", ".", "results/runs"))}
-    assert str((run / "encoder.safetensors").relative_to(tree.folder / "results/runs")) in listed
+    assert str((run / "encoder.safetensors").relative_to(tree.root / "results/runs")) in listed
     assert not [path for path in listed if Path(path).name in kept]
 
 
 def test_a_new_seed_trains_only_its_run(recorded: Repository, tmp_path: Path) -> None:
     tree = recorded.copied(tmp_path / "tree")
     before = tree.trained()
-    tree.change(
+    tree.edit(
+        SUITE,
         "methods: [random], augmentations: [none], seeds: [0]",
         "methods: [random], augmentations: [none], seeds: [0, 1]",
     )
@@ -160,14 +133,14 @@ def test_a_new_seed_trains_only_its_run(recorded: Repository, tmp_path: Path) ->
     after = tree.trained()
     (new,) = (run for run in after if after[run] != before.get(run))
     assert new.startswith(RANDOM.replace("seed=0", "seed=1"))
-    assert ",random,none,base,2," in (tree.folder / "results/tables/small/representation.csv").read_text()
+    assert ",random,none,base,2," in (tree.root / "results/tables/small/representation.csv").read_text()
 
 
 def test_a_fresh_clone_trains_and_measures_nothing_whatever_its_file_times(clone: Repository) -> None:
     chance, before = random.Random(0), clone.trained()
-    for path in (path for part in ("data", "results") for path in (clone.folder / part).rglob("*") if path.is_file()):
+    for path in (path for part in ("data", "results") for path in (clone.root / part).rglob("*") if path.is_file()):
         os.utime(path, (chance.uniform(1e9, 1.7e9),) * 2)
-    assert clone.planned() <= REPORT
+    assert clone.plans() == set()
     assert clone.verify() == []
     assert clone.stages_run() == []
     assert set(clone.trained()) == set(before)
@@ -175,24 +148,24 @@ def test_a_fresh_clone_trains_and_measures_nothing_whatever_its_file_times(clone
 
 def test_another_suite_leaves_the_runs_of_the_first(recorded: Repository, tmp_path: Path) -> None:
     tree = recorded.copied(tmp_path / "tree")
-    before, report = tree.trained(), tree.folder / "results/report/small.html"
-    other = tree.folder / "workflow/config/other.yaml"
-    other.write_text((tree.folder / SUITE).read_text().replace("suite: small", "suite: other"))
-    tree.change("suite: small", "suite: other", "dvc.yaml")
-    tree.change(f"configfile: {SUITE}", "configfile: workflow/config/other.yaml", "dvc.yaml")
+    before, report = tree.trained(), tree.root / "results/report/small.html"
+    other = tree.root / "workflow/config/other.yaml"
+    other.write_text((tree.root / SUITE).read_text().replace("suite: small", "suite: other"))
+    tree.edit("dvc.yaml", "suite: small", "suite: other")
+    tree.edit("dvc.yaml", f"configfile: {SUITE}", "configfile: workflow/config/other.yaml")
     assert "tables" in tree.stages_run()
     tree.dvc("checkout")
     assert tree.trained() == before and report.exists()
-    assert (tree.folder / "results/tables/other/representation.csv").exists()
+    assert (tree.root / "results/tables/other/representation.csv").exists()
 
 
 def test_a_value_changed_in_a_fresh_clone_is_trained_and_recorded(clone: Repository) -> None:
     """The old run stays beside the new one; the tables have the new one."""
     before, old = clone.trained(), clone.of(GAN)
-    clone.change(LEARNING_RATE, "discriminator: {lr: 0.02}")
+    clone.edit(SUITE, LEARNING_RATE, "discriminator: {lr: 0.02}")
     assert clone.stages_run() == ["runs", "tables"]
     after = clone.trained()
-    (new,) = (clone.folder / run for run in after if run not in before)
+    (new,) = (clone.root / run for run in after if run not in before)
     assert {run: after[run] for run in before} == before and new.parent == old.parent
     config = json.loads((new / "config.json").read_text())
     assert config["settings"]["method"]["optimizer"]["discriminator"]["lr"] == 0.02
@@ -219,9 +192,9 @@ def test_a_value_changed_in_a_fresh_clone_is_trained_and_recorded(clone: Reposit
 
 
 def test_damage_is_named_by_file_and_made_again(clone: Repository) -> None:
-    assert clone.planned() <= REPORT
-    (data,) = (clone.folder / "data/prepared").glob("digits-*.safetensors")
-    encoder, table = clone.of(RANDOM) / "encoder.safetensors", clone.folder / "results/tables/small/representation.csv"
+    assert clone.plans() == set()
+    (data,) = (clone.root / "data/prepared").glob("digits-*.safetensors")
+    encoder, table = clone.of(RANDOM) / "encoder.safetensors", clone.root / "results/tables/small/representation.csv"
     for path in (encoder, data):
         content = bytearray(path.read_bytes())
         content[-1] ^= 1
@@ -232,19 +205,19 @@ def test_damage_is_named_by_file_and_made_again(clone: Repository) -> None:
     probe.write_text(json.dumps(record))
     table.write_text(table.read_text() + "\n")
     lines = clone.verify(code=1)
-    wrong = {str(path.relative_to(clone.folder)) for path in (data, probe, table, encoder)}
+    wrong = {str(path.relative_to(clone.root)) for path in (data, probe, table, encoder)}
     assert {line.split(": ")[0] for line in lines} == wrong and len(lines) == len(wrong)
     assert clone.run(sys.executable, "-m", "structgan", "verify", "--delete", code=1).splitlines() == lines
-    assert {"prepare", "train", "evaluate", "table"} <= clone.planned()
+    assert {"prepare", "train", "evaluate"} <= clone.plans()
     clone.dvc("checkout", "--force")
     clone.run("git", "checkout", "--", "results")
-    assert clone.verify() == [] and clone.planned() <= REPORT
+    assert clone.verify() == [] and clone.plans() == set()
 
 
 def test_an_experiment_sets_a_value_on_the_command_line(recorded: Repository, tmp_path: Path) -> None:
     tree = recorded.copied(tmp_path / "tree")
     before = tree.trained()
     tree.dvc("exp", "run", "--name", "longer", "--set-param", f"{SUITE}:training.steps=8")
-    (new,) = (tree.folder / run for run in tree.trained() if run not in before and run.startswith(GAN))
+    (new,) = (tree.root / run for run in tree.trained() if run not in before and run.startswith(GAN))
     assert json.loads((new / "env.json").read_text())["steps"] == 8
     assert "longer" in tree.dvc("exp", "list", "--name-only")

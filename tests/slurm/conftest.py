@@ -37,4 +37,4 @@ def slurm() -> Iterator[Cluster]:
 
 @pytest.fixture(scope="module")
 def scratch(tmp_path_factory: pytest.TempPathFactory) -> trees.Tree:
-    return trees.copy(tmp_path_factory.mktemp("tree"))
+    return trees.Tree.copy(tmp_path_factory.mktemp("tree"), "tests/slurm")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -50,7 +51,7 @@ def train_untouched(tree: Tree, runs: Mapping[str, Path]) -> Path:
     for name, run in runs.items():
         (folder / name).mkdir(parents=True)
         shutil.copy2(run / "config.json", folder / name)
-    tree.python("-c", TRAIN, *(str(folder / name) for name in runs))
+    tree.call(sys.executable, "-c", TRAIN, *(str(folder / name) for name in runs))
     return folder
 
 

@@ -8,8 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from test_whole_run import copy_of, finished, runs_of  # noqa: F401
-from workflow_tree import planned
+from tree import Tree
 
 pytestmark = pytest.mark.xdist_group("whole run")
 
@@ -17,8 +16,9 @@ pytestmark = pytest.mark.xdist_group("whole run")
 class House:
     """A finished tiny suite that may be harmed, with its files by short names."""
 
-    def __init__(self, tree: Path) -> None:
-        self.tree, entries = tree, runs_of(tree)
+    def __init__(self, suite: Tree) -> None:
+        self.suite, self.tree, entries = suite, suite.root, suite.plan()["runs"]
+        tree = self.tree
         self.gan = next(entry for entry in entries if entry["variant"] == "full")
         self.first, self.second = (entry for entry in entries if entry["method"] == "random")
         self.run = tree / self.gan["run"]
@@ -33,8 +33,8 @@ class House:
 
 
 @pytest.fixture
-def house(finished: Path, tmp_path: Path) -> House:  # noqa: F811
-    return House(copy_of(finished, tmp_path))
+def house(finished: Tree, tmp_path: Path) -> House:
+    return House(finished.copied(tmp_path / "tree"))
 
 
 def edit(path: Path, change: Callable[[dict], object]) -> None:
@@ -69,25 +69,22 @@ HARMS: dict[str, tuple[Callable[[House], object], str]] = {
 
 
 @pytest.mark.parametrize("harm", HARMS)
-def test_a_harmed_result_never_reaches_a_table(house: House, command, refusal, harm: str) -> None:
+def test_a_harmed_result_never_reaches_a_table(house: House, harm: str) -> None:
     act, word = HARMS[harm]
     before = house.table.read_bytes()
     act(house)
-    line = refusal(
-        command("-m", "structgan", "table", "--plan", "tiny", "--out", "results/tables/tiny", cwd=house.tree)
-    )
-    assert word in line and house.table.read_bytes() == before
-    told = command("-m", "structgan", "verify", cwd=house.tree)
-    assert told.returncode == 1 and any(word in name.split(": ")[0] for name in told.stdout.splitlines()), told.stdout
-    status = command("-m", "structgan", "status", cwd=house.tree)
-    assert "damaged" in status.stdout or harm == "edited history"
+    assert word in house.suite.refused("table", "--plan", "tiny", "--out", "results/tables/tiny")
+    assert house.table.read_bytes() == before
+    code, told = house.suite.structgan("verify")
+    assert code == 1 and any(word in line.split(": ")[0] for line in told), told
+    assert any("damaged" in line for line in house.suite.structgan("status")[1]) or harm == "edited history"
 
 
 LOSSES = ("encoder", "generator", "config", "extractor", "data", "table", "page cut", "table edited")
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_what_is_missing_or_changed_is_named(house: House, command, loss: str) -> None:
+def test_what_is_missing_or_changed_is_named(house: House, loss: str) -> None:
     networks = {name: house.run / f"{name}.safetensors" for name in ("encoder", "generator")}
     path = {"config": house.run / "config.json", **networks, "page cut": house.page}.get(loss)
     path = path or {"extractor": house.extractor, "data": house.data}.get(loss, house.table)
@@ -97,40 +94,35 @@ def test_what_is_missing_or_changed_is_named(house: House, command, loss: str) -
         path.write_text(path.read_text() + "\n")
     else:
         path.unlink()
-    told = command("-m", "structgan", "verify", cwd=house.tree)
-    assert told.returncode == 1
-    assert str(path.relative_to(house.tree)) in [line.split(": ")[0] for line in told.stdout.splitlines()], told.stdout
+    code, told = house.suite.structgan("verify")
+    assert code == 1 and str(path.relative_to(house.tree)) in [line.split(": ")[0] for line in told], told
 
 
-def test_a_job_refuses_what_is_not_as_planned(house: House, command, refusal) -> None:
+def test_a_job_refuses_what_is_not_as_planned(house: House) -> None:
     """An edited configuration, damaged weights, the prepared file of another data set."""
     evaluate = ("evaluate", "--run", house.run, "--protocol", house.protocol("probe"), "--device", "cpu")
     train = ("train", "--run", house.run, "--data", house.data, "--device", "cpu")
-    whole = {
-        path: path.read_bytes() for path in house.run.iterdir() if path.name in ("config.json", "encoder.safetensors")
-    }
-    edit(house.run / "config.json", lambda record: record["settings"]["training"].update(steps=5))
+    config, encoder = house.run / "config.json", house.run / "encoder.safetensors"
+    whole = config.read_bytes()
+    edit(config, lambda record: record["settings"]["training"].update(steps=5))
     for verb in (evaluate, train):
-        assert "config.json: edited" in refusal(command("-m", "structgan", *verb, cwd=house.tree))
-    (house.run / "config.json").write_bytes(whole[house.run / "config.json"])
-    flip(house.run / "encoder.safetensors")
-    assert "encoder.safetensors: edited" in refusal(command("-m", "structgan", *evaluate, cwd=house.tree))
-    other = house.tree / "other.json"
+        assert "config.json: edited" in house.suite.refused(*verb)
+    config.write_bytes(whole)
+    flip(encoder)
+    assert "encoder.safetensors: edited" in house.suite.refused(*evaluate)
     settings = json.loads(house.data.with_suffix(".json").read_text())
     kept = {key: value for key, value in settings.items() if key not in ("identity", "sources")}
-    other.write_text(json.dumps({**kept, "seed": 5}))
-    prepared = house.tree / "other.safetensors"
-    done = command("-m", "structgan", "prepare", "--settings", other, "--out", prepared, cwd=house.tree)
-    assert done.returncode == 0, done.stderr
-    shutil.copy2(prepared, house.data)
+    (house.tree / "other.json").write_text(json.dumps({**kept, "seed": 5}))
+    code, said = house.suite.structgan("prepare", "--settings", "other.json", "--out", "other.safetensors")
+    assert code == 0, said
+    shutil.copy2(house.tree / "other.safetensors", house.data)
     for verb in (evaluate, train):
-        refusal(command("-m", "structgan", *verb, cwd=house.tree))
+        house.suite.refused(*verb)
 
 
-def test_what_verify_deletes_is_made_again(house: House, command) -> None:
+def test_what_verify_deletes_is_made_again(house: House) -> None:
     edit(house.probe, lambda record: record["metrics"]["linear"].update(top1=0.999))
     flip(house.run / "encoder.safetensors")
-    assert "train" not in planned(house.tree)
-    assert command("-m", "structgan", "verify", "--delete", cwd=house.tree).returncode == 1
-    counts = planned(house.tree, "--", "runs")
+    assert house.suite.structgan("verify", "--delete")[0] == 1
+    counts = house.suite.planned("--", "runs")
     assert (counts["train"], counts["evaluate"]) == (1, 1)
