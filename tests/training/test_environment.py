@@ -96,17 +96,3 @@ def test_git_that_is_missing_fails_or_belongs_to_somebody_else_gives_null(reposi
     assert told() == null
     git("init", "--quiet", cwd=tmp_path)
     assert told() == null
-
-
-def test_the_commit_is_not_part_of_a_runs_identity(repository, tmp_path, command):
-    root, git, _ = repository
-
-    def identities():
-        done = command("-m", "structgan", "configure", cwd=tmp_path, root=root)
-        assert done.returncode == 0, done.stderr
-        (plan,) = (tmp_path / "results/plans/paper").glob("*.json")
-        return [entry["identity"] for entry in files.read_json(plan)["runs"]]
-
-    before = identities()
-    git("commit", "--quiet", "--allow-empty", "--message", "second")
-    assert identities() == before and len(before) > 100
