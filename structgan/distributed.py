@@ -42,15 +42,10 @@ def launched() -> int:
 
 @contextmanager
 def group(device: str) -> Iterator[str]:
-    """Join the process group of torchrun, if it started this process, and leave it at the end.
+    """Join torchrun's process group, if it started this process, until the block ends; yields the process's device.
 
-    The cores that the job has (OMP_NUM_THREADS) are shared out among the processes of this machine.
-
-    Args:
-        device: ``cpu`` or ``cuda``; tensors on the host pass through gloo, those on GPUs through NCCL.
-
-    Yields:
-        The device of this process: the GPU of its local rank.
+    The cores of the job (OMP_NUM_THREADS) are divided among the processes of this machine. Tensors on the host pass
+    through gloo, those on GPUs through NCCL. The device ``cuda`` becomes the GPU of the local rank.
 
     Raises:
         UserError: there are fewer GPUs than processes on this machine.

@@ -47,10 +47,6 @@ class Record:
 
     A submission that finds nothing left to train leaves no entry. What a killed submission trained after its last
     state file is trained again by the next one, and counted there.
-
-    Args:
-        device: ``cpu`` or ``cuda``.
-        precision: of a step, as ``structgan.precision`` names it.
     """
 
     def __init__(self, device: str, precision: str) -> None:

@@ -109,10 +109,7 @@ class Method(nn.Module):
         return self.sampler if name == "generator" else self.get_submodule(name)
 
     def readouts(self, images: Tensor) -> dict[str, Tensor]:
-        """What the authors of the structural GAN cluster: h of ``encode``; with ``companions`` a method can add more.
-
-        Shape: (N, 3, H, W), values in [-1, 1], to (N, D) each.
-        """
+        """Features that k-means clusters, by name, in the shape of ``encode``; ``companions`` allow for more."""
         return {"h": self.encode(images)}
 
     def feature_maps(self, images: Tensor) -> list[Tensor]:
@@ -148,7 +145,7 @@ class Method(nn.Module):
         return {"features": self.encode(images)}
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """Every optimizer among the attributes and its name; they are saved and restored with the run."""
+        """Every optimizer among the attributes, by name; they are saved and restored with the run."""
         return {name: value for name, value in vars(self).items() if isinstance(value, torch.optim.Optimizer)}
 
     def sample_latents(self, n: int, latent: int, generator: torch.Generator) -> Tensor:
@@ -161,14 +158,10 @@ class Method(nn.Module):
         return images
 
     def noise(self, n: int, *shape: int, stacked: int = 1) -> Tensor:
-        """Standard normal numbers from the run's own generator, on its device.
+        """Standard normal numbers from the run's own generator, on its device. Shape: (n, *shape).
 
-        Where several processes share a batch, each draws for all of it and keeps its rows.
-
-        Args:
-            n: rows, as many as ``stacked`` times the images of ``step``.
-            shape: of each row.
-            stacked: batches that lie one after the other in the rows, such as 2 for real and generated images.
+        Where several processes share a batch, each draws for all of it and keeps its rows. The rows are those of
+        ``stacked`` batches, one after the other, such as 2 for real and generated images.
         """
         drawn = torch.randn(n * distributed.size(), *shape, generator=self.rng, device=self.rng.device)
         return distributed.shard(drawn, stacked=stacked)
@@ -221,8 +214,7 @@ def load_run(run: str | Path, content_hash: str, device: str = "cpu", companions
 
     Args:
         run: the run's folder.
-        content_hash: of the data set that it is to be measured on, which must be the one it was trained on.
-        device: where to put it.
+        content_hash: of the data set that it is to be measured on.
         companions: load the further networks too, for ``readouts``.
 
     Raises:

@@ -29,12 +29,7 @@ def full_products() -> None:
 
 
 def autocast(name: str, device: str) -> torch.autocast:
-    """The context of one step.
-
-    Args:
-        name: ``float32`` or ``bfloat16``, as the schema has it.
-        device: ``cpu``, ``cuda`` or ``cuda:0``.
-    """
+    """The context of one step on a device such as ``cuda:0``; ``name`` is one of ``NAMES``."""
     return torch.autocast(device.partition(":")[0], dtype=torch.bfloat16, enabled=name == "bfloat16")
 
 

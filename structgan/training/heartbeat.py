@@ -74,17 +74,10 @@ def holder(run: Path) -> str:
 
 @contextlib.contextmanager
 def report(run: Path, config: Mapping[str, Any], device: str, gpus: int) -> Iterator[Callable[[int, float], None]]:
-    """Keep progress.json up to date, and say at the end how it ended: done, stopped or failed, and why.
+    """Keep a run's progress.json up to date, and say at the end how it ended: done, stopped or failed, and why.
 
-    Args:
-        run: the run's folder.
-        config: its config.json.
-        device: "cpu" or "cuda".
-        gpus: how many of them the run uses, 0 on a CPU.
-
-    Yields:
-        The function to call with the steps done and the seconds of training, over all submissions. The rate counts
-        from its first call.
+    Yields the function to call with the steps done and the seconds of training, over all submissions. The rate counts
+    from its first call. ``config`` is the run's config.json, and ``gpus`` how many of them it uses.
     """
     fields = {
         "identity": config["identity"],

@@ -29,14 +29,10 @@ CHUNK = 500
 
 
 class OnlineProbe:
-    """The classifier of one run.
+    """The classifier of one run on a data set whose training images have labels.
 
-    Args:
-        method: whose features it reads.
-        dataset: the run's data set; its training images have labels.
-        training: the run's settings; its block ``online_probe`` has ``every``, ``ema`` and ``optimizer``.
-        device: cpu, cuda or cuda:0.
-        seed: of its first weights.
+    ``training`` are the run's settings: their block ``online_probe`` has ``every``, ``ema`` and ``optimizer``. ``seed``
+    decides the first weights.
     """
 
     def __init__(self, method: Method, dataset: Dataset, training: Mapping[str, Any], device: str, seed: int) -> None:
@@ -74,8 +70,7 @@ class OnlineProbe:
     def due(self, step: int, before: int, steps: int) -> dict[str, float]:
         """``score`` at the first log since a multiple of ``every``, and at the last; nothing at other logs.
 
-        Args:
-            step: of this log; ``before``: of the log before it, or 0; ``steps``: of the whole run.
+        ``step`` is that of this log, ``before`` that of the log before it, or 0.
         """
         every = self.settings["every"]
         return self.score() if step == steps or step // every > before // every else {}
