@@ -158,12 +158,3 @@ def test_a_job_that_is_preempted_goes_on_under_torchrun(make_run, digits, torchr
     said = job.communicate(timeout=ranks.LIMIT_S)[1]
     assert job.returncode == 0 and said.count(f"resumed at step {told['step']}") == 1, said
     assert files.read_json(run / "env.json")["processes"] == 2
-
-
-@pytest.mark.slow
-def test_a_batch_that_cannot_be_shared_out_is_one_line(make_run, digits, torchrun):
-    job = torchrun(make(make_run, "run", method="simclr", batch_size=15), digits)
-    said = job.communicate(timeout=ranks.LIMIT_S)[1]
-    lines = [line for line in said.splitlines() if line.startswith("structgan: ")]
-    assert job.returncode and len(lines) == 1, said
-    assert "training.batch_size = 15" in lines[0] and "2 processes" in lines[0]

@@ -9,7 +9,6 @@ from run_folder import history, names, progress, replan, train_until
 from structgan import files, method, train
 from structgan.datasets import store
 from structgan.errors import UserError
-from structgan.training import checkpoint
 
 
 @pytest.fixture(scope="session")
@@ -50,23 +49,6 @@ def test_every_image_is_seen_once_an_epoch_and_views_differ(make_run, digits):
         assert sorted(rows.tolist()) == list(range(200))
         orders.append(rows.tolist())
     assert orders[0] != orders[1]
-
-
-def test_random_reference_publishes_without_a_step(make_run, digits):
-    folder = make_run("random")
-    train.run(folder, digits)
-    assert files.read_json(folder / "env.json")["steps"] == 0
-    assert files.read_json(folder / "history.json") == {"records": []}
-
-
-def test_a_learning_rate_that_explodes_stops_the_paper_method(make_run, digits):
-    settings = {"optimizer": {"discriminator": {"lr": 10.0}, "generator": {"lr": 10.0}}, "ema": 0.0}
-    folder = make_run("structural", settings=settings, steps=60)
-    run = train.Run(folder, digits, "cpu")
-    with pytest.raises(UserError, match=r"(is nan|is inf|collapsed|no longer finite).* step [0-9]+.*stopped"):
-        run.fit()
-    assert not (folder / "encoder.safetensors").exists()
-    assert not run.states.path.exists() or progress(folder)[1]
 
 
 def at_step(number, act):
@@ -184,15 +166,6 @@ def test_weights_that_break_a_factorisation_stop_the_run_in_one_line(make_run, d
     with pytest.raises(UserError, match=rf"{words}.*last good state is kept"):
         run.fit()
     assert not run.states.path.exists()
-
-
-def test_a_state_of_another_kind_of_device_is_refused(make_run, digits):
-    run = train.Run(make_run("random"), digits, "cpu")
-    run.save()
-    state = run.states.find()
-    state["loop"]["rng_method"] = torch.zeros(16, dtype=torch.uint8)  # as long as CUDA's
-    with pytest.raises(UserError, match="another kind of device than this, 'cpu'"):
-        checkpoint.apply(state, run.method)
 
 
 def test_labels_are_learned_where_they_are_and_the_unlabelled_part_without(make_run, digits, tmp_path):
