@@ -29,8 +29,9 @@ CHECKS = [
 def harness(demo, digits, tmp_path, monkeypatch, name):
     """The method as ``structgan check`` sees it, without variants, which have the configuration's sizes."""
     monkeypatch.chdir(tmp_path)
-    block = {key: value for key, value in demo["methods"][name].items() if key not in ("variants", "sweep")}
-    return Harness(name, {**demo, "methods": {**demo["methods"], name: block}}, [], digits)
+    block = {key: value for key, value in demo["methods"][name].items() if key != "variants"}
+    monkeypatch.setattr(Harness, "block", block)
+    return Harness(name, demo, [], digits)
 
 
 @pytest.mark.parametrize(("name", "check"), CHECKS)
