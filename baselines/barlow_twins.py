@@ -1,9 +1,8 @@
 """Barlow Twins (Zbontar et al. 2021, arXiv 2103.03230): the embeddings of two views correlate as the identity does.
 
 The correlation over the batch between the two views' embeddings is 1 on the diagonal (invariance) and 0 off it (no
-redundancy between dimensions). The loss and the layers of the head are lightly's. The head's last layer has no bias, as
-in the authors' release: the loss does not depend on it, and Adam would move it by rounding errors. The batch norms
-see one view at a time.
+redundancy between dimensions). Loss and head are lightly's. The head's last layer has no bias, as in the authors'
+release: the loss does not depend on it, and Adam would move it by rounding errors. Batch norms see one view at a time.
 """
 
 from __future__ import annotations
@@ -31,19 +30,14 @@ class BarlowTwins(Method):
         super().__init__(settings, image_size, num_classes, steps)
         self.encoder = Backbone(image_size, **settings["encoder"])
         inputs, hidden, output = self.encoder.features, settings["head_hidden"], settings["head_output"]
-        self.head = ProjectionHead(
-            [
-                (inputs, hidden, nn.BatchNorm1d(hidden), nn.ReLU()),
-                (hidden, hidden, nn.BatchNorm1d(hidden), nn.ReLU()),
-                (hidden, output, None, None, False),
-            ]
-        )
+        layers = [(width, hidden, nn.BatchNorm1d(hidden), nn.ReLU()) for width in (inputs, hidden)]
+        self.head = ProjectionHead([*layers, (hidden, output, None, None, False)])
         self.criterion = BarlowTwinsLoss(settings["off_diagonal"])
-        self.optimizer = optim.build([*self.encoder.parameters(), *self.head.parameters()], settings["optimizer"])
+        self.optimizer = optim.build(self.parameters(), settings["optimizer"])
 
     def step(self, views: list[Tensor], labels: Tensor | None) -> dict[str, Tensor]:
         optim.schedule(self.optimizer, self.settings["optimizer"], self.step_index, self.steps)
         embeddings = [exact(self.head)(view) for view in self.encoder(torch.cat(views)).chunk(2)]
         loss = self.settings["loss_scale"] * exact(self.criterion)(*map(distributed.gather, embeddings))
-        optim.minimise(self.optimizer, loss)
+        optim.minimize(self.optimizer, loss)
         return {"cross_correlation": loss.detach()}

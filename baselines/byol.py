@@ -1,11 +1,12 @@
 """BYOL (Grill et al. 2020, arXiv 2006.07733): predict how a moving average of oneself embeds the other view.
 
-No image is pushed away from another: the target network is the average of the online one, takes no gradient, and only
-the online side has a predictor. The decay of the average rises to 1 along a cosine. Loss, heads and schedule are
-lightly's. The batch norms of both projectors normalize by the batch, as in the paper: a target network is in evaluation
-mode here, so the projectors keep no running statistics and the target's sees the rows of all processes.
-Their last layer has no bias, as in the authors' release: the predictor's batch norm hides it from the online loss, so
-that Adam would move it by rounding errors, and the targets with it.
+There are no negatives: the target network is the average of the online one and takes no gradient, and only the online
+side has a predictor. The decay of the average rises to 1 along a cosine. Loss, heads and schedule are lightly's.
+
+The batch norms of both projectors normalize by the batch, as in the paper: averages are in evaluation mode here, so the
+projectors keep no running statistics, and the target's sees the rows of all processes. Their last layer has no bias, as
+in the authors' release: the predictor's batch norm hides it from the online loss, so that Adam would move it by
+rounding errors, and the targets with it.
 """
 
 from __future__ import annotations
@@ -35,23 +36,20 @@ class BYOL(Method):
         super().__init__(settings, image_size, num_classes, steps)
         hidden, output = settings["head_hidden"], settings["head_output"]
         self.encoder = Backbone(image_size, **settings["encoder"])
-        norm = nn.BatchNorm1d(hidden, track_running_stats=False)
-        self.projector = ProjectionHead(
-            [(self.encoder.features, hidden, norm, nn.ReLU()), (hidden, output, None, None, False)]
-        )
+        first = (self.encoder.features, hidden, nn.BatchNorm1d(hidden, track_running_stats=False), nn.ReLU())
+        self.projector = ProjectionHead([first, (hidden, output, None, None, False)])
         self.predictor = BYOLPredictionHead(output, settings["predictor_hidden"], output)
+        self.optimizer = optim.build(self.parameters(), settings["optimizer"])
         self.target_encoder = frozen_copy(self.encoder)
         self.target_projector = frozen_copy(self.projector)
         self.criterion = NegativeCosineSimilarity()
-        online = [*self.encoder.parameters(), *self.projector.parameters(), *self.predictor.parameters()]
-        self.optimizer = optim.build(online, settings["optimizer"])
 
     def collapse_vectors(self, images: Tensor) -> dict[str, Tensor]:
         features = self.encode(images)
         return {"features": features, "embeddings": self.projector(features)}
 
     def regression(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """The squared distance of both at unit length, 2 - 2 cos, the mean over images; Eq. 2. Shape: both (N, C)."""
+        """The squared distance of the unit vectors, 2 - 2 cos, mean over images (Eq. 2). Shape: both (N, C)."""
         return 2 + 2 * exact(self.criterion)(prediction, target)
 
     @torch.no_grad()
@@ -66,7 +64,7 @@ class BYOL(Method):
         first, second = (exact(self.predictor)(exact(self.projector)(view)) for view in features)
         target_of_first, target_of_second = self.targets(views)
         loss = self.regression(first, target_of_second) + self.regression(second, target_of_first)
-        optim.minimise(self.optimizer, loss)
+        optim.minimize(self.optimizer, loss)
         decay = cosine_schedule(self.step_index, self.steps, **self.settings["ema"])
         ema_update_(self.target_encoder, self.encoder, decay)
         ema_update_(self.target_projector, self.projector, decay)

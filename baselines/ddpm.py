@@ -1,25 +1,22 @@
 """Denoising diffusion (Ho et al. 2020, arXiv 2006.11239), plain or with the structural objectives.
 
-A U-Net whose way down is the backbone of every row learns what noise an image carries: with x_t = a_t x_0 + b_t eps,
-t uniform in 1..T and eps ~ N(0, I),
+A U-Net on the backbone of every row predicts the noise of an image: with x_t = a_t x_0 + b_t eps, t uniform in 1..T and
+eps ~ N(0, I),
 
-    L_simple = mean |U(x_t, t) - target|^2, the target being eps or v = a_t eps - b_t x_0,
+    L_simple = mean |U(x_t, t) - target|^2, where the target is eps or v = a_t eps - b_t x_0.
 
-and samples by DDIM's steps or, with eta = 1, by Ho et al.'s own. A moving average samples and encodes. The
-representation is the pooled feature of a clean image: the backbone sees no time (``structgan.models.unet``), so that
-t = 0 is as good an input as any, and the features are a function of the image without a draw of noise, computed as
-those of every other row. Others read the layer and the level of noise that are best for the labels (Xiang et al. 2023,
-arXiv 2303.09769, an intermediate layer; Li et al. 2025, arXiv 2502.05743, an intermediate level), which is not done.
+A moving average encodes, and samples by DDIM's steps or, with eta = 1, by Ho et al.'s own. The representation is the
+pooled feature of a clean image: the backbone sees no time (``structgan.models.unet``), so that features are a function
+of the image alone, computed as in every other row. Others choose the layer or the noise level that suits the labels
+best (Xiang et al. 2023, arXiv 2303.09769; Li et al. 2025, arXiv 2502.05743), which is not done here.
 
-``structural``: backbone and way up also play the game of ``structgan.objectives``, for real images against denoised
-ones,
+``structural``: backbone and decoder also play the game of ``structgan.objectives``, for real against denoised images:
 
-    x_made = the x_0 that U(x_t, t) implies, in [-1, 1], with t uniform in the noisier part of 1..T,
+    x_made = the x_0 that U(x_t, t) implies, in [-1, 1], with t uniform in the noisier part of 1..T.
 
-where what comes out is made and not copied: at little noise x_made is x_0 but for traces, and an encoder that tells
-them apart sees the traces only. The reversed gradient reaches the way up alone, as the game's generator; the maps that
-it starts from are taken as they are. A sample of the whole reverse process would be nearer to the paper's G(w), at the
-price of many passes a step.
+At little noise x_made would be a copy of x_0 but for traces, and an encoder that tells them apart would see the traces
+only. The reversed gradient reaches the decoder, as the game's generator, and not the maps that it starts from. Samples
+of the whole reverse process would be closer to the paper's G(w), but take many passes a step.
 """
 
 from __future__ import annotations
@@ -40,15 +37,14 @@ from structgan.models.unet import UNet
 
 
 class DDPM(Method):
-    """A U-Net on the backbone that takes noise from images."""
+    """A U-Net on the backbone that removes noise from images."""
 
     def __init__(self, settings: Mapping[str, Any], image_size: int, num_classes: int, steps: int) -> None:
         super().__init__(settings, image_size, num_classes, steps)
-        if settings["sampling_steps"] > settings["timesteps"]:
-            raise ValueError(
-                f"sampling_steps = {settings['sampling_steps']} must be at most timesteps = {settings['timesteps']}"
-            )
-        self.diffusion = Diffusion(settings["timesteps"], **settings["schedule"], prediction=settings["prediction"])
+        sampling, last = settings["sampling_steps"], settings["timesteps"]
+        if sampling > last:
+            raise ValueError(f"sampling_steps = {sampling} must be at most timesteps = {last}")
+        self.diffusion = Diffusion(last, **settings["schedule"], prediction=settings["prediction"])
         self.denoiser = UNet(image_size, settings["condition"], **settings["encoder"])
         terms, features = settings["objectives"], self.denoiser.backbone.features
         self.game = objectives.StructuralGame(features, terms) if objectives.wanted(terms) else None
@@ -62,10 +58,7 @@ class DDPM(Method):
 
     @torch.no_grad()
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
-        """Images that the average makes of pure noise. Shape: (n, 3, H, W), values in [-1, 1].
-
-        The clean image is clamped to [-1, 1] at each step, as Ho et al. do.
-        """
+        """Images that the average makes of pure noise, the clean one clamped at each step as by Ho et al."""
         shape, device, eta = (n, 3, self.image_size, self.image_size), generator.device, self.settings["eta"]
         images = torch.randn(shape, generator=generator, device=device)
         for t, s in self.diffusion.path(self.settings["sampling_steps"]):
@@ -82,7 +75,7 @@ class DDPM(Method):
         return distributed.shard(drawn)
 
     def denoised(self, real: Tensor) -> Tensor:
-        """x_made of each image, with a graph to the way up. Shape: (N, 3, H, W), values in [-1, 1]."""
+        """x_made of each image, with a graph to the decoder. Shape: (N, 3, H, W), values in [-1, 1]."""
         first = math.ceil(self.settings["denoised_from"] * self.settings["timesteps"])
         times = self.times(len(real), max(1, first))
         noisy = self.diffusion.noised(real, self.noise(*real.shape), times)
@@ -101,6 +94,6 @@ class DDPM(Method):
             images = self.game.against(real, self.denoised(real))
             total, terms = self.game(self.denoiser.backbone(images), self.encoder, images.detach())
             loss, logged = loss + total, logged | terms
-        optim.minimise(self.optimizer, loss)
+        optim.minimize(self.optimizer, loss)
         ema_update_(self.generator_ema, self.denoiser, self.settings["ema"])
         return logged

@@ -1,12 +1,11 @@
 """GenRep (Jahanian et al. 2021, arXiv 2106.05258): contrastive learning on the images of a frozen generator.
 
-No real image is used but through the generator of the upstream run: an anchor is G(w), w ~ N(0, I), and its positive
-the image of a neighbor in latent space, G(w + std n), n ~ N(0, I), the paper's Gaussian walk. Both are rounded to 8
-bits, as images that were sampled to disk first would be, and then augmented under the run's regime. Loss and
-projection head are those of SimCLR's baseline.
+Real images enter only through the generator of the upstream run. An anchor is G(w), w ~ N(0, I); its positive is the
+image of a neighboring latent, G(w + std n), n ~ N(0, I), the paper's Gaussian walk. Both are rounded to 8 bits, like
+images sampled to disk, and then augmented as the run says. Loss and projection head are SimCLR's.
 
-Left open by the release for such a generator, chosen here: images are drawn anew at each step and not from a fixed set,
-and latents are not truncated, since the generators of this suite are trained and measured without truncation.
+Chosen here, where the release is silent: images are new at each step and not from a fixed set, and latents are not
+truncated, because the generators of this suite are trained and measured without truncation.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from lightly.models.modules import SimCLRProjectionHead
 from torch import Tensor
 
 from structgan import distributed, optim
@@ -23,7 +23,6 @@ from structgan.losses import contrastive
 from structgan.method import Method
 from structgan.models.discriminator import Backbone
 from structgan.models.generator import Generator
-from structgan.models.projection import simclr_head
 from structgan.precision import exact
 
 
@@ -35,8 +34,8 @@ class GenRep(Method):
     def __init__(self, settings: Mapping[str, Any], image_size: int, num_classes: int, steps: int) -> None:
         super().__init__(settings, image_size, num_classes, steps)
         self.encoder = Backbone(image_size, **settings["encoder"])
-        self.head = simclr_head(self.encoder.features, settings["head_hidden"], settings["head_output"])
-        self.optimizer = optim.build([*self.encoder.parameters(), *self.head.parameters()], settings["optimizer"])
+        self.head = SimCLRProjectionHead(self.encoder.features, settings["head_hidden"], settings["head_output"])
+        self.optimizer = optim.build(self.parameters(), settings["optimizer"])
 
     def attach(self, upstream: Method) -> None:
         if not isinstance(upstream.sampler, Generator):
@@ -47,13 +46,13 @@ class GenRep(Method):
         super().attach(upstream)
 
     def step(self, views: list[Tensor], labels: Tensor | None) -> dict[str, Tensor]:
-        (real,) = views  # tells the size of the batch, and nothing else
+        (real,) = views  # only its size counts
         optim.schedule(self.optimizer, self.settings["optimizer"], self.step_index, self.steps)
         pair = [self.transform(images).to(real) for images in self.positives(len(real))]
         projections = exact(self.head)(self.encoder(torch.cat(pair)))
         first, second = map(distributed.gather, projections.chunk(2))
         loss = contrastive.nt_xent(first, second, self.settings["temperature"])
-        optim.minimise(self.optimizer, loss)
+        optim.minimize(self.optimizer, loss)
         return {"nt_xent": loss.detach()}
 
     @torch.no_grad()
@@ -63,6 +62,6 @@ class GenRep(Method):
         generator = self.upstream.sampler
         latents = self.noise(n, generator.latent)
         neighbors = latents + self.settings["latent_std"] * self.noise(n, generator.latent)
-        images = exact(generator)(torch.cat([latents, neighbors]))  # as they would have been sampled to disk
+        images = exact(generator)(torch.cat([latents, neighbors]))
         first, second = ((images + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).chunk(2)
         return first, second

@@ -1,15 +1,13 @@
 """MoCo v2+ (He et al. 2020, arXiv 1911.05722; Chen et al. 2020, arXiv 2003.04297): queries find their keys in a queue.
 
-A query is the embedding of one view of an image, its key that of the other view; the keys of earlier images wait in a
-queue and are its negatives. Keys come from a moving average of encoder and head, which takes no gradient:
-the loss is asymmetric. The plus (solo-learn's "MoCo V2+", the row that published tables have, after Chen & He 2021,
-arXiv 2011.10566) lets each view be the query once: the loss is the mean of both directions, of twice as many queries a
-step, as SimCLR has them. ``symmetric: false`` is MoCo v2.
+A query is the embedding of one view of an image, and its key that of the other view. The keys of earlier images wait
+in a queue and are the negatives. Keys come from a moving average of encoder and head, which takes no gradient. The plus
+(solo-learn's "MoCo V2+", the row of published tables, after Chen & He 2021, arXiv 2011.10566) makes each view the query
+once: the loss is the mean of both directions, with as many queries a step as SimCLR. ``symmetric: false`` is MoCo v2.
 
-The head is lightly's. The queue is the memory bank of the structural GAN, which holds pairs: here the keys of an
-image's two views, so that a query only meets keys of views like its own key's. lightly's queue is not used, for it
-drops the end of a batch that passes its own end, and belongs to one process. The papers' shuffling for batch norms is
-not needed: the encoder has group norms and the head has none.
+The head is lightly's. The queue is the structural GAN's memory bank, which holds pairs: here the keys of an image's two
+views, so that a query only meets keys of views like its own key's. lightly's queue drops the end of a batch that passes
+its own end, and belongs to one process. The papers' shuffling for batch norms is not needed: there are none.
 """
 
 from __future__ import annotations
@@ -31,7 +29,7 @@ from structgan.precision import exact
 
 
 def info_nce(queries: Tensor, keys: Tensor, queue: Tensor, temperature: float) -> Tensor:
-    """-log exp(q k+ / t) / (exp(q k+ / t) + sum_queue exp(q k- / t)), the mean over queries; He et al. 2020, Eq. 1.
+    """-log exp(q k+ / t) / (exp(q k+ / t) + sum_queue exp(q k- / t)), mean over queries (He et al. 2020, Eq. 1).
 
     Shape: queries and keys (N, C), queue (K, C), unit vectors; a scalar.
     """
@@ -49,10 +47,10 @@ class MoCo(Method):
         super().__init__(settings, image_size, num_classes, steps)
         self.encoder = Backbone(image_size, **settings["encoder"])
         self.head = MoCoProjectionHead(self.encoder.features, settings["head_hidden"], settings["head_output"])
+        self.optimizer = optim.build(self.parameters(), settings["optimizer"])
         self.encoder_ema = frozen_copy(self.encoder)
         self.head_ema = frozen_copy(self.head)
         self.queue = MemoryBank(settings["queue_size"], settings["head_output"], settings["head_output"])
-        self.optimizer = optim.build([*self.encoder.parameters(), *self.head.parameters()], settings["optimizer"])
 
     def embed(self, views: list[Tensor], encoder: nn.Module, head: nn.Module) -> tuple[Tensor, ...]:
         """Unit vectors of each view. Shape: (N, 3, H, W) each to (N, C) each."""
@@ -70,7 +68,7 @@ class MoCo(Method):
             for query, key, queue in zip(queries, keys, waiting, strict=False)
         ]
         loss = torch.stack(losses).mean()
-        optim.minimise(self.optimizer, loss)
+        optim.minimize(self.optimizer, loss)
         decay = cosine_schedule(self.step_index, self.steps, **self.settings["ema"])
         ema_update_(self.encoder_ema, self.encoder, decay)
         ema_update_(self.head_ema, self.head, decay)

@@ -1,4 +1,4 @@
-"""Reference row without training: the encoder as it is initialized. Its probe is the floor that a method must beat."""
+"""Reference row without training: the encoder as initialized. Its probe is the floor that a method must beat."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """SimCLR (Chen et al. 2020, arXiv 2002.05709): two views of an image agree, all others in the batch differ.
 
-The encoder is the backbone of the structural GAN's discriminator, so that the architecture is the same in every row of
-a table. Loss and projection head equal lightly's, which the tests compare them with.
+The encoder is the backbone of the structural GAN's discriminator, as in every row of a table. The projection head is
+lightly's; the loss equals lightly's in value and gradient, but does not wait for the GPU.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from lightly.models.modules import SimCLRProjectionHead
 from torch import Tensor
 
 from structgan import distributed, optim
 from structgan.losses import contrastive
 from structgan.method import Method
 from structgan.models.discriminator import Backbone
-from structgan.models.projection import simclr_head
 from structgan.precision import exact
 
 
@@ -28,13 +28,13 @@ class SimCLR(Method):
     def __init__(self, settings: Mapping[str, Any], image_size: int, num_classes: int, steps: int) -> None:
         super().__init__(settings, image_size, num_classes, steps)
         self.encoder = Backbone(image_size, **settings["encoder"])
-        self.head = simclr_head(self.encoder.features, settings["head_hidden"], settings["head_output"])
-        self.optimizer = optim.build([*self.encoder.parameters(), *self.head.parameters()], settings["optimizer"])
+        self.head = SimCLRProjectionHead(self.encoder.features, settings["head_hidden"], settings["head_output"])
+        self.optimizer = optim.build(self.parameters(), settings["optimizer"])
 
     def step(self, views: list[Tensor], labels: Tensor | None) -> dict[str, Tensor]:
         optim.schedule(self.optimizer, self.settings["optimizer"], self.step_index, self.steps)
         projections = exact(self.head)(self.encoder(torch.cat(views)))
         first, second = map(distributed.gather, projections.chunk(2))
         loss = contrastive.nt_xent(first, second, self.settings["temperature"])
-        optim.minimise(self.optimizer, loss)
+        optim.minimize(self.optimizer, loss)
         return {"nt_xent": loss.detach()}

@@ -1,4 +1,4 @@
-"""Supervised reference row: the same encoder trained with the labels, an upper bound for what a probe can read."""
+"""Supervised reference row: the same encoder trained with the labels, an upper bound for its probe."""
 
 from __future__ import annotations
 
@@ -23,13 +23,12 @@ class Supervised(Method):
         super().__init__(settings, image_size, num_classes, steps)
         self.encoder = Backbone(image_size, **settings["encoder"])
         self.classifier = nn.Linear(self.encoder.features, num_classes)
-        parameters = [*self.encoder.parameters(), *self.classifier.parameters()]
-        self.optimizer = optim.build(parameters, settings["optimizer"])
+        self.optimizer = optim.build(self.parameters(), settings["optimizer"])
 
     def step(self, views: list[Tensor], labels: Tensor | None) -> dict[str, Tensor]:
         assert labels is not None
         optim.schedule(self.optimizer, self.settings["optimizer"], self.step_index, self.steps)
         logits = exact(self.classifier)(self.encoder(views[0]))
         loss = F.cross_entropy(logits, labels)
-        optim.minimise(self.optimizer, loss)
+        optim.minimize(self.optimizer, loss)
         return {"cross_entropy": loss.detach(), "train_accuracy": (logits.argmax(1) == labels).float().mean()}

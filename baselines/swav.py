@@ -1,13 +1,13 @@
 """SwAV (Caron et al. 2020, arXiv 2006.09882), two crops: the code of one view is predicted from the other view.
 
-A code is the soft assignment of an embedding to prototypes on the unit sphere, made equal in size over a batch by
-Sinkhorn's iterations; the swapped prediction is a cross-entropy. Loss, Sinkhorn and head are lightly's, in float32 in
-any precision of the run. Where a batch has fewer images than there are prototypes, the embeddings of earlier ones join
-the iterations (the paper's queue; here the memory bank of the structural GAN, which holds pairs: the two views of an
-image). The prototypes are a linear layer without bias, as in the paper (lightly's has one), set to unit length before
-each step, and do not move in the first ``frozen_steps``, in which they would collapse onto each other.
+A code is the soft assignment of an embedding to prototypes on the unit sphere, which Sinkhorn's iterations make equally
+large over a batch; the swapped prediction is a cross-entropy. Loss, Sinkhorn and head are lightly's, in float32 at any
+precision of the run. Embeddings of earlier images join the iterations (the paper's queue; here the structural GAN's
+memory bank, which holds pairs: the two views of an image). The prototypes are a linear layer without bias, as in the
+paper (lightly's has one), of unit length before each step. They stay fixed in the first ``frozen_steps``, in which they
+would collapse onto each other.
 
-Two ways to collapse end the run: assignments that are alike for all images, which the loop looks for in
+Two kinds of collapse end the run: assignments that are alike for all images, which the loop looks for in
 ``collapse_vectors``, and a loss that stays at ln K, the loss of uniform predictions, for ``stuck.steps`` steps.
 """
 
@@ -47,8 +47,7 @@ class SwAV(Method):
         self.register_buffer("stuck", torch.zeros((), dtype=torch.long))
         sinkhorn = settings["sinkhorn"]
         self.criterion = SwaVLoss(settings["temperature"], sinkhorn["iterations"], sinkhorn["epsilon"])
-        learning = [*self.encoder.parameters(), *self.head.parameters(), *self.prototypes.parameters()]
-        self.optimizer = optim.build(learning, settings["optimizer"])
+        self.optimizer = optim.build(self.parameters(), settings["optimizer"])
 
     def embed(self, features: Tensor) -> Tensor:
         """Unit vectors. Shape: (N, D) to (N, C)."""
@@ -74,13 +73,13 @@ class SwAV(Method):
         return {"features": features, "embeddings": embeddings, "assignments": assignments}
 
     def swapped_prediction(self, first: Tensor, second: Tensor) -> Tensor:
-        """-1/2 sum over both directions of q log softmax(z C / t), q the code of the other view; Eq. 1 and 2 there.
+        """-1/2 sum over both directions of q log softmax(z C / t), q the code of the other view (Eq. 1 and 2).
 
-        Shape: the embeddings of all images' two views, (N, C) each; a scalar.
+        Shape: the embeddings of both views, (N, C) each; a scalar.
         """
         logits = [self.prototypes(z) for z in (first, second)]
         queued = None
-        pushed = self.step_index * len(first)  # until then random vectors lie in the queue
+        pushed = self.step_index * len(first)  # before, the queue holds random vectors
         if self.queue.size and self.step_index >= self.settings["queue_from_step"] and pushed >= self.queue.size:
             queued = [self.prototypes(z) for z in (self.queue.features, self.queue.embeddings)]
         return self.criterion(logits, [], queued).squeeze(0)
@@ -94,7 +93,7 @@ class SwAV(Method):
         loss = exact(self.swapped_prediction)(first, second)
         optim.gradients(self.optimizer, loss)
         if self.step_index < self.settings["frozen_steps"]:
-            self.prototypes.zero_grad(set_to_none=True)  # without a gradient the optimizer passes them over
+            self.prototypes.zero_grad(set_to_none=True)  # the optimizer skips what has no gradient
         self.optimizer.step()
         self.queue.push(first.detach(), second.detach())
         distance = (loss.detach() - math.log(self.settings["prototypes"])).abs()

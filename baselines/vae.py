@@ -5,15 +5,14 @@ generator. The bound is taken in nats a pixel value, of which an image has D = 3
 
     loss = 1/2 [log(2 pi MSE) + 1] + beta/D KL(q(w | x) || N(0, I))
 
-The first term is -log p(x | w) / D of a Gaussian whose variance is the best one for the batch, its MSE (Rybkin et al.
-2021, arXiv 2006.13202), so that beta = 1 is the bound itself and no variance is to be tuned. The representation is the
-pooled feature of the backbone's moving average, the samples are its decoder's from w ~ N(0, I).
+The first term is -log p(x | w) / D of a Gaussian with the variance that is best for the batch, its MSE (Rybkin et al.
+2021, arXiv 2006.13202), so that beta = 1 is the bound itself and no variance has to be tuned. The representation is the
+pooled feature of the backbone's moving average; samples are its decoder's from w ~ N(0, I).
 
-``structural``: encoder and decoder also play the game of ``structgan.objectives`` for real images against images that
-the decoder makes from w ~ N(0, I). These, and not reconstructions, are what G(w) is in Zhang & Maire 2023: a
-reconstruction belongs to one real image, and differs from it by blur, while a generated image is compared with all. The
-bound asks of the features what rebuilds pixels; L_Gaussian asks that they spread over the real images and L_cluster
-that neighbors lie together, which the bound alone doesn't ask for.
+``structural``: encoder and decoder also play the game of ``structgan.objectives``, for real images against images that
+the decoder makes from w ~ N(0, I). These are the G(w) of Zhang & Maire 2023: a reconstruction differs from one real
+image by its blur, while a generated image is compared with all. The bound wants features that rebuild pixels;
+L_Gaussian spreads them over the real images and L_cluster brings neighbors together, which the bound does not ask for.
 """
 
 from __future__ import annotations
@@ -44,10 +43,7 @@ def kl_to_prior(mean: Tensor, log_variance: Tensor) -> Tensor:
 
 @exact
 def reconstruction(images: Tensor, decoded: Tensor) -> Tensor:
-    """-log p(x | w) in nats a pixel value, at the variance that is best for the batch of all processes.
-
-    Shape: (N, 3, H, W) each, values in [-1, 1]; a scalar.
-    """
+    """-log p(x | w) in nats a pixel value, at the best variance for the batch. Shape: (N, 3, H, W) each; a scalar."""
     errors = distributed.gather((images - decoded).square().flatten(1).mean(1))
     return 0.5 * ((2 * math.pi * errors.mean()).log() + 1)
 
@@ -71,7 +67,6 @@ class VAE(Method):
         return self.backbone
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
-        """Images of the decoder's moving average. Shape: (n, 3, H, W), values in [-1, 1]."""
         return self.sample_latents(n, self.latent, generator)
 
     def step(self, views: list[Tensor], labels: Tensor | None) -> dict[str, Tensor]:
@@ -89,7 +84,7 @@ class VAE(Method):
         if self.game is not None:
             total, terms = self.game(features, self.encoder, images.detach())
             loss, logged = loss + total, logged | terms
-        optim.minimise(self.optimizer, loss)
+        optim.minimize(self.optimizer, loss)
         ema_update_(self.encoder, self.backbone, self.settings["ema"])
         ema_update_(self.generator_ema, self.decoder, self.settings["ema"])
         return logged

@@ -1,9 +1,9 @@
 """VICReg (Bardes et al. 2022, arXiv 2105.04906): variance, invariance and covariance of the embeddings of two views.
 
-The views' embeddings are near each other, each dimension keeps a standard deviation of 1 over the batch, and no two
-dimensions vary together. The loss is lightly's and halves the variance term as the authors' release does (the paper's
-pseudocode does not). The expander is a head of lightly's, its last layer without a bias, as in that release: the loss
-does not depend on it, and Adam would move it by rounding errors. Its batch norms see one view at a time.
+The views' embeddings are close, each dimension keeps a standard deviation of 1 over the batch, and no two dimensions
+vary together. The loss is lightly's, which halves the variance term as the authors' release does (the paper's
+pseudocode does not). The expander is lightly's without the last bias, as in that release: the loss does not depend on
+it, and Adam would move it by rounding errors. Batch norms see one view at a time.
 """
 
 from __future__ import annotations
@@ -31,20 +31,14 @@ class VICReg(Method):
         super().__init__(settings, image_size, num_classes, steps)
         self.encoder = Backbone(image_size, **settings["encoder"])
         inputs, hidden, output = self.encoder.features, settings["head_hidden"], settings["head_output"]
-        self.head = ProjectionHead(
-            [
-                (inputs, hidden, nn.BatchNorm1d(hidden), nn.ReLU()),
-                (hidden, hidden, nn.BatchNorm1d(hidden), nn.ReLU()),
-                (hidden, output, None, None, False),
-            ]
-        )
-        weights = settings["weights"]
-        self.criterion = VICRegLoss(weights["invariance"], weights["variance"], weights["covariance"])
-        self.optimizer = optim.build([*self.encoder.parameters(), *self.head.parameters()], settings["optimizer"])
+        layers = [(width, hidden, nn.BatchNorm1d(hidden), nn.ReLU()) for width in (inputs, hidden)]
+        self.head = ProjectionHead([*layers, (hidden, output, None, None, False)])
+        self.criterion = VICRegLoss(*(settings["weights"][key] for key in ("invariance", "variance", "covariance")))
+        self.optimizer = optim.build(self.parameters(), settings["optimizer"])
 
     def step(self, views: list[Tensor], labels: Tensor | None) -> dict[str, Tensor]:
         optim.schedule(self.optimizer, self.settings["optimizer"], self.step_index, self.steps)
         embeddings = [exact(self.head)(view) for view in self.encoder(torch.cat(views)).chunk(2)]
         loss = exact(self.criterion)(*map(distributed.gather, embeddings))
-        optim.minimise(self.optimizer, loss)
+        optim.minimize(self.optimizer, loss)
         return {"vicreg": loss.detach()}

@@ -136,9 +136,9 @@ def report(plan: str, tables: Path, figures: Path, out: Path) -> None:
 @PLAN
 def show(plan: str) -> None:
     """Print a suite's probes and generation metrics in the terminal."""
-    from structgan.report import summary
+    from structgan.report import tables
 
-    summary.show(plan_file(plan))
+    tables.show(plan_file(plan))
 
 
 @cli.command()

@@ -1,20 +1,19 @@
-"""The structural objectives on an encoder that another generative model trains: a game of the encoder and the decoder.
+"""The structural objectives on an encoder that another generative model trains: a game of its encoder and decoder.
 
-Zhang & Maire (2023) train a discriminator, P after E, and a generator with L_Gaussian and L_cluster. A model that has
-an encoder and a decoder of its own already has the players: E with a projection P takes the discriminator's part, the
-decoder the generator's. With z = P(E(x)) / |P(E(x))| of real images and of images that the decoder made, d the distance
-of their Gaussians and s the mean cosine with the nearest real neighbors' z, E and P minimise
+Zhang & Maire (2023) train a discriminator, P after E, and a generator. A model with an encoder and a decoder has both
+players: E with a projection P is the discriminator, the decoder the generator. With z = P(E(x)) / |P(E(x))| of real
+images and of images that the decoder made, d the distance of their Gaussians and s the mean cosine with the nearest
+real neighbors' z, E and P minimize
 
     L = -w_g d(Z_real, Z_made) + w_c [s(made) - s(real)] + w_h mean max(0, 1 - |P(E(x_real))|)^2
 
-and the decoder maximises r L. With r = 1 that is the paper's game: what its generator minimises, w_g d - w_c s(made),
-is -L up to terms that the made images don't enter. Its generator has no other loss; a decoder has, a mean over pixels
-whose gradient at an image is far smaller than that of L, so that r weighs the one against the other.
+and the decoder maximizes r L. With r = 1 that is the paper's game: its generator's loss w_g d - w_c s(made) is -L up to
+terms without made images. A decoder has another loss as well, a mean over pixels with a far smaller gradient at an
+image; r weighs the two.
 
-Left open by the paper, chosen here: both players move at once, so that one pass and one backward serve both, the
-gradient changing its sign where it enters the made images; neighbors are found, as in the paper, by the pooled
-features of the encoder's moving average, among the batch's real images and a memory bank. L_reg is left out: the
-model's own loss, which the encoder shares, takes its place in keeping E from degenerating.
+Chosen here, where the paper is silent: one backward pass updates both players, and the gradient changes its sign where
+it enters the made images. Neighbors are found, as in the paper, by the pooled features of the encoder's moving average,
+among the batch's real images and a memory bank. There is no L_reg: the model's own loss keeps E from degenerating.
 """
 
 from __future__ import annotations
@@ -29,68 +28,45 @@ from torch import Tensor, nn
 from structgan import distributed
 from structgan.losses import adversarial, cluster, gaussian
 from structgan.models.memory import MemoryBank
-from structgan.models.tangent import ELU, Linear
 from structgan.precision import exact
-
-TERMS = ("gaussian", "cluster", "hinge")
-
-
-class _Reversed(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, strength: float) -> Tensor:
-        ctx.strength = strength
-        return x.view_as(x)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        return grad * -ctx.strength, None
 
 
 def wanted(settings: Mapping[str, Any]) -> bool:
     """Whether any term of the game has a weight."""
-    return any(settings[name]["weight"] for name in TERMS)
+    return any(settings[name]["weight"] for name in ("gaussian", "cluster", "hinge"))
 
 
 class StructuralGame(nn.Module):
-    """P and the memory bank, and the terms of L on features of real and of made images.
+    """P, the memory bank, and L on features of real and of made images.
 
     Args:
         features: length of h = E(x).
         settings: ``hidden`` and ``embedding`` of P; ``reversal``: r; ``gaussian``: form, epsilon, weight; ``cluster``:
             weight, k, bank; ``hinge``: weight.
-
-    Raises:
-        ValueError: the bank holds fewer samples than there are neighbors.
     """
 
     def __init__(self, features: int, settings: Mapping[str, Any]) -> None:
         super().__init__()
-        self.settings = settings
-        k, bank, embedding = settings["cluster"]["k"], settings["cluster"]["bank"], settings["embedding"]
-        if 0 < bank < k:
-            raise ValueError(f"objectives.cluster.bank = {bank} must be 0 or at least objectives.cluster.k = {k}")
-        hidden = settings["hidden"]
-        self.projection = nn.Sequential(Linear(features, hidden), ELU(), Linear(hidden, embedding))
-        self.bank = MemoryBank(bank, features, embedding)
+        self.settings, hidden, embedding = settings, settings["hidden"], settings["embedding"]
+        self.projection = nn.Sequential(nn.Linear(features, hidden), nn.ELU(inplace=True), nn.Linear(hidden, embedding))
+        self.bank = MemoryBank(settings["cluster"]["bank"], features, embedding)
 
     def against(self, real: Tensor, made: Tensor) -> Tensor:
-        """Both batches, one after the other; a gradient that comes back to the made one is taken -r times.
+        """Both batches in one; the gradient of the made one is multiplied by -r (Ganin & Lempitsky 2015).
 
-        The reversal is that of Ganin & Lempitsky 2015. Shape: (N, 3, H, W) each, to (2N, 3, H, W).
+        Shape: (N, 3, H, W) each, to (2N, 3, H, W).
         """
-        reversed_: Tensor = _Reversed.apply(made, self.settings["reversal"])  # type: ignore[no-untyped-call]
+        reversed_ = made.view_as(made)
+        reversed_.register_hook(lambda grad: grad * -self.settings["reversal"])  # type: ignore[no-untyped-call]
         return torch.cat([real, reversed_])
 
     def forward(self, features: Tensor, average: nn.Module, images: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """L, and its terms without their weights, detached; the real half of the batch goes to the bank.
 
         Args:
-            features: h of real images and, after them, of made ones. Shape: (2N, D).
+            features: h of ``images``. Shape: (2N, D).
             average: the moving average of E, which finds the neighbors.
-            images: what the features are of. Shape: (2N, 3, H, W), values in [-1, 1].
-
-        Raises:
-            UserError: there are fewer real samples than neighbors.
+            images: the real images and, after them, the made ones. Shape: (2N, 3, H, W), values in [-1, 1].
         """
         embeddings = exact(self.projection)(features)
         z_real, z_made = F.normalize(embeddings, dim=1).chunk(2)

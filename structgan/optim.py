@@ -1,48 +1,75 @@
-"""Optimizers and learning-rate schedules by name, so that a method's settings say which and a table can show it."""
+"""Optimizers and learning-rate schedules by name, as a method's settings give them."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from structgan.errors import unknown
-from structgan.lars import LARS
 
-OptimizERS = ("adam", "adamw", "lars", "sgd")
+NAMES = ("adam", "adamw", "lars", "sgd")
 
 
 def build(parameters: Iterable[nn.Parameter], settings: Mapping[str, Any]) -> torch.optim.Optimizer:
-    """An optimizer from its settings.
-
-    Args:
-        parameters: what it updates.
-        settings: ``name`` (adam, adamw, lars or sgd), ``lr``, ``weight_decay``, and for the Adams ``betas``, for the
-            others ``momentum``, for lars also ``trust``.
+    """An optimizer from its settings: ``name``, ``lr``, ``weight_decay``; ``betas`` of the Adams, ``momentum`` of the
+    others, ``trust`` of lars.
 
     Raises:
         UserError: the name is unknown.
     """
-    params = list(parameters)
     name, lr, decay = settings["name"], settings["lr"], settings["weight_decay"]
     if name == "sgd":
-        return torch.optim.SGD(params, lr=lr, momentum=settings["momentum"], weight_decay=decay, fused=True)
+        return torch.optim.SGD(parameters, lr=lr, momentum=settings["momentum"], weight_decay=decay, fused=True)
     if name == "lars":
-        return LARS(params, lr=lr, momentum=settings["momentum"], weight_decay=decay, trust=settings["trust"])
-    if name not in OptimizERS:
-        raise unknown("optimizer", name, OptimizERS, "methods.*.settings.optimizer.name")
+        return LARS(parameters, lr=lr, momentum=settings["momentum"], weight_decay=decay, trust=settings["trust"])
+    if name not in NAMES:
+        raise unknown("optimizer", name, NAMES, "methods.*.settings.optimizer.name")
     kind = torch.optim.AdamW if name == "adamw" else torch.optim.Adam
-    return kind(params, lr=lr, betas=tuple(settings["betas"]), weight_decay=decay, fused=True)
+    return kind(parameters, lr=lr, betas=tuple(settings["betas"]), weight_decay=decay, fused=True)
+
+
+class LARS(torch.optim.Optimizer):
+    """SGD with momentum and a largest rate for each weight (You et al. 2017, arXiv 1708.03888, Eq. 6).
+
+    With gradient g, weight w of two or more dimensions, weight decay b, and norms over that weight:
+    r = min(1, trust |w| / (|g| + b |w|) / lr), v = momentum v + r (g + b w), w = w - lr v. Vectors, which are biases
+    and gains of norms, have r = 1 and b = 0. lightly's LARS lacks the minimum that solo-learn's CIFAR settings need.
+    """
+
+    def __init__(self, params: Iterable[nn.Parameter], **settings: float) -> None:
+        super().__init__(params, settings)
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        """One update; parameters without a gradient stay. ``closure`` is not used."""
+        for group in self.param_groups:
+            for weight in group["params"]:
+                if weight.grad is None:
+                    continue
+                change = weight.grad if weight.ndim == 1 else self._layerwise(weight, weight.grad, group)
+                state = self.state[weight]
+                if not state:
+                    state["momentum_buffer"] = torch.zeros_like(weight)
+                velocity = state["momentum_buffer"].mul_(group["momentum"]).add_(change)
+                weight.add_(velocity, alpha=-group["lr"])
+
+    @staticmethod
+    def _layerwise(weight: Tensor, grad: Tensor, group: dict[str, Any]) -> Tensor:
+        decay, length, slope = group["weight_decay"], weight.norm(), grad.norm()
+        rate = group["trust"] * length / (slope + decay * length + 1e-8)
+        ratio = (rate / max(group["lr"], 1e-12)).clamp(max=1)
+        ratio = torch.where((length > 0) & (slope > 0), ratio, 1)
+        return grad.add(weight, alpha=decay).mul_(ratio)
 
 
 def gradients(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
-    """Put the gradients of a scalar loss into an optimizer's parameters, in place of those before.
+    """Replace the gradients of an optimizer's parameters by those of a scalar loss; other parameters get none.
 
-    The backward pass leaves the autocast of a step: it takes the precision of each operation's forward, and what was
-    computed in float32 keeps float32 in its gradient. Other parameters get no gradient.
+    The backward pass leaves the autocast of a step: each operation keeps the precision of its forward pass.
     """
     optimizer.zero_grad(set_to_none=True)
     parameters = [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
@@ -50,7 +77,7 @@ def gradients(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
         loss.backward(inputs=parameters)  # type: ignore[no-untyped-call]
 
 
-def minimise(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
+def minimize(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
     """One update of an optimizer's parameters by the gradients of a scalar loss."""
     gradients(optimizer, loss)
     optimizer.step()

@@ -3,7 +3,7 @@
 Under bfloat16 the training loop wraps a step in ``torch.autocast``: convolutions and the maps between them are
 bfloat16. Parameters, optimizer moments, averages, the statistics inside norms, pooled features, embeddings and losses
 stay float32; what must not be rounded says so with ``exact`` or ``wide``. A backward pass has the precision of its
-forward only outside the context: ``optim.minimise`` leaves it. Evaluation computes in float32; the online probe, a part
+forward only outside the context: ``optim.minimize`` leaves it. Evaluation computes in float32; the online probe, a part
 of training, has the precision of training.
 """
 

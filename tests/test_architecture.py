@@ -64,7 +64,7 @@ NETWORKS = {
     "method",
     "objectives",
     "optim",
-    "lars",
+    "gan",
     "precision",
     "distributed",
 }

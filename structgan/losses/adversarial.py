@@ -1,4 +1,4 @@
-"""Scalar adversarial losses of a plain GAN, and the norm hinge that keeps embeddings away from the origin."""
+"""Adversarial losses of a GAN with one logit, and the norm hinge that keeps embeddings away from the origin."""
 
 from __future__ import annotations
 
@@ -10,12 +10,10 @@ from structgan.precision import exact
 
 @exact
 def discriminator_loss(real: Tensor, fake: Tensor, form: str) -> Tensor:
-    """The discriminator's loss from its logits.
+    """The discriminator's loss from its logits. Shape: real (N,), fake (M,); a scalar at least 0.
 
     ``hinge``: mean max(0, 1 - real) + mean max(0, 1 + fake) (Lim & Ye 2017; Miyato et al. 2018).
     ``non_saturating``: mean softplus(-real) + mean softplus(fake) (Goodfellow et al. 2014).
-
-    Shape: real (N,), fake (M,), any real values; the result is a scalar at least 0.
     """
     if form == "hinge":
         return F.relu(1 - real).mean() + F.relu(1 + fake).mean()

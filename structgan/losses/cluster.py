@@ -11,24 +11,21 @@ from structgan.precision import exact
 
 
 class Candidates:
-    """The real samples among which neighbors are looked for: those of the batch, then those of a bank.
-
-    Indices count the batch's real samples of all processes, then the bank's. With ``per_process``, a sample sees of the
-    batch only its own group of consecutive samples.
+    """The real samples that can be neighbors: those of the batch on all processes, then those of a bank.
 
     Args:
         real: features of this process's real samples, unit vectors. Shape: (N, D).
-        bank: of earlier real samples. Shape: (M, D).
-        k: how many neighbors, at least 1.
+        bank: features of earlier real samples, unit vectors. Shape: (M, D).
+        k: neighbors of a sample, at least 1.
         where: the key of the configuration that holds ``cluster``, for an error.
-        skip: how many best matches of a generated sample to drop first; a real sample always drops itself.
-        per_process: samples of a group; None: all of the batch.
+        skip: best matches of a generated sample that are left out; the authors' release has 1.
+        per_process: a sample sees only its own group of so many consecutive samples of the batch; None: all of them.
 
     Attributes:
-        features: of all real samples of the batch, unit vectors. Shape: (N of all processes, D).
+        features: of the batch's real samples on all processes. Shape: (N of all processes, D).
 
     Raises:
-        UserError: there are fewer candidates than neighbors.
+        UserError: there are fewer candidates than neighbors, or fewer in the bank.
     """
 
     def __init__(
@@ -37,42 +34,29 @@ class Candidates:
         self.features = distributed.gather(real)
         self.pool, self.real, self.k, self.skip = torch.cat([self.features, bank]), real, k, skip
         size = distributed.group_size(len(self.features), per_process)
+        if 0 < len(bank) < k:
+            raise UserError(f"{where}.cluster.bank = {len(bank)}: must be 0 or at least cluster.k = {k}")
         if k + max(1, skip) > size + len(bank):
             raise UserError(
                 f"{where}.cluster.k = {k}: must be less than images of a process + cluster.bank = {size + len(bank)}"
             )
         index = torch.arange(len(self.features), device=real.device)
-        self.own = distributed.shard(index)
-        self.others = self.own[:, None] // size != index // size  # (N, N of all processes)
+        own = distributed.shard(index)[:, None]
+        self.others = own // size != index // size  # (N, N of all processes)
+        self.itself = own == index
 
     def of_real(self) -> Tensor:
-        """The neighbors of this process's real samples, none of which is its own. Shape: (N, k), best first."""
-        itself = self.own[:, None] == torch.arange(len(self.features), device=self.own.device)
-        return neighbors(self.real, self.pool, self.k, self.others | itself)
+        """Indices of the real samples' neighbors, never their own. Shape: (N, k), best first."""
+        return self._nearest(self.real, self.others | self.itself, 0)
 
     def of_fake(self, fake: Tensor) -> Tensor:
-        """The neighbors of this process's generated samples. Shape: unit vectors (N, D) to (N, k), best first."""
-        return neighbors(fake, self.pool, self.k, self.others, self.skip)
+        """Indices of the neighbors of generated samples. Shape: unit vectors (N, D) to (N, k), best first."""
+        return self._nearest(fake, self.others, self.skip)
 
-
-@exact
-def neighbors(queries: Tensor, pool: Tensor, k: int, excluded: Tensor | None = None, skip: int = 0) -> Tensor:
-    """Indices of the k nearest pool entries by cosine.
-
-    Args:
-        queries: unit vectors. Shape: (N, D).
-        pool: unit vectors. Shape: (P, D).
-        k: how many neighbors, at least 1.
-        excluded: whether a query leaves out an entry, for the first B entries. Shape: (N, B), bool.
-        skip: how many best matches to drop first (the authors' release drops one for generated samples too).
-
-    Returns:
-        Indices into the pool, best first. Shape: (N, k).
-    """
-    similarity = queries @ pool.T  # (N, P)
-    if excluded is not None:
-        similarity[:, : excluded.shape[1]].masked_fill_(excluded, float("-inf"))
-    return similarity.topk(k + skip, dim=1).indices[:, skip:]
+    def _nearest(self, queries: Tensor, excluded: Tensor, skip: int) -> Tensor:
+        cosines = exact(torch.matmul)(queries, self.pool.T)
+        cosines[:, : excluded.shape[1]].masked_fill_(excluded, -torch.inf)
+        return cosines.topk(self.k + skip, dim=1).indices[:, skip:]
 
 
 @exact

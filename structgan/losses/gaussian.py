@@ -1,34 +1,28 @@
-"""Coarse scale: how far apart two batches of embeddings are, each read as one Gaussian.
+"""Coarse scale: how far apart two batches of embeddings are, each seen as one Gaussian.
 
 Notation of Zhang & Maire 2023 (arXiv 2310.00357): Z holds embeddings on the unit sphere, mu is their mean scaled to
 unit length, Sigma = (Z - mu)^T (Z - mu) / N, alpha = C / epsilon, R(Sigma) = log det(I + alpha Sigma). The
-discriminator maximises the distance, the generator minimises it.
+discriminator maximizes the distance, the generator minimizes it.
 
-R is, up to a constant, the log-determinant of the covariance blurred by I / alpha. The paper leaves open how the
-inverse in the Bhattacharyya mean term and the square roots of Wasserstein-2 are kept finite when N < C; here both take
+R is, up to a constant, the log-determinant of the covariance blurred by I / alpha. The paper does not say how the
+inverse in the Bhattacharyya mean term and the square roots of Wasserstein-2 are kept finite when N < C. Here both take
 that same blurred covariance, so that the three forms differ in the distance alone.
 """
 
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from structgan.precision import exact
 
 
 def statistics(embeddings: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean direction and covariance around it.
-
-    Args:
-        embeddings: unit vectors. Shape: (N, C).
-
-    Returns:
-        mu of unit length, shape (C,), and Sigma, shape (C, C), positive semi-definite.
-    """
-    mean = torch.nn.functional.normalize(embeddings.mean(0), dim=0)
-    centerd = embeddings - mean
-    return mean, centerd.T @ centerd / embeddings.shape[0]
+    """mu of unit length, shape (C,), and Sigma, shape (C, C), of unit vectors (N, C)."""
+    mean = F.normalize(embeddings.mean(0), dim=0)
+    centered = embeddings - mean
+    return mean, centered.T @ centered / embeddings.shape[0]
 
 
 def regularized(covariance: Tensor, epsilon: float) -> Tensor:
@@ -39,15 +33,14 @@ def regularized(covariance: Tensor, epsilon: float) -> Tensor:
 
 
 def cholesky(matrix: Tensor) -> Tensor:
-    """Lower factor of a symmetric matrix; NaN where there is none, for to ask would make a GPU wait. Shape: (C, C)."""
+    """Lower factor of a symmetric matrix; NaN where it fails, because an error would wait for a GPU. Shape: (C, C)."""
     factor, failed = torch.linalg.cholesky_ex(matrix)
     return torch.where(failed == 0, factor, torch.nan)
 
 
 def coding_rate(covariance: Tensor, epsilon: float) -> Tensor:
     """R(Sigma) = log det(I + alpha Sigma), in nats, by Cholesky. Scalar, at least 0."""
-    factor = cholesky(regularized(covariance, epsilon))
-    rate: Tensor = 2 * factor.diagonal().log().sum()
+    rate: Tensor = 2 * cholesky(regularized(covariance, epsilon)).diagonal().log().sum()
     return rate
 
 
@@ -55,8 +48,8 @@ def coding_rate(covariance: Tensor, epsilon: float) -> Tensor:
 def jsd(real: Tensor, fake: Tensor, epsilon: float = 0.5) -> Tensor:
     """d = 1/2 [R(Sigma_mix) - 1/2 (R(Sigma_real) + R(Sigma_fake))], Sigma_mix of both batches around their common mu.
 
-    Shape: real (N, C) and fake (M, C), unit vectors; the result is a scalar in nats. It is 0 for equal batches and can
-    be slightly negative for batches that differ by sampling only, since mu is scaled to unit length.
+    Shape: real (N, C) and fake (M, C), unit vectors; a scalar in nats. It is 0 for equal batches and can be slightly
+    negative for batches that differ by sampling only, because mu is scaled to unit length.
     """
     _, mixed = statistics(torch.cat([real, fake]))
     rates = [coding_rate(statistics(batch)[1], epsilon) for batch in (real, fake)]
@@ -68,17 +61,15 @@ def bhattacharyya(real: Tensor, fake: Tensor, epsilon: float = 0.5) -> Tensor:
     """Bhattacharyya distance of the two blurred Gaussians, with its mean term.
 
     1/2 [R(S) - 1/2 (R(Sigma_real) + R(Sigma_fake))] + 1/8 (mu_r - mu_g)^T (S + I/alpha)^-1 (mu_r - mu_g), where
-    S = 1/2 (Sigma_real + Sigma_fake). Shape: real (N, C), fake (M, C); the result is a scalar in nats, at least 0.
+    S = 1/2 (Sigma_real + Sigma_fake). Shape: real (N, C), fake (M, C); a scalar in nats, at least 0.
     """
     mean_real, cov_real = statistics(real)
     mean_fake, cov_fake = statistics(fake)
-    dim = real.shape[1]
-    mixed = regularized(0.5 * (cov_real + cov_fake), epsilon)
-    factor = cholesky(mixed)
-    rate = 2 * factor.diagonal().log().sum()
-    covariance_term = 0.5 * (rate - 0.5 * (coding_rate(cov_real, epsilon) + coding_rate(cov_fake, epsilon)))
+    factor = cholesky(regularized(0.5 * (cov_real + cov_fake), epsilon))
+    rates = coding_rate(cov_real, epsilon) + coding_rate(cov_fake, epsilon)
     whitened = torch.linalg.solve_triangular(factor, (mean_real - mean_fake)[:, None], upper=False)
-    distance: Tensor = covariance_term + (dim / epsilon) / 8 * whitened.square().sum()
+    covariance_term = 0.5 * (2 * factor.diagonal().log().sum() - 0.5 * rates)
+    distance: Tensor = covariance_term + (real.shape[1] / epsilon) / 8 * whitened.square().sum()
     return distance
 
 
@@ -88,7 +79,7 @@ def wasserstein(real: Tensor, fake: Tensor, epsilon: float = 0.5) -> Tensor:
 
     |mu_r - mu_g|^2 + tr(A + B) - 2 tr((A^1/2 B A^1/2)^1/2) with A = Sigma_real + I/alpha, B = Sigma_fake + I/alpha.
     With Cholesky factors A = K K^T, B = L L^T the last trace is the nuclear norm of K^T L, whose gradient stays finite
-    where eigenvalues coincide. Shape: real (N, C), fake (M, C); the result is a scalar, at least 0 up to rounding.
+    where eigenvalues coincide. Shape: real (N, C), fake (M, C); a scalar, at least 0 up to rounding.
     """
     mean_real, cov_real = statistics(real)
     mean_fake, cov_fake = statistics(fake)

@@ -1,9 +1,9 @@
 """Structural adversarial objectives (Zhang & Maire 2023, arXiv 2310.00357).
 
-A GAN without a real/fake head: the discriminator embeds images on a sphere and the two networks play for the distance
-of Gaussian statistics (coarse scale), for closeness to real neighbors (fine scale), under a bound on the embedding's
-Jacobian (smoothness). The representation is the pooled feature of the discriminator's moving average.
-Beside its losses, a step logs the mean and the largest sigma of the batch and the length of both networks' gradients.
+A GAN without a real/fake head. The discriminator embeds images on a sphere, and the two networks compete over the
+distance of Gaussian statistics (coarse scale) and the closeness to real neighbors (fine scale), while the embedding's
+Jacobian is bounded (smoothness). The representation is the pooled feature of the discriminator's moving average. A step
+also logs the mean and the largest sigma of the batch and the norm of both networks' gradients.
 
 A step is that of the authors' release: an update of the discriminator; an update of the generator, with fresh latents,
 against the updated discriminator; both moving averages; then the memory bank takes the real batch, with embeddings of
@@ -21,42 +21,22 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from structgan import distributed, optim
+from structgan.gan import GAN
 from structgan.losses import adversarial, cluster, gaussian, smoothness
-from structgan.method import Method
-from structgan.models.discriminator import Discriminator
-from structgan.models.generator import Generator
-from structgan.models.memory import MemoryBank, ema_update_, frozen_copy
-from structgan.models.spectral import cached_spectral_norm, spectrally_normalized
+from structgan.models.memory import MemoryBank
+from structgan.models.spectral import cached_spectral_norm
 from structgan.models.tangent import Saved
 
 
-class Structural(Method):
+class Structural(GAN):
     """The structural GAN; every weight, form and size is a setting, see ``workflow/config/config.yaml``."""
 
     companions = ("discriminator", "discriminator_ema")
 
     def __init__(self, settings: Mapping[str, Any], image_size: int, num_classes: int, steps: int) -> None:
         super().__init__(settings, image_size, num_classes, steps)
-        net = settings["discriminator"]
-        self.discriminator = Discriminator(image_size, **net)
-        if settings["spectral_norm"]:
-            spectrally_normalized(self.discriminator)
-        self.generator = Generator(image_size, **settings["generator"], per_process=settings["per_process"])
-        self.discriminator_ema = frozen_copy(self.discriminator)
-        self.generator_ema = frozen_copy(self.generator)
-        self.encoder = self.discriminator_ema.backbone
-        self.cluster = settings["cluster"]
-        if 0 < self.cluster["bank"] < self.cluster["k"]:
-            raise ValueError(
-                f"cluster.bank = {self.cluster['bank']} must be 0 or at least cluster.k = {self.cluster['k']}"
-            )
-        self.bank = MemoryBank(self.cluster["bank"], self.encoder.features, net["embedding"])
-        optimizer = settings["optimizer"]
-        self.optimizer_d = optim.build(self.discriminator.parameters(), optimizer["discriminator"])
-        self.optimizer_g = optim.build(self.generator.parameters(), optimizer["generator"])
-
-    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        return {"discriminator": self.optimizer_d, "generator": self.optimizer_g}
+        self.cluster, embedding = settings["cluster"], settings["discriminator"]["embedding"]
+        self.bank = MemoryBank(self.cluster["bank"], self.discriminator.backbone.features, embedding)
 
     def distance(self, real: Tensor, fake: Tensor) -> Tensor:
         """d, the mean over groups of ``per_process`` samples. Shape: both (N, C), of all processes; a scalar."""
@@ -66,12 +46,7 @@ class Structural(Method):
         return torch.stack([form(*group, epsilon) for group in groups]).mean()
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
-        """Images of the generator's moving average. Shape: (n, 3, H, W), values in [-1, 1]."""
         return self.sample_latents(n, self.settings["generator"]["latent"], generator)
-
-    @property
-    def live_encoder(self) -> nn.Module:
-        return self.discriminator.backbone
 
     def readouts(self, images: Tensor) -> dict[str, Tensor]:
         """h and e of the moving average, and of the discriminator in training (``live``)."""
@@ -84,8 +59,7 @@ class Structural(Method):
 
     def step(self, views: list[Tensor], labels: Tensor | None) -> dict[str, Tensor]:
         (real,) = views
-        for name, optimizer in self.optimizers().items():
-            optim.schedule(optimizer, self.settings["optimizer"][name], self.step_index, self.steps)
+        self.schedule()
         fresh = self.settings["latents"] == "fresh"
         candidates = self.candidates(real) if self.cluster["weight"] else None
         with torch.set_grad_enabled(not fresh):
@@ -95,18 +69,14 @@ class Structural(Method):
         if fresh:
             fake, of_fake = self.generate(len(real), candidates)
         losses_g, after = self.update_generator(real, fake, of_fake)
-        ema_update_(self.discriminator_ema, self.discriminator, self.settings["ema"])
-        ema_update_(self.generator_ema, self.generator, self.settings["ema"])
+        self.update_averages()
         if candidates is not None and self.step_index % self.cluster["update_every"] == 0:
             self.bank.push(candidates.features, after if self.cluster["embeddings"] == "updated" else before)
         return losses | losses_g
 
     def generate(self, n: int, candidates: cluster.Candidates | None) -> tuple[Tensor, Tensor | None]:
-        """Images of new latents by the generator in training, and their nearest real samples.
-
-        Shape: (n, 3, H, W), values in [-1, 1], and indices (n, k) where there are candidates.
-        """
-        images: Tensor = self.generator(self.noise(n, self.settings["generator"]["latent"]))
+        """Generated images, shape (n, 3, H, W), and their neighbors' indices, (n, k), where there are candidates."""
+        images = self.fake_images(n)
         return images, None if candidates is None else candidates.of_fake(self.average_features(images.detach()))
 
     @torch.no_grad()
@@ -117,30 +87,26 @@ class Structural(Method):
 
     def candidates(self, real: Tensor) -> cluster.Candidates:
         """The real samples that can be neighbors in this step."""
-        skip, where = int(self.cluster["skip_best_for_generated"]), "methods.structural.settings"
-        features = self.average_features(real)
-        return cluster.Candidates(
-            features, self.bank.features, self.cluster["k"], where, skip, self.settings["per_process"]
-        )
+        k, skip, where = self.cluster["k"], int(self.cluster["skip_best_for_generated"]), "methods.structural.settings"
+        features, group = self.average_features(real), self.settings["per_process"]
+        return cluster.Candidates(features, self.bank.features, k, where, skip, group)
 
     def update_discriminator(
         self, real: Tensor, fake: Tensor, of_real: Tensor | None, of_fake: Tensor | None
     ) -> tuple[dict[str, Tensor], Tensor]:
         """-d + w_c L_cluster + w_s L_reg + w_h hinge over real and generated images, given their neighbors' indices.
 
-        Returns the losses and the real embeddings z of all processes, shape (N, C), as they were before the update.
+        Returns the losses, and the real embeddings z of all processes before the update, shape (N, C).
         """
-        weights = {name: self.settings[name]["weight"] for name in ("gaussian", "cluster", "smoothness", "hinge")}
-        images = torch.cat([real, fake])
-        losses: dict[str, Tensor] = {}
+        images, losses, sigma = torch.cat([real, fake]), {}, None
         with cached_spectral_norm(self.discriminator):
-            if weights["smoothness"]:
+            if self.settings["smoothness"]["weight"]:
                 images.requires_grad_(True)
                 value, tape = self.discriminator.trace(images)
                 tangents = self.discriminator.derivative(self.power_iteration(images, value, tape), tape)
                 losses["smoothness"], sigma = smoothness.penalty(tangents)
             else:
-                value, sigma = self.discriminator(images)[1], None
+                value = self.discriminator(images)[1]
         z_real, z_fake = F.normalize(value, dim=1).chunk(2)
         all_real = distributed.gather(z_real)
         losses["gaussian"] = -self.distance(all_real, distributed.gather(z_fake))
@@ -149,22 +115,16 @@ class Structural(Method):
             pool = torch.cat([all_real, self.bank.embeddings])
             attraction = cluster.similarity(z_real, pool, of_real)
             losses["cluster"] = cluster.similarity(z_fake, pool, of_fake) - attraction
-        total = torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
-        optim.minimise(self.optimizer_d, total)
-        logged = {f"d_{name}": loss.detach() for name, loss in losses.items()}
-        logged["gradient_norm_d"] = gradient_norm(self.discriminator)
+        logged = self.minimize(self.optimizer_d, "d", losses) | {"gradient_norm_d": gradient_norm(self.discriminator)}
         if sigma is not None:
             logged["sigma"] = sigma.detach().mean()
             logged["sigma_max"] = distributed.gather(sigma.detach()).max()
         return logged, all_real.detach()
 
     def power_iteration(self, images: Tensor, embeddings: Tensor, tape: list[Saved]) -> Tensor:
-        """Direction v of each image by power iteration on J^T J from a random u. Shape: (N, 3, H, W), unit length.
+        """Unit direction v of each image by power iteration on J^T J from a random u. Shape: (N, 3, H, W).
 
-        Args:
-            images: the input of a traced pass, requiring grad.
-            embeddings: its output e. Shape: (N, C).
-            tape: what it left for the derivative.
+        The images, which require grad, the embeddings, (N, C), and the tape are those of a traced pass.
         """
         left = self.noise(len(images), self.settings["discriminator"]["embedding"], stacked=2)
         right = smoothness.right_vector(embeddings, images, left)
@@ -175,10 +135,7 @@ class Structural(Method):
         return right
 
     def update_generator(self, real: Tensor, fake: Tensor, of_fake: Tensor | None) -> tuple[dict[str, Tensor], Tensor]:
-        """d + w_c L_cluster(G), against the updated discriminator.
-
-        Returns the losses and that discriminator's real embeddings z of all processes, shape (N, C).
-        """
+        """d + w_c L_cluster(G); returns the losses, and z as above by the updated discriminator."""
         self.discriminator.requires_grad_(False)
         with cached_spectral_norm(self.discriminator):
             with torch.no_grad():
@@ -186,18 +143,21 @@ class Structural(Method):
             z_fake = F.normalize(self.discriminator(fake)[1], dim=1)
         losses = {"gaussian": self.distance(all_real, distributed.gather(z_fake))}
         if of_fake is not None:
-            pool = torch.cat([all_real, self.bank.embeddings])
-            losses["cluster"] = -cluster.similarity(z_fake, pool, of_fake)
-        total = torch.stack([self.settings[name]["weight"] * loss for name, loss in losses.items()]).sum()
-        optim.minimise(self.optimizer_g, total)
+            losses["cluster"] = -cluster.similarity(z_fake, torch.cat([all_real, self.bank.embeddings]), of_fake)
+        logged = self.minimize(self.optimizer_g, "g", losses) | {"gradient_norm_g": gradient_norm(self.generator)}
         self.discriminator.requires_grad_(True)
-        logged = {f"g_{name}": loss.detach() for name, loss in losses.items()}
-        return logged | {"gradient_norm_g": gradient_norm(self.generator)}, all_real
+        return logged, all_real
+
+    def minimize(self, optimizer: torch.optim.Optimizer, player: str, losses: dict[str, Tensor]) -> dict[str, Tensor]:
+        """One update by the weighted sum of the losses; returns them as they are logged."""
+        total = torch.stack([self.settings[name]["weight"] * loss for name, loss in losses.items()]).sum()
+        optim.minimize(optimizer, total)
+        return {f"{player}_{name}": loss.detach() for name, loss in losses.items()}
 
 
 def gradient_norm(network: nn.Module) -> Tensor:
-    """Euclidean length of a network's whole gradient, a scalar that waits for no device.
+    """Euclidean norm of a network's whole gradient, a scalar that waits for no device.
 
-    Read after the optimizer's step: where several processes share a batch, their gradients are averaged as it begins.
+    Read after the optimizer's step: several processes that share a batch average their gradients as it begins.
     """
     return torch.nn.utils.get_total_norm([p.grad for p in network.parameters() if p.grad is not None])

@@ -1,4 +1,4 @@
-"""Batch norms whose statistics are those of a whole batch, or of fixed groups of it, on any number of processes."""
+"""Batch norms with the statistics of the whole batch, or of fixed groups of it, on any number of processes."""
 
 from __future__ import annotations
 
@@ -14,13 +14,9 @@ from structgan.precision import wide
 
 
 class GroupedBatchNorm(nn.BatchNorm2d):
-    """Batch norm within groups of consecutive images, as processes without shared statistics compute it.
+    """Batch norm of groups of ``per_process`` consecutive images, as by processes that share no statistics.
 
-    Running statistics follow the first group, as a checkpoint of process 0 has them. Shape: (N, C, H, W).
-
-    Args:
-        num_features: C.
-        per_process: images of a group; None: all of the batch.
+    Running statistics follow the first group, as in a checkpoint of process 0. Shape: (N, C, H, W).
     """
 
     def __init__(self, num_features: int, per_process: int | None, affine: bool = True) -> None:
@@ -36,15 +32,15 @@ class GroupedBatchNorm(nn.BatchNorm2d):
 
 
 class SharedBatchNorm(_BatchNorm):
-    """Batch norm with the statistics of the whole batch, or of groups of it, on any device.
+    """Batch norm with the statistics of all processes, or of groups, on any device. Shape: (N / P, C, ...).
 
-    nn.SyncBatchNorm does the former on GPUs only. Shape: (N / P, C, ...), the same comes out.
+    nn.SyncBatchNorm shares those of the whole batch, and on GPUs only.
     """
 
     per_process: int | None = None
 
     def _check_input_dim(self, input: Tensor) -> None:
-        """Any number of dimensions from (N, C) on: the module that this one replaces has checked it."""
+        """Any number of dimensions; the module that this one replaces has checked it."""
 
     def forward(self, input: Tensor) -> Tensor:
         if not self.training:
@@ -52,8 +48,7 @@ class SharedBatchNorm(_BatchNorm):
         group = group_size(size() * len(input), self.per_process)
         part = math.gcd(group, len(input))  # images of one process and one group
         x = torch.unflatten(wide(input), 0, (-1, part))  # (parts, images, C, ...)
-        dims = [1, *range(3, x.ndim)]
-        variance, center = torch.var_mean(x, dims, correction=0)
+        variance, center = torch.var_mean(x, [1, *range(3, x.ndim)], correction=0)
         gathered = torch.unflatten(gather(torch.stack([variance, center], 1)), 0, (-1, group // part))
         variances, centers = gathered.unbind(2)  # (groups, parts, C) each
         center = centers.mean(1)  # (groups, C)
@@ -66,11 +61,13 @@ class SharedBatchNorm(_BatchNorm):
             self.running_var.lerp_(variance[0].detach() * (count / (count - 1)), weight)
         mine = shard(torch.arange(size() * len(x), device=input.device)) * part // group  # the group of each part
         gain = (variance + self.eps).rsqrt()[mine]
-        gain, bias = (gain, None) if self.weight is None else (gain * self.weight, self.bias)
-        shape = (1, 1, -1, *[1] * (input.ndim - 2))
-        spread = (len(x), 1, -1, *[1] * (input.ndim - 2))
+        gain = gain if self.weight is None else gain * self.weight
+        ones = [1] * (input.ndim - 2)
+        spread = (len(x), 1, -1, *ones)
         output: Tensor = (x - center[mine].view(spread)) * gain.view(spread)
-        return (output if bias is None else output + bias.view(shape)).to(input.dtype).flatten(0, 1)
+        if self.bias is not None:
+            output = output + self.bias.view(-1, *ones)
+        return output.to(input.dtype).flatten(0, 1)
 
 
 def share_statistics(network: nn.Module) -> None:
@@ -84,8 +81,7 @@ def share_statistics(network: nn.Module) -> None:
 
 def shared(norm: _BatchNorm) -> SharedBatchNorm:
     """``norm`` with the same parameters and buffers."""
-    affine, tracks = norm.affine, norm.track_running_stats
-    found = SharedBatchNorm(norm.num_features, norm.eps, norm.momentum, affine, tracks)
+    found = SharedBatchNorm(norm.num_features, norm.eps, norm.momentum, norm.affine, norm.track_running_stats)
     found._parameters, found._buffers = norm._parameters, norm._buffers
     found.per_process = getattr(norm, "per_process", None)
     return found.train(norm.training)

@@ -1,4 +1,4 @@
-"""A small convolutional classifier: the embedded feature extractor of the generation metrics."""
+"""A small convolutional classifier: the feature extractor of the generation metrics on small data sets."""
 
 from __future__ import annotations
 
@@ -7,29 +7,23 @@ from torch import Tensor, nn
 
 
 class Classifier(nn.Module):
-    """3×3 convolutions with batch norm and ReLU, halved down to 4×4 (or 5 to 7 pixels), average pool, linear.
+    """3×3 convolutions with batch norm and ReLU, halved down to 4 to 7 pixels, average pool, linear.
 
-    The width doubles with each halving up to four times ``width``, which is the number of penultimate features.
-
-    Args:
-        image_size: height and width in pixels, at least 8.
-        classes: number of classes.
-        width: channels of the first stage.
+    ``width`` is that of the first stage. It doubles with each halving up to 4 * ``width``, the penultimate features.
     """
 
     def __init__(self, image_size: int, classes: int, width: int = 32) -> None:
         super().__init__()
         if image_size < 8 or classes < 2 or width < 1:
             raise ValueError(f"image_size {image_size} ≥ 8, classes {classes} ≥ 2 and width {width} ≥ 1 are needed")
-        layers: list[nn.Module] = [*_stage(3, width, stride=1)]
+        self.features = 4 * width
+        layers = _stage(3, width, stride=1)
         channels, size = width, image_size
         while size >= 8:
-            wider = min(2 * channels, 4 * width)
+            wider = min(2 * channels, self.features)
             layers += _stage(channels, wider, stride=2)
             channels, size = wider, size // 2
-        layers += _stage(channels, 4 * width, stride=1)
-        self.body = nn.Sequential(*layers)
-        self.features = 4 * width
+        self.body = nn.Sequential(*layers, *_stage(channels, self.features, stride=1))
         self.head = nn.Linear(self.features, classes)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,7 +1,7 @@
-"""Clusters of features that are found again and again, and keep their ids as the features change.
+"""K-means clusters that are found again as features change, and keep their ids.
 
-K-means is scikit-learn's, its matching SciPy's. It runs on the host and on one thread: sums over several threads differ
-in their last digits from one time to the next, and a resumed run would not be the uninterrupted one.
+K-means is scikit-learn's, the matching SciPy's, both on the host and on one thread: sums over several threads differ in
+their last digits each time, and a resumed run would not equal the uninterrupted one.
 """
 
 from __future__ import annotations
@@ -24,27 +24,24 @@ def induced_means(features: Tensor, ids: Tensor, k: int, rng: torch.Generator) -
 
 
 def kept_ids(new: Tensor, old: Tensor, k: int) -> Tensor:
-    """The old id that each new cluster takes, one to one, so that most samples keep theirs (Hungarian method).
+    """The old id of each new cluster, one to one, such that most samples keep theirs (Hungarian method).
 
-    Shape: new and old (N,), the samples' clusters in 0..k-1, to (k,).
+    Shape: the samples' clusters in 0..k-1, (N,) each, to (k,).
     """
     shared = torch.bincount(new * k + old, minlength=k * k).view(k, k)
     return torch.from_numpy(linear_sum_assignment(shared.cpu().numpy(), maximize=True)[1]).to(new.device)
 
 
 class Clusters(nn.Module):
-    """k-means of a fixed set of samples, fitted anew whenever their features have changed.
+    """K-means of a fixed set of samples, fitted again whenever their features have changed.
 
-    The first fit starts from k-means++ seeds, each later one from the means of the old clusters under the new features,
-    and its clusters take the ids of the old ones that they share most samples with (Liu et al. 2020, arXiv 2006.10728).
+    The first fit starts from k-means++ seeds. A later one starts from the old clusters' means under the new features,
+    and its clusters take the ids of the old ones that they overlap most (Liu et al. 2020, arXiv 2006.10728).
 
     Args:
-        k: clusters.
-        samples: how many samples are clustered, at least ``k``.
-        features: length of their features.
-        starts: of the first fit, the best of which is taken.
-        max_iter: iterations of each.
-        tol: a start is finished when its centers move by at most so much of the features' mean variance, as squares.
+        k, samples, features: clusters, samples (at least ``k``) and the length of their features.
+        starts: of the first fit; the best one is kept.
+        max_iter, tol: of scikit-learn's KMeans.
     """
 
     centers: Tensor
@@ -53,25 +50,18 @@ class Clusters(nn.Module):
 
     def __init__(self, k: int, samples: int, features: int, starts: int, max_iter: int, tol: float) -> None:
         super().__init__()
-        self.k, self.starts, self.max_iter, self.tol = k, starts, max_iter, tol
+        self.k, self.starts, self.options = k, starts, {"max_iter": max_iter, "tol": tol}
         self.register_buffer("centers", torch.zeros(k, features))
         self.register_buffer("ids", torch.zeros(samples, dtype=torch.long))
         self.register_buffer("fits", torch.zeros((), dtype=torch.long))
 
     @torch.no_grad()
     def fit(self, features: Tensor, rng: torch.Generator) -> None:
-        """Find centers and ids for the samples' features of now. Shape: (samples, features), in the samples' order."""
+        """Find centers and ids for the samples' current features. Shape: (samples, features), in the samples' order."""
         seed = int(torch.randint(2**31, (), generator=rng, device=rng.device))
         again = bool(self.fits)
         start = induced_means(features, self.ids, self.k, rng).cpu().numpy() if again else "k-means++"
-        search = KMeans(
-            self.k,
-            init=start,
-            n_init=1 if again else self.starts,
-            max_iter=self.max_iter,
-            tol=self.tol,
-            random_state=seed,
-        )
+        search = KMeans(self.k, init=start, n_init=1 if again else self.starts, random_state=seed, **self.options)
         with threadpool_limits(1):
             found = search.fit(features.cpu().numpy())
         new = torch.from_numpy(found.labels_.astype(np.int64)).to(self.ids.device)

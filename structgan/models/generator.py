@@ -1,11 +1,10 @@
 """The generator: BigGAN-deep's bottleneck blocks with conditional batch norm and spectral normalization everywhere.
 
-As in the release of Zhang & Maire 2023 for 32x32: a latent w goes through a linear layer, whose output starts the 4x4
-map and conditions every batch norm. Each resolution has the same number of blocks, the last of which upsamples. The
-number of doublings follows the resolution: 16 px has two, 32 three, 64 four; 96 starts from a 6x6 map.
+As in the release of Zhang & Maire 2023 for 32x32: a linear layer of the latent w starts the 4x4 map and conditions
+every batch norm. Each resolution has the same number of blocks, the last of which upsamples. 16 pixels take two
+doublings, 32 three, 64 four; 96 start from a 6x6 map.
 
-One difference from the release: convolutions inside blocks have no bias. There the biases do nothing, because a batch
-norm follows each of them and subtracts anything constant in a channel.
+Unlike the release, convolutions inside blocks have no bias: the batch norm that follows each would cancel it.
 """
 
 from __future__ import annotations
@@ -22,10 +21,7 @@ from structgan.precision import upsample, wide
 
 
 class ConditionalBatchNorm(nn.Module):
-    """Batch norm whose gain 1 + g and bias b are linear in a condition vector, by two maps without biases.
-
-    Shape: x (N, C, H, W), condition (N, D); the result is (N, C, H, W).
-    """
+    """Batch norm whose gain 1 + g and bias b are linear in a condition vector. Shape: (N, C, H, W) and (N, D)."""
 
     def __init__(self, channels: int, condition: int, per_process: int | None) -> None:
         super().__init__()
@@ -47,17 +43,11 @@ class BottleneckBlock(nn.Module):
     def __init__(self, channels: int, hidden: int, condition: int, scale: int, per_process: int | None) -> None:
         super().__init__()
         self.scale = scale
-        self.norms = nn.ModuleList(
-            ConditionalBatchNorm(width, condition, per_process) for width in (channels, hidden, hidden, hidden)
-        )
+        widths, kernels = (channels, hidden, hidden, hidden, channels), (1, 3, 3, 1)
+        self.norms = nn.ModuleList(ConditionalBatchNorm(width, condition, per_process) for width in widths[:-1])
         self.convs = nn.ModuleList(
-            nn.Conv2d(inputs, outputs, size, padding=size // 2, bias=False)
-            for inputs, outputs, size in (
-                (channels, hidden, 1),
-                (hidden, hidden, 3),
-                (hidden, hidden, 3),
-                (hidden, channels, 1),
-            )
+            nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False)
+            for inputs, outputs, kernel in zip(widths, widths[1:], kernels, strict=False)
         )
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
@@ -72,11 +62,9 @@ class Generator(nn.Module):
     """G: latents w ~ N(0, I) to images; every convolution and linear layer starts Kaiming-normal, fan-out.
 
     Args:
-        image_size: height and width in pixels, a multiple of 4 that halvings bring to 4..7.
-        latent: length of w.
+        image_size: height and width in pixels, which halvings must bring to 4..7 without remainder.
         condition: length of the vector that starts the map and conditions the norms.
-        channels: width of the map.
-        hidden: width inside a bottleneck.
+        channels, hidden: width of the map, and inside a bottleneck.
         blocks: bottleneck blocks at each resolution, the last of which upsamples.
         per_process: images whose batch-norm statistics are taken together; None: all of the batch.
 
@@ -97,16 +85,13 @@ class Generator(nn.Module):
         doublings, start = 0, image_size
         while start >= 8:
             start, doublings = start // 2, doublings + 1
-        if start * 2**doublings != image_size or not 4 <= start < 8:
+        if start * 2**doublings != image_size or start < 4:
             raise ValueError(f"no generator for {image_size} pixels: halving must reach 4 to 7 without remainder")
         self.start, self.latent = start, latent
         self.condition = nn.Linear(latent, condition)
         self.first = nn.Linear(condition, channels * start**2)
-        self.blocks = nn.ModuleList(
-            BottleneckBlock(channels, hidden, condition, 2 if block == blocks - 1 else 1, per_process)
-            for _ in range(doublings)
-            for block in range(blocks)
-        )
+        scales = [*[1] * (blocks - 1), 2] * doublings
+        self.blocks = nn.ModuleList(BottleneckBlock(channels, hidden, condition, s, per_process) for s in scales)
         self.last_norm = GroupedBatchNorm(channels, per_process)
         self.last = nn.Conv2d(channels, 3, 3, padding=1)
         for module in self.modules():
@@ -116,29 +101,19 @@ class Generator(nn.Module):
 
     def forward(self, latents: Tensor) -> Tensor:
         with cached_spectral_norm(self):
-            return self.images(latents)
-
-    def images(self, latents: Tensor) -> Tensor:
-        """``forward`` with weights that are normalized already."""
-        condition = self.condition(latents)
-        x = self.first(condition).unflatten(1, (-1, self.start, self.start))
-        x = x.contiguous(memory_format=torch.channels_last)
-        for block in self.blocks:
-            x = block(x, condition)
-        return torch.tanh(wide(self.last(F.relu(self.last_norm(x)))))
+            condition = self.condition(latents)
+            x = self.first(condition).unflatten(1, (-1, self.start, self.start))
+            x = x.contiguous(memory_format=torch.channels_last)
+            for block in self.blocks:
+                x = block(x, condition)
+            return torch.tanh(wide(self.last(F.relu(self.last_norm(x)))))
 
 
 class ConditionalGenerator(nn.Module):
-    """G with a class: its embedding, of unit length, lies beside the latent (Liu et al. 2020, arXiv 2006.10728).
+    """G with a class: its unit vector of length ``embedding`` extends the latent (Liu et al. 2020, arXiv 2006.10728).
 
-    Args:
-        image_size: height and width in pixels.
-        classes: how many there are.
-        embedding: length of a class's vector.
-        latent: length of w.
-        net: the other arguments of ``Generator``.
-
-    Shape: latents (N, latent) and classes (N,) to (N, 3, image_size, image_size), values in [-1, 1].
+    ``net`` are the other arguments of ``Generator``. Shape: latents (N, latent) and classes (N,) to (N, 3, image_size,
+    image_size), values in [-1, 1].
     """
 
     frequency: Tensor
@@ -148,7 +123,7 @@ class ConditionalGenerator(nn.Module):
         self.latent = latent
         self.embedding = nn.Embedding(classes, embedding)
         self.network = Generator(image_size, latent + embedding, **net)
-        self.register_buffer("frequency", torch.ones(classes))  # of the classes among what it draws by itself
+        self.register_buffer("frequency", torch.ones(classes))  # of the classes in ``sample``
 
     def forward(self, latents: Tensor, classes: Tensor) -> Tensor:
         embedded = F.normalize(self.embedding(classes), dim=1)

@@ -1,4 +1,4 @@
-"""State that follows training beside the weights: the memory bank of earlier real samples, and moving averages."""
+"""State beside the weights: the memory bank of earlier real samples, and moving averages."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ M = TypeVar("M", bound=nn.Module)
 class MemoryBank(nn.Module):
     """The last ``size`` pairs (EMA feature, embedding) of real samples, first in first out.
 
-    It starts as random unit vectors. Shape: features (size, D) and embeddings (size, C), unit vectors.
+    It starts with random unit vectors. Shape: features (size, D) and embeddings (size, C), unit vectors.
     """
 
     features: Tensor
@@ -42,14 +42,13 @@ class MemoryBank(nn.Module):
 
 
 def frozen_copy(module: M) -> M:
-    """A copy that takes no gradient and is only ever moved by ``ema_update_``."""
+    """A copy without gradients, in evaluation mode, for ``ema_update_``."""
     return copy.deepcopy(module).requires_grad_(False).eval()
 
 
 @torch.no_grad()
 def ema_update_(average: nn.Module, module: nn.Module, decay: float) -> None:
     """average = decay * average + (1 - decay) * module for parameters; buffers (batch-norm statistics) are copied."""
-    own: list[Tensor] = list(average.parameters())
-    torch._foreach_lerp_(own, list(module.parameters()), 1 - decay)
+    torch._foreach_lerp_(list(average.parameters()), list(module.parameters()), 1 - decay)
     for mine, theirs in zip(average.buffers(), module.buffers(), strict=True):
         mine.copy_(theirs)

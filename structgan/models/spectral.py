@@ -12,20 +12,17 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 M = TypeVar("M", bound=nn.Module)
-EPSILON = 1e-6
-"""Smallest length that a vector of the power iteration is divided by; the authors' release has the same."""
+EPSILON = 1e-6  # smallest norm that a vector of the power iteration is divided by, as in the authors' release
 
 
 class SpectralNorm(nn.Module):
     """W / sigma, with sigma from one power iteration that goes on from pass to pass (Miyato et al. 2018).
 
-    In training mode a pass computes v = W^T u / |W^T u| and then u = W v / |W v|, and keeps u; sigma = u^T W v, with
-    gradients through W alone. In evaluation mode it computes the same and keeps nothing. u starts as random normal
-    numbers, without any iterations before the first pass, as in BigGAN and in the authors' release.
-    ``torch.nn.utils.parametrizations.spectral_norm`` starts with 15 iterations and takes the two halves of an
-    iteration in the other order.
+    A pass computes v = W^T u / |W^T u|, then u = W v / |W v|, and sigma = u^T W v, with gradients through W alone; in
+    training mode it keeps u. u starts as random normal numbers, as in BigGAN and in the authors' release, whereas
+    ``torch.nn.utils.parametrizations.spectral_norm`` starts with 15 iterations, of the two halves in the other order.
 
-    Shape: (outputs, ...), kernels of convolutions included; the result has the same.
+    Shape: (outputs, ...), kernels of convolutions included, to the same.
     """
 
     u: Tensor
@@ -55,13 +52,12 @@ def spectrally_normalized(network: M) -> M:
 
 @contextlib.contextmanager
 def cached_spectral_norm(network: nn.Module) -> Iterator[None]:
-    """Normalized weights are computed here, outside any autocast, and hold for all passes in the context.
+    """Compute normalized weights once, outside any autocast, for all passes in the context.
 
-    In training mode their power iteration moves on once, however many passes there are.
+    In training mode that is one power iteration, however many passes there are.
     """
     with parametrize.cached():
-        device = next(network.parameters()).device.type
-        with torch.autocast(device, enabled=False):
+        with torch.autocast(next(network.parameters()).device.type, enabled=False):
             for module in network.modules():
                 if parametrize.is_parametrized(module, "weight"):
                     _ = module.weight

@@ -1,9 +1,9 @@
-"""A U-Net whose way down is the backbone: the network of a model that takes noise from images.
+"""A U-Net with the backbone as its encoder: the network of a model that removes noise from images.
 
-The backbone sees the image alone. The time enters where the way up begins and in each of its blocks, together with the
-pooled feature, as a scale and a shift of normalized maps: so the backbone is the same function of an image as in every
-other method, it encodes a clean image without a time, and its pooled feature has a part in every pixel that is made.
-Ho et al. (2020) put the time into the way down as well, and attention at 16x16, which is left out here.
+The backbone sees the image alone. The time enters every block of the decoder, together with the pooled feature, as a
+scale and a shift of normalized maps. So the backbone is the same function of an image as in every other method, encodes
+a clean image without a time, and its pooled feature takes part in every pixel. Ho et al. (2020) also condition the
+encoder on the time and use attention at 16x16.
 """
 
 from __future__ import annotations
@@ -21,10 +21,7 @@ from structgan.precision import upsample, wide
 
 
 def sinusoids(times: Tensor, length: int) -> Tensor:
-    """Sines and cosines of a time at wavelengths from 2 pi to 10,000 * 2 pi (Vaswani et al. 2017; Ho et al. 2020).
-
-    Shape: (N,) to (N, length), ``length`` even, values in [-1, 1].
-    """
+    """Sines and cosines with wavelengths from 2 pi to 10,000 * 2 pi (Ho et al. 2020). Shape: (N,) to (N, length)."""
     half = length // 2
     rates = torch.exp(torch.arange(half, device=times.device) * (-math.log(10000) / max(1, half - 1)))
     angles = times[:, None] * rates
@@ -32,10 +29,7 @@ def sinusoids(times: Tensor, length: int) -> Tensor:
 
 
 class ConditionalBlock(nn.Module):
-    """conv - GroupNorm - scale and shift by a condition - ELU - conv, plus a shortcut.
-
-    Shape: x (N, inputs, H, W), condition (N, D); the result is (N, outputs, H, W).
-    """
+    """conv - GroupNorm - scale and shift by a condition - ELU - conv, plus a shortcut. Shape: (N, C, H, W), (N, D)."""
 
     def __init__(self, inputs: int, outputs: int, condition: int, channels_per_group: int) -> None:
         super().__init__()
@@ -56,11 +50,8 @@ class UNet(nn.Module):
     """Noisy images and their times to an output of the images' shape.
 
     Args:
-        image_size: height and width in pixels.
         condition: length of the vector that the time and the pooled feature give, even.
-        width: channels of the backbone's first stage.
-        blocks: residual blocks of each stage of the backbone; the way up has one block for each stage.
-        channels_per_group: channels of a GroupNorm group.
+        width, blocks, channels_per_group: of the backbone; the decoder has one block for each of its stages.
 
     Shape: (N, 3, image_size, image_size) and times (N,), whole numbers, to (N, 3, image_size, image_size).
     """
@@ -72,12 +63,11 @@ class UNet(nn.Module):
         if condition % 2:
             raise ValueError(f"condition = {condition} must be even")
         self.backbone = Backbone(image_size, width, blocks, channels_per_group)
-        self.length = condition
         self.time = nn.Sequential(nn.Linear(condition, condition), nn.ELU(), nn.Linear(condition, condition))
         self.pooled = nn.Linear(self.backbone.features, condition)
         widths = [width * 2**stage for stage in range(len(blocks))]
         self.middle = ConditionalBlock(widths[-1], widths[-1], condition, channels_per_group)
-        skips = [3, *widths[:-1]]  # the image itself and all stages but the last
+        skips = [3, *widths[:-1]]  # the image and all stages but the last
         self.ups = nn.ModuleList(
             ConditionalBlock(below + skip, max(skip, width), condition, channels_per_group)
             for below, skip in zip(reversed(widths), reversed(skips), strict=True)
@@ -97,12 +87,11 @@ class UNet(nn.Module):
         return [images, *self.backbone.feature_maps(images)]
 
     def up(self, maps: Sequence[Tensor], times: Tensor) -> Tensor:
-        """The way up. Shape: the maps of ``down`` and times (N,) to (N, 3, H, W)."""
+        """The decoder. Shape: the maps of ``down`` and times (N,) to (N, 3, H, W)."""
         *skips, x = maps
-        known = sinusoids(times, self.length).to(self.pooled.weight.dtype)
+        known = sinusoids(times, self.pooled.out_features).to(self.pooled.weight.dtype)
         condition = F.elu(self.time(known) + self.pooled(self.backbone.pool(x)))
         x = self.middle(x, condition)
         for block, skip in zip(self.ups, reversed(skips), strict=True):
-            x = upsample(x, (skip.shape[2], skip.shape[3]))
-            x = block(torch.cat([x, skip], dim=1), condition)
+            x = block(torch.cat([upsample(x, (skip.shape[2], skip.shape[3])), skip], dim=1), condition)
         return wide(self.last(F.elu(self.norm(x))))

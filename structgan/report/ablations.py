@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
-
-import pandas as pd
+from typing import Any, NamedTuple
 
 from structgan.report import means
 from structgan.report.cells import Heading, Row, Table, lead, word
-from structgan.report.means import SEEDS, protocol_notes
-from structgan.report.metrics import Metric, number
-from structgan.report.statistics import Statistic, summarize
-from structgan.report.suite import SECTIONS, Group, Suite
-
-MEMORY = Metric("memory", "", "Peak memory, MiB", better="lower", digits=0, evaluation="training")
+from structgan.report.metrics import PARTS, Metric
+from structgan.report.results import SECTIONS, Group, Suite
 
 Point = Mapping[str, Any]
 
 
-@dataclass(frozen=True)
-class Family:
+class Family(NamedTuple):
     """The points of an axis that are planned for a method on a data set under an augmentation, in the axis's order."""
 
     dataset: str
@@ -62,92 +54,45 @@ def families(suite: Suite, axis: Mapping[str, Any]) -> list[Family]:
 
 def columns(suite: Suite, axis: Mapping[str, Any]) -> dict[str, Metric]:
     """The metrics of an axis: accuracy, FID, cost; of each monitor the mean and the largest record."""
-    if "columns" in axis:
-        return {name: suite.metric(name) for name in axis["columns"]}
-    found = {name: suite.metric(name) for name in ("linear", "fid", "seconds")} | {"memory": MEMORY}
-    for name in (f"{monitor}_{part}" for monitor in axis.get("monitors", ()) for part in ("mean", "max")):
-        label = f"{name[: name.rindex('_')].replace('_', ' ')}, {name[name.rindex('_') + 1 :]} of training"
-        found[name] = Metric(name, "", label, better="lower", digits=2, evaluation="training")
-    return found
-
-
-def measured(suite: Suite, group: Group, metric: Metric) -> list[float]:
-    """A number of each finished run of a group, NaN where a run has none.
-
-    Memory is the GPU's where there was one, else the process's.
-    """
-    if metric is MEMORY:
-        runs = suite.of(group, "training")
-        return [number(run.get("peak_gpu_memory_mb") or run.get("peak_host_memory_mb")) for run in runs]
-    if metric.path:
-        return list(suite.values(group, metric).values())
-    name, _, part = metric.name.rpartition("_")
-    return [float(one.max() if part == "max" else one.mean()) for one in logged(suite, group, name)]
-
-
-def logged(suite: Suite, group: Group, monitor: str) -> list[pd.Series]:
-    """What each finished run logged of a monitor, by step; runs without it are left out."""
-    return [history[monitor].dropna() for history in suite.histories(group) if monitor in history]
-
-
-def accuracies(suite: Suite, family: Family) -> list[tuple[Point, Statistic]]:
-    """The points of a family that have a linear probe, and it."""
-    linear = suite.metric("linear")
-    pairs = [(point, summarize(measured(suite, family.group(point), linear))) for point in family.points]
-    return [(point, found) for point, found in pairs if found]
+    monitors = (f"{monitor}_{part}" for monitor in axis.get("monitors", ()) for part in PARTS)
+    names = axis.get("columns") or ("linear", "fid", "seconds", "memory", *monitors)
+    return {name: suite.metric(name) for name in names}
 
 
 def tables(suite: Suite) -> Iterator[Table]:
     """The table of variants, and one for each axis of the plan."""
-    axis = variants(suite)
-    mine = {(family.dataset, family.method) for family in families(suite, axis)}
-    own = [group for group in suite.groups if suite.method(group.method).get("kind") == "method"]
-    alone = [group for group in own if group[:2] not in mine]
-    rows = _rows(suite, axis, "full") + [_row(suite, group, columns(suite, axis), "full") for group in alone]
+    axis, layout = variants(suite), (*means.LAYOUT, "minus_full")
+    shown = columns(suite, axis)
+    rows = _rows(suite, axis, layout)
+    varied = {row.group[:2] for row in rows}
+    for group in suite.groups:
+        if suite.method(group.method).get("kind") == "method" and group[:2] not in varied:
+            rows += means.block(suite, [group], shown, "probe", layout)
     yield Table(
-        "ablation", "Ablation", _headings(suite, axis, tuple(SECTIONS), "full"), rows,
+        "ablation", "Ablation", means.headings(lead(*SECTIONS), shown, layout), rows,
         means.notes(suite, rows, "probe"), "ablation", ("ablation", "means"),
-        silent="" if mine else "no method has two variants",
+        silent="" if varied else "no method has two variants",
     )  # fmt: skip
     for axis in suite.axes:
-        named = ("axis", "means", *(["monitors"] if axis.get("monitors") else []))
-        rows = _rows(suite, axis, "default")
-        headings = _headings(suite, axis, (*tuple(SECTIONS)[:3], "value"), "default")
+        layout, rows = (*means.LAYOUT, "minus_default"), _rows(suite, axis, (*means.LAYOUT, "minus_default"))
+        headings = means.headings(lead(*tuple(SECTIONS)[:3], "value"), columns(suite, axis), layout)
+        notes = means.notes(suite, rows, "probe", ("linear",)), means.protocol_notes(suite, "fidelity")
         yield Table(
             axis["file"], f"Ablation: {axis['title']}",
-            (*headings, Heading("variant", place="csv"), Heading("default", place="csv")), rows,
-            (*means.notes(suite, rows, "probe", ("linear",)), *protocol_notes(suite, "fidelity")), "ablation", named,
+            (*headings, Heading("variant", kind="csv"), Heading("default", kind="csv")), rows,
+            (*notes[0], *notes[1]), "ablation", ("axis", "means", *(["monitors"] if axis.get("monitors") else [])),
         )  # fmt: skip
 
 
-def _headings(suite: Suite, axis: Mapping[str, Any], names: tuple[str, ...], base: str) -> tuple[Heading, ...]:
-    found = columns(suite, axis).items()
-    return (*lead(*names), SEEDS, *(means.heading(key, metric, _layout(base)) for key, metric in found))
-
-
-def _layout(base: str) -> tuple[str, ...]:
-    return (*means.LAYOUT, f"minus_{base}")
-
-
-def _rows(suite: Suite, axis: Mapping[str, Any], base: str) -> list[Row]:
+def _rows(suite: Suite, axis: Mapping[str, Any], layout: tuple[str, ...]) -> list[Row]:
     """A row per value, with the difference to the default's."""
-    found, shown = list[Row](), columns(suite, axis)
+    found = list[Row]()
     for family in families(suite, axis):
-        block = [_row(suite, family.group(point), shown, base) for point in family.points]
+        groups = [family.group(point) for point in family.points]
+        base = next((group for group, point in zip(groups, family.points, strict=True) if point["default"]), None)
+        block = means.block(suite, groups, columns(suite, axis), "probe", layout, base)
         for row, point in zip(block, family.points, strict=True):
             row.cells["value"] = word(point["label"] + " (default)" * point["default"], point["value"])
             row.cells["default"] = word(str(point["default"]).lower())
-        means.mark(block, {key: metric for key, metric in shown.items() if metric.evaluation != "training"})
-        default = next((row for row in block if row.cells["default"].words == "true"), None)
-        # Seconds depend on the other load on the machine and are not compared.
-        means.compare(block, {key: metric for key, metric in shown.items() if key != "seconds"}, default)
         found += block
     return found
-
-
-def _row(suite: Suite, group: Group, shown: Mapping[str, Metric], base: str) -> Row:
-    cells = {
-        key: means.mean(suite, group, metric, _layout(base), None if metric.path else measured(suite, group, metric))
-        for key, metric in shown.items()
-    }
-    return means.row(suite, group, "probe", cells)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -10,8 +11,8 @@ from typing import NamedTuple
 import yaml
 
 from structgan.report.metrics import DASH, Metric, shown
+from structgan.report.results import Group, Suite
 from structgan.report.statistics import Statistic
-from structgan.report.suite import Group, Suite
 
 NAMES = {
     "dataset": "Data set", "metric": "Metric", "machine": "Machine", "method": "Method", "augmentation": "Augmentation",
@@ -21,16 +22,15 @@ NAMES = {
 
 
 class Heading(NamedTuple):
-    """A column: its key in links, its title with the unit, its kind, its place, and its csv columns.
+    """A column: its key in links, its title with the unit, its kind, and its csv columns.
 
-    Kinds are ``word``; ``number``, aligned to the right and sorted as a number; ``long``, which may break into lines.
-    Places are ``column``; ``block``, in the title of a block of rows; ``csv``, in the csv file only.
+    Kinds are ``word``; ``number``, aligned to the right and sorted as a number; ``long``, which may break into lines;
+    ``block``, a word in the title of a block of rows; ``csv``, in the csv file only.
     """
 
     key: str
     title: str = ""
     kind: str = "word"
-    place: str = "column"
     better: int = 0
     csv: tuple[str, ...] = ()
 
@@ -41,7 +41,6 @@ class Cell:
 
     Attributes:
         group: the configuration whose runs gave the number; None for somebody else's.
-        statistic, metric: what a mean is of.
         marks: such as ≈; delta: a difference, which is (trend) good, bad or even.
         seeds: ``1/2`` where seeds are missing and no other column says so.
         state: ``missing`` where a run is missing that would give a number; hint: why there is no number.
@@ -128,9 +127,9 @@ def word(value: object, csv: str | None = None) -> Cell:
     return Cell(str(value), [str(value) if csv is None else csv])
 
 
-def figure(value: float | None, words: str, group: Group, strong: bool = False) -> Cell:
-    """A number of a configuration, a dash where there is none."""
-    return Cell(words, [digits(value)], strong, group) if value is not None else word(DASH, "")
+def figure(value: float | None, form: Callable[[float], str], group: Group, strong: bool = False) -> Cell:
+    """A number of a configuration as ``form`` writes it, a dash where there is none."""
+    return word(DASH, "") if value is None else Cell(form(value), [digits(value)], strong, group)
 
 
 def naming(suite: Suite, group: Group) -> dict[str, Cell]:
@@ -140,9 +139,9 @@ def naming(suite: Suite, group: Group) -> dict[str, Cell]:
 
 def lead(*keys: str, blocks: tuple[str, ...] = ("dataset",)) -> tuple[Heading, ...]:
     """The headings that name a row; ``blocks`` are shown in titles of blocks."""
-    return tuple(Heading(key, NAMES[key], place="block" if key in blocks else "column") for key in keys)
+    return tuple(Heading(key, NAMES[key], "block" if key in blocks else "word") for key in keys)
 
 
 def numbers(**titles: str) -> tuple[Heading, ...]:
     """Headings of numbers; one without a title is in the csv file only."""
-    return tuple(Heading(key, title, "number", "column" if title else "csv") for key, title in titles.items())
+    return tuple(Heading(key, title, "number" if title else "csv") for key, title in titles.items())

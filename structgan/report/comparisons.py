@@ -2,37 +2,37 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
-import math
 
 from structgan.report.cells import Cell, Heading, Row, Table, figure, lead, naming, numbers, word
-from structgan.report.metrics import Metric, shown, signed
-from structgan.report.statistics import Paired, holm, interval, paired, summarize, tied
-from structgan.report.suite import Group, Suite
+from structgan.report.metrics import Metric, shown
+from structgan.report.results import Group, Suite
+from structgan.report.statistics import Paired, holm, interval, paired, tied
 
 TESTED = ("linear", "knn", "fid")
 LEVEL = 0.05
 FEWEST = 3
 """Seeds below which an interval or a test says nothing; the page leaves such a table out."""
 LEAD = lead("dataset", "metric", "method", "augmentation", "variant", blocks=("dataset", "metric"))
+BOUNDS = {"ci_low": "95 % from", "ci_high": "to"}
 
 
 def intervals(suite: Suite) -> Table:
     """A row per mean of an evaluation: seeds, mean, standard deviation and 95 % interval."""
     known = [metric for name in suite.metrics if name in suite.plan["evaluations"] for metric in suite.metrics[name]]
     rows, most = [], 0
-    for group, metric in ((group, metric) for metric in known for group in suite.ordered):
-        if statistic := summarize(suite.values(group, metric).values()):
-            low, high = interval(statistic) or (None, None)
+    for metric, group in itertools.product(known, suite.ordered):
+        if statistic := suite.statistic(group, metric):
+            low, high = interval(statistic)
             values = {"mean": statistic.mean, "std": statistic.std, "ci_low": low, "ci_high": high}
-            words = {key: "" if v is None else shown(v, metric, statistic.mean) for key, v in values.items()}
-            cells = {key: figure(value, words[key], group) for key, value in values.items()}
+            form = functools.partial(shown, metric=metric, beside=statistic.mean)
+            cells = {key: figure(value, form, group) for key, value in values.items()}
             rows.append(_row(suite, group, metric, "", {"n": word(statistic.n), **cells}))
             most = max(most, statistic.n)
     rows.sort(key=lambda row: suite.rank("dataset", row.group.dataset))
     return Table(
-        "statistics", "Statistics over seeds",
-        (*LEAD, *numbers(n="Seeds", mean="Mean", std="Std", ci_low="95 % from", ci_high="to")), rows,
+        "statistics", "Statistics over seeds", (*LEAD, *numbers(n="Seeds", mean="Mean", std="Std", **BOUNDS)), rows,
         section="statistics", empty="No run is finished yet.", silent=f"fewer than {FEWEST} seeds" * (most < FEWEST),
     )  # fmt: skip
 
@@ -43,32 +43,31 @@ def main_row(suite: Suite, group: Group) -> Group | None:
     It is the main method's main variant under the same augmentation, or under the weakest that it is planned with.
     """
     mains = [g for g in suite.groups if g[:2] == (group.dataset, suite.main_method) and suite.is_main(g)]
-    ordered = sorted(mains, key=lambda g: suite.rank("augmentation", g.augmentation))
-    return min(ordered, key=lambda g: (g != group, g.augmentation != group.augmentation), default=None)
+    return min(mains, key=lambda g: g.augmentation != group.augmentation, default=None)
 
 
 def table(suite: Suite) -> Table:
     """Paired tests: a row per configuration and metric, a block per data set and metric."""
     name = suite.title("method", suite.main_method) if suite.main_method else "the main method"
-    pairs = [
-        ((suite.rank("dataset", group.dataset), group.method == main.method, at), suite.metric(metric), group, main)
-        for at, metric in enumerate(TESTED)
-        for group in suite.groups
-        if (main := main_row(suite, group)) and not (group.method == main.method and suite.is_main(group))
-        if all(suite.asked(one, suite.metric(metric).evaluation) for one in (group, main))
-    ]
+    blocks: dict[tuple[int, bool, int], list[tuple[Group, Group]]] = {}
+    for (at, metric), group in itertools.product(enumerate(map(suite.metric, TESTED)), suite.groups):
+        main = main_row(suite, group)
+        asked = main and suite.asked(group, metric.evaluation) and suite.asked(main, metric.evaluation)
+        if main and asked and not (group.method == main.method and suite.is_main(group)):
+            key = suite.rank("dataset", group.dataset), group.method == main.method, at
+            blocks.setdefault(key, []).append((group, main))
     rows, most = list[Row](), 0
-    for key, block in itertools.groupby(sorted(pairs, key=lambda pair: pair[0]), key=lambda pair: pair[0]):
-        title, tests = f", variants of {name}" if key[1] else "", [pair[1:] for pair in block]
-        found = [paired(*(_known(suite, group, metric) for group in both)) for metric, *both in tests]
-        for test, result, p in zip(tests, found, holm([result.p for result in found]), strict=True):
-            rows.append(_test(suite, title, *test, result, p))
+    for (_, own, at), pairs in sorted(blocks.items()):
+        metric, title = suite.metric(TESTED[at]), f", variants of {name}" if own else ""
+        found = [paired(suite.values(group, metric), suite.values(main, metric)) for group, main in pairs]
+        for (group, main), result, p in zip(pairs, found, holm([result.p for result in found]), strict=True):
+            rows.append(_row(suite, group, metric, title, _test(suite, metric, group, main, result, p)))
             most = max(most, result.n)
     against = tuple(f"against_{kind}" for kind in ("method", "augmentation", "variant"))
     headings = (
         Heading("against", "Compared with", csv=against),
-        *numbers(shared_seeds="Shared seeds", difference="Difference", ci_low="95 % from", ci_high="to", p="p"),
-        *numbers(p_holm="p, Holm"), Heading("tied", "Tie"), Heading("note", "Note", "long"),
+        *numbers(shared_seeds="Shared seeds", difference="Difference", **BOUNDS, p="p", p_holm="p, Holm"),
+        Heading("tied", "Tie"), Heading("note", "Note", "long"),
     )  # fmt: skip
     return Table(
         "comparisons", f"Paired tests against {name}", (*LEAD, *headings), rows, section="statistics",
@@ -77,31 +76,27 @@ def table(suite: Suite) -> Table:
     )  # fmt: skip
 
 
-def _known(suite: Suite, group: Group, metric: Metric) -> dict[int, float]:
-    return {seed: value for seed, value in suite.values(group, metric).items() if not math.isnan(value)}
-
-
-def _test(
-    suite: Suite, block: str, metric: Metric, group: Group, main: Group, result: Paired, p_holm: float | None
-) -> Row:
-    one, two = (summarize(suite.values(each, metric).values()) for each in (group, main))
-    tie = one is not None and two is not None and tied(one, two)
+def _test(suite: Suite, metric: Metric, group: Group, main: Group, result: Paired, p: float | None) -> dict[str, Cell]:
+    one, two = suite.statistic(group, metric), suite.statistic(main, metric)
+    tie = {True: "yes", False: "no"}[tied(one, two)] if one and two else ""
     against = suite.title("method", main.method)
     if main.augmentation != group.augmentation:
         against += f", {suite.title('augmentation', main.augmentation)}"
     bounds = {"difference": result.difference, "ci_low": result.low, "ci_high": result.high}
-    words = {key: "" if v is None else signed(v, metric, two.mean if two else None) for key, v in bounds.items()}
-    chances = {"p": result.p, "p_holm": p_holm}
-    texts = {key: "< 0.001" if (p or 0) < 0.001 else f"{p:.3f}" for key, p in chances.items()}
-    cells = {
+    form = functools.partial(shown, metric=metric, beside=two.mean if two else None, sign="+")
+    return {
         "against": Cell(against, list(main[1:])),
         "shared_seeds": word(result.n),
-        **{key: figure(value, words[key], group) for key, value in bounds.items()},
-        **{key: figure(p, texts[key], group, key == "p_holm" and (p or 1) < LEVEL) for key, p in chances.items()},
-        "tied": word("≈" if tie else "", "yes" if tie else "no" if one and two else ""),
+        **{key: figure(value, form, group) for key, value in bounds.items()},
+        "p": figure(result.p, _chance, group),
+        "p_holm": figure(p, _chance, group, strong=p is not None and p < LEVEL),
+        "tied": word("≈" if tie == "yes" else "", tie),
         "note": word(result.note),
     }
-    return _row(suite, group, metric, block, cells)
+
+
+def _chance(p: float) -> str:
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def _row(suite: Suite, group: Group, metric: Metric, more: str, cells: dict[str, Cell]) -> Row:

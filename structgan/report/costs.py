@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from structgan.report.cells import Cell, Row, Table, figure, lead, naming, numbers, word
 from structgan.report.comparisons import main_row
-from structgan.report.metrics import number
-from structgan.report.protocols import machine
+from structgan.report.metrics import machine, number
+from structgan.report.results import Group, Run, Suite
 from structgan.report.statistics import Statistic, summarize
-from structgan.report.suite import Group, Run, Suite
 
-LARGEST = ("peak_host_memory_mb", "peak_gpu_memory_mb", "parameters")
 PACE = "seconds_per_thousand_images"
 HEADINGS = (
     *lead("machine", "dataset", "method", "augmentation", "variant", blocks=("machine", "dataset")),
@@ -52,17 +52,20 @@ def _cells(
     suite: Suite, group: Group, runs: list[Run], speed: Statistic | None, base: Statistic | None
 ) -> dict[str, Cell]:
     seconds, images = (summarize(number(run.get(key)) for run in runs) for key in ("seconds", "images"))
-    probed = [record.get("feature_dim") for record in suite.of(group, "probe")]
-    largest = {name: max(filter(None, (run.get(name) for run in runs)), default=None) for name in LARGEST}
+    probed = suite.of(group, "probe")
     values = {
-        f"{PACE}_mean": (speed.mean if speed else None, 2),
-        f"{PACE}_std": (speed.std if speed else None, 2),
+        f"{PACE}_mean": (speed and speed.mean, 2),
+        f"{PACE}_std": (speed and speed.std, 2),
         "relative": (speed.mean / base.mean if speed and base else None, 2),
-        "seconds_mean": (seconds.mean if seconds else None, 1),
-        "seconds_std": (seconds.std if seconds else None, 1),
-        "images": (images.mean if images else None, 0),
-        **{name: (value, 0) for name, value in largest.items()},
-        "feature_dim": (max(filter(None, probed), default=None), 0),
+        "seconds_mean": (seconds and seconds.mean, 1),
+        "seconds_std": (seconds and seconds.std, 1),
+        "images": (images and images.mean, 0),
+        **{key: (_largest(runs, key), 0) for key in ("peak_host_memory_mb", "peak_gpu_memory_mb", "parameters")},
+        "feature_dim": (_largest(probed, "feature_dim"), 0),
     }
-    shown = {key: figure(v, "" if v is None else f"{v:,.{digits}f}", group) for key, (v, digits) in values.items()}
-    return {"runs": word(len(runs)), **shown}
+    cells = {key: figure(value, f"{{:,.{digits}f}}".format, group) for key, (value, digits) in values.items()}
+    return {"runs": word(len(runs)), **cells}
+
+
+def _largest(records: Sequence[Run], key: str) -> float | None:
+    return max((record[key] for record in records if record.get(key)), default=None)

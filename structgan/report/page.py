@@ -3,61 +3,63 @@
 from __future__ import annotations
 
 import base64
+import re
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from jinja2 import Environment, PackageLoader
+from markupsafe import Markup
+
 from structgan import provenance
 from structgan.files import write_text
-from structgan.report import figures, results, runs, style, summary, svg, tables
+from structgan.report import figures, results, runs, style, tables
 from structgan.report.cells import NAMES, Table
-from structgan.report.suite import Suite
+from structgan.report.metrics import MAIN, shown
+from structgan.report.results import Group, Suite
+from structgan.report.statistics import pooled_std
 
 TITLES = {
     "linear": "Linear probe", "svm": "Linear SVM", "kmeans": "k-means", "knn": "k nearest neighbors",
     "kmeans_release": "k-means of the release", "dataset": "Data", "fidelity": "Generation metrics",
 }  # fmt: skip
-KINDS = {"csv": "text/csv", "md": "text/markdown", "tex": "application/x-tex"}
+KINDS = {"csv": "text/csv", "md": "text/markdown", "tex": "application/x-tex", "svg": "image/svg+xml"}
 
 
 def write(plan: str | Path, tables_dir: str | Path, figures_dir: str | Path, out_html: str | Path) -> Path:
-    """Write the page. It loads nothing: styles, script and drawings are inside it.
-
-    Args:
-        plan: the plan's file, or the suite's name.
-        tables_dir: results/tables/<suite>, whose files the page offers for download.
-        figures_dir: results/figures/<suite>, whose svg files it shows.
-        out_html: results/report/<suite>.html.
+    """Write the page. It loads nothing: styles, script, drawings and the tables' files are inside it.
 
     Raises:
         UserError: two protocols would meet in a column, or a file is damaged.
     """
-    from jinja2 import Environment, PackageLoader
-    from markupsafe import Markup
-
     suite, folder, here = results.read(plan), Path(tables_dir), Path(__file__).parent
     made, (sources, environments) = tables.build(suite), runs.gather(suite)
-    drawn = {one: svg.inline(Path(figures_dir) / f"{one.name}.svg", one.name, one.title) for one in figures.of(suite)}
     loader = PackageLoader("structgan.report", ".")
     environment = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["nbsp"] = lambda text: text.replace(" %", "\u00a0%").replace("top-1", "top\u20111")
+    environment.filters |= {
+        "nbsp": lambda text: text.replace(" %", "\u00a0%").replace("top-1", "top\u20111"),
+        "shown": shown,
+        "utc": lambda seconds: f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M}",
+    }
+    palette = style.colors(suite)
     html = environment.get_template("page.html.j2").render(
         suite=suite,
         plan=suite.plan,
         totals=runs.totals(suite),
-        headlines=summary.headlines(suite),
-        figures={one.name: {"of": one, "svg": drawing} for one, drawing in drawn.items()},
+        headlines=headlines(suite),
+        pooled_std=pooled_std,
+        figures={one.name: {"of": one, "src": _drawing(Path(figures_dir), one.name)} for one in figures.of(suite)},
         axes=[axis["file"] for axis in suite.axes],
         tables={name: _view(table, folder) for name, table in made.items() if not table.silent},
         silent=[(table, _downloads(folder, name)[:1]) for name, table in made.items() if table.silent],
         everything=_downloads(folder, "results"),
         references=dict.fromkeys(entry for table in made.values() for entry in table.references),
-        protocols=_protocol(suite),
+        protocols={suite.title("dataset", key): _protocol(suite, found) for key, found in suite.protocols.items()},
         sources=sources,
         environments=environments,
-        columns=[suite.metric(name) for name in runs.SHOWN],
-        slots={key: index for index, key in enumerate(style.colors(suite))},
-        light=svg.variables(suite, False),
-        dark=svg.variables(suite, True),
+        metric={name: suite.metric(name) for name in MAIN},
+        slots={key: index for index, key in enumerate(palette)},
+        palette=[(color, style.DARK[color]) for color in palette.values()],
         css=Markup((here / "page.css").read_text(encoding="utf-8")),
         script=Markup((here / "page.js").read_text(encoding="utf-8")),
     )
@@ -67,10 +69,56 @@ def write(plan: str | Path, tables_dir: str | Path, figures_dir: str | Path, out
     return out
 
 
+def headlines(suite: Suite) -> list[dict[str, Any]]:
+    """The key numbers of each data set on which the suite's own method has some, under its weakest augmentation.
+
+    ``own`` is the linear probe of the own method. ``rivals`` are those of the methods without labels under the same
+    augmentation, the contrast first, then the best; a reference is there under the only augmentation that it has.
+    ``fids`` are the FIDs of all of them.
+    """
+    numbers = {group: found for group in suite.groups if (found := suite.statistic(group, "linear"))}
+    main = {group: suite.method(group.method) for group in numbers if suite.is_main(group)}
+    own: dict[str, Group] = {}
+    for group, method in main.items():
+        if method.get("kind") == "method":
+            own.setdefault(group.dataset, group)
+    made = []
+    for group in own.values():
+        rivals: dict[str, Group] = {}
+        for other, method in main.items():
+            fits = other.augmentation == group.augmentation or method.get("kind") == "reference"
+            if fits and other.dataset == group.dataset and not method.get("uses_labels"):
+                rivals.setdefault(other.method, other)
+        rivals.pop(group.method, None)
+        ordered = sorted(rivals.values(), key=lambda other: (other.method != suite.contrast, -numbers[other].mean))
+        fids = {one: fid for one in (group, *ordered) if (fid := suite.statistic(one, "fid"))}
+        probes = {other: numbers[other] for other in ordered}
+        made.append({"group": group, "own": numbers[group], "rivals": probes, "fids": fids})
+    return made
+
+
+def _link(form: str, content: bytes) -> str:
+    """A link that holds a file."""
+    return f"data:{KINDS[form]};base64,{base64.b64encode(content).decode()}"
+
+
+def _drawing(folder: Path, name: str) -> str | None:
+    """A link that holds a figure's svg, in the colors of the reader's color scheme; None where it is not drawn."""
+    path = folder / f"{name}.svg"
+    if not path.exists():
+        return None
+    svg = path.read_text(encoding="utf-8").replace(f"fill: {style.PAPER}", "fill: none")
+    svg = re.sub("|".join(style.DARK), lambda match: f"var(--c{match[0][1:]})", svg)
+    light = "".join(f"--c{color[1:]}:{color};" for color in style.DARK)
+    dark = "".join(f"--c{color[1:]}:{other};" for color, other in style.DARK.items())
+    rules = f"<style>:root{{{light}}}@media (prefers-color-scheme: dark){{:root{{{dark}}}}}</style>"
+    return _link("svg", re.sub(r"(<svg[^>]*>)", lambda match: match[0] + rules, svg, count=1).encode())
+
+
 def _view(table: Table, folder: Path) -> dict[str, Any]:
     """A table as the template needs it. Left out are numbers that no row has, and names that are the same in each."""
     view: dict[str, Any] = {"table": table, "headings": [], "fixed": [], "tops": {}}
-    for heading in (heading for heading in table.headings if heading.place != "csv"):
+    for heading in (heading for heading in table.headings if heading.kind != "csv"):
         cells = [row.cells[heading.key] for row in table.rows]
         if heading.key in NAMES and heading.key != "method" and len({cell.words for cell in cells}) == 1:
             view["fixed"].append((heading.title, cells[0].words))
@@ -84,23 +132,19 @@ def _view(table: Table, folder: Path) -> dict[str, Any]:
 
 def _downloads(folder: Path, name: str) -> list[tuple[str, str, str]]:
     """The files of a table: format, name, and a link that holds the file."""
-    files = [(form, folder / f"{name}.{form}") for form in KINDS if (folder / f"{name}.{form}").exists()]
-    data = [f"data:{KINDS[form]};base64,{base64.b64encode(path.read_bytes()).decode()}" for form, path in files]
-    return [(form, path.name, link) for (form, path), link in zip(files, data, strict=True)]
+    files = [folder / f"{name}.{form}" for form in KINDS]
+    return [(path.suffix[1:], path.name, _link(path.suffix[1:], path.read_bytes())) for path in files if path.exists()]
 
 
-def _protocol(suite: Suite) -> list[tuple[str, list[runs.Card]]]:
-    """Per data set a card for each evaluation, or for each of its parts where its protocol has parts."""
-    found = []
-    starred = [metric for known in suite.metrics.values() for metric in known if metric.star]
-    labels = {metric.path.split(".")[0]: metric.label.removesuffix(", top-1") for metric in starred}
-    for dataset, evaluations in suite.protocols.items():
-        cards: dict[str, dict[str, str]] = {}
-        for name, protocol in evaluations.items():
-            for key, value in ((key, value) for key, value in protocol.items() if value is not None):
-                part, _, rest = key.partition(".")
-                title = part if rest else name
-                title = TITLES.get(title) or labels.get(title) or title.replace("_", " ")
-                cards.setdefault(title, {})[rest or part] = f"{value:g}" if isinstance(value, float) else str(value)
-        found.append((suite.title("dataset", dataset), list(cards.items())))
-    return found
+def _protocol(suite: Suite, evaluations: dict[str, dict[str, Any]]) -> dict[str, dict[str, str]]:
+    """A card for each evaluation of a data set, or for each part of its protocol where it has parts."""
+    starred = (metric for known in suite.metrics.values() for metric in known if metric.star)
+    titles = {metric.path.split(".")[0]: metric.label.removesuffix(", top-1") for metric in starred} | TITLES
+    cards: dict[str, dict[str, str]] = {}
+    for name, protocol in evaluations.items():
+        for key, value in ((key, value) for key, value in protocol.items() if value is not None):
+            part, _, rest = key.partition(".")
+            title = part if rest else name
+            words = f"{value:g}" if isinstance(value, float) else str(value)
+            cards.setdefault(titles.get(title, title.replace("_", " ")), {})[rest or part] = words
+    return cards

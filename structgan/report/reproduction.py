@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import math
 from collections.abc import Mapping
 from typing import Any
 
 from structgan import provenance
 from structgan.report.cells import Cell, Heading, Row, Table, digits, figure, lead, naming, numbers, word
-from structgan.report.metrics import DASH, Metric, flat, shown, signed
-from structgan.report.protocols import text
-from structgan.report.statistics import Statistic, summarize
-from structgan.report.suite import Group, Suite
+from structgan.report.metrics import DASH, MAIN, Metric, flat, shown, text
+from structgan.report.results import Group, Suite
+from structgan.report.statistics import Statistic
 
 REPRODUCED, NOT_REPRODUCED, NOT_RUN, NO_REFERENCE = "reproduced", "not reproduced", "not run", "no reference"
 ALWAYS = {"probe": "offline", "selection": "last"}
 """True of every number but the online probe's: probes read frozen features, of the last state of a training."""
 EPOCHS_MATCH = 0.02
 """Epochs count images and may differ by this share: steps take whole batches, and the rest of an epoch is left out."""
-MAIN = ("linear", "svm", "kmeans", "knn", "fid", "is")
-"""Metrics that get a row without any published number, too."""
 UNITS = {"points": " points", "percent": " %", "absolute": ""}
 HEADINGS = (
     *lead("dataset", "method"), Heading("metric", "Metric"), *lead("augmentation", "variant"),
@@ -32,13 +31,9 @@ Published = Mapping[str, Any]
 
 
 def judge(row: Published, metric: Metric, statistic: Statistic | None, facts: Mapping[str, Any]) -> tuple[str, str]:
-    """The verdict on one published number, and its reason.
+    """The verdict on a published number, and its reason.
 
-    Args:
-        row: the published number.
-        metric: what it is a number of.
-        statistic: ours; None while no run is finished.
-        facts: what is known of our runs, see ``facts_of``.
+    ``statistic`` is ours, None while no run is finished; ``facts`` are those of ``facts_of``.
     """
     if row["value"] is None:
         return NO_REFERENCE, "the paper's number has not been entered"
@@ -57,7 +52,7 @@ def judge(row: Published, metric: Metric, statistic: Statistic | None, facts: Ma
         return NO_REFERENCE, f"not recorded by our runs: {', '.join(absent)}"
     difference = statistic.mean - row["value"]
     inside = abs(difference) <= allowance(row) * (1 + 1e-9)
-    return REPRODUCED if inside else NOT_REPRODUCED, f"{signed(difference, metric)} from the published number"
+    return REPRODUCED if inside else NOT_REPRODUCED, f"{shown(difference, metric, sign='+')} from the published number"
 
 
 def allowance(row: Published) -> float:
@@ -93,21 +88,19 @@ def facts_of(suite: Suite, group: Group, metric: Metric) -> dict[str, Any]:
 
 def table(suite: Suite) -> Table:
     """A row per data set, method and metric, or as many as there are published numbers that correspond to it."""
-    paper, rows, judged = suite.plan.get("paper", []), list[Row](), 0
+    paper, rows, judged = suite.plan.get("paper", []), list[Row](), False
     published = [row for row in (*paper, *suite.plan.get("references", [])) if "ours" in row]
     metrics = [metric for name, known in suite.metrics.items() if name != "training" for metric in known]
-    for dataset, method in dict.fromkeys(group[:2] for group in suite.groups):
-        groups = [group for group in suite.groups if group[:2] == (dataset, method)]
-        for metric in metrics:
-            found = [row for row in published if (row["metric"], row["ours"]["method"]) == (metric.name, method)]
-            own = [_judged(suite, metric, dataset, row) for row in found if row["dataset"] == dataset]
-            judged += len(own)
-            asked = metric.name in MAIN and any(suite.asked(group, metric.evaluation) for group in groups)
-            if not own and (found or asked):
-                elsewhere = ", ".join(dict.fromkeys(str(row["dataset"]) for row in found))
-                reason = f"the published number is of {elsewhere}" if found else "no published number corresponds to it"
-                own = [_row(suite, metric, Group(dataset, method, "", ""), NO_REFERENCE, reason, {})]
-            rows += own
+    asked = {(*group[:2], name) for group, runs in suite.groups.items() for run in runs for name in run["evaluations"]}
+    for place, metric in itertools.product(dict.fromkeys(group[:2] for group in suite.groups), metrics):
+        found = [row for row in published if (row["metric"], row["ours"]["method"]) == (metric.name, place[1])]
+        own = [row for row in found if row["dataset"] == place[0]]
+        rows += [_judged(suite, metric, row) for row in own]
+        judged |= bool(own)
+        if not own and (found or (metric.name in MAIN and (*place, metric.evaluation) in asked)):
+            elsewhere = ", ".join(dict.fromkeys(str(row["dataset"]) for row in found))
+            reason = f"the published number is of {elsewhere}" if found else "no published number corresponds to it"
+            rows.append(_row(suite, metric, Group(place[0], place[1], "", ""), NO_REFERENCE, reason))
     null = sum(row["value"] is None for row in paper)
     notes = (f"{null} of the paper's numbers for these data sets have not been entered.",) if null else ()
     return Table(
@@ -121,24 +114,27 @@ def source_of(row: Published) -> str:
     return str(row["source"]) + (f", table {row['table']}" if row.get("table") else "")
 
 
-def _judged(suite: Suite, metric: Metric, dataset: str, row: Published) -> Row:
-    group = Group(dataset, **row["ours"])
-    statistic, planned = summarize(suite.values(group, metric).values()), len(suite.groups.get(group, []))
+def _judged(suite: Suite, metric: Metric, row: Published) -> Row:
+    group, value, tolerance = Group(row["dataset"], **row["ours"]), row["value"], row["tolerance"]
+    statistic, planned = suite.statistic(group, metric), len(suite.groups.get(group, []))
     verdict, reason = judge(row, metric, statistic, facts_of(suite, group, metric))
     if verdict == NOT_RUN and not planned:
         reason = "the suite does not plan this configuration"
-    words = f"± {row['tolerance']['value']:g}{UNITS[row['tolerance']['unit']]}".replace(" 1 points", " 1 point")
-    more = {"tolerance": word(words), "source": word(source_of(row))}
-    if statistic is not None:
-        reason += f"; {statistic.n} of {planned} seeds are finished" if statistic.n < planned else ""
-        more |= {"seeds": word(statistic.n), "mean": figure(statistic.mean, shown(statistic.mean, metric), group)}
-    if row["value"] is not None:
-        more["tolerance"] = word(words, digits(allowance(row)))
-        more["reference"] = word(shown(row["value"], metric), digits(row["value"]))
-    return _row(suite, metric, group, verdict, reason, more)
+    if statistic and statistic.n < planned:
+        reason += f"; {statistic.n} of {planned} seeds are finished"
+    form = functools.partial(shown, metric=metric)
+    words = f"± {tolerance['value']:g}{UNITS[tolerance['unit']]}".replace(" 1 points", " 1 point")
+    more = {
+        "seeds": word(statistic.n if statistic else DASH, str(statistic.n) if statistic else ""),
+        "mean": figure(statistic and statistic.mean, form, group),
+        "reference": word(DASH, "") if value is None else word(form(value), digits(value)),
+        "tolerance": word(words, None if value is None else digits(allowance(row))),
+        "source": word(source_of(row)),
+    }
+    return _row(suite, metric, group, verdict, reason, **more)
 
 
-def _row(suite: Suite, metric: Metric, group: Group, verdict: str, reason: str, more: Mapping[str, Cell]) -> Row:
+def _row(suite: Suite, metric: Metric, group: Group, verdict: str, reason: str, **more: Cell) -> Row:
     cells = naming(suite, group) | dict.fromkeys(("seeds", "mean", "reference"), word(DASH, ""))
     cells |= {"tolerance": word(""), "source": word(""), "metric": word(metric.title, metric.name)}
     cells |= {"verdict": Cell(verdict, [verdict], verdict in (REPRODUCED, NOT_REPRODUCED)), "reason": word(reason)}

@@ -4,90 +4,63 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
 from structgan import provenance
 from structgan.files import read_json
-from structgan.report.metrics import DASH, number, shown
-from structgan.report.suite import Group, Run, Suite, group_of
+from structgan.report.metrics import DASH, MAIN, flat, number, shown
+from structgan.report.results import Group, Run, Suite, group_of
 
-SHOWN = ("linear", "svm", "kmeans", "knn", "fid", "is")
 SHARED = ("device", "precision", "determinism", "threads", "processes", "versions", "hardware")
 BASE_CONFIG = "workflow/config/config.yaml"
 """The Snakefile reads it by itself; the files on top of it are named on the command line."""
-PARTS = {"dataset": "Data set", "training": "Training", "method": "Method", "augmentation": "Augmentation"}
-
-Card = tuple[str, dict[str, str]]
-"""A title, and keys with their values in words."""
 
 
-class Source(NamedTuple):
-    """The runs of one configuration, ready to be shown.
+def gather(suite: Suite) -> tuple[dict[Group, dict[str, Any]], list[dict[str, str]]]:
+    """What the page says of each configuration's runs, and the distinct environments in words.
 
-    Attributes:
-        anchor: its id on the page; title: its configuration in words; done: how many runs are finished.
-        runs: per seed its numbers, and when, where and with what it was trained, in words.
-        commit: what every run was trained from, if it is one commit and no working tree differed from it.
-        workflow: the command that makes every file of the runs, from the data on.
-        verbs: the commands of the first seed's steps, for a suite that is planned and whose data are prepared.
-        upstream: anchor and title of the source whose run of the same seed each run was trained with, if any.
-        settings: the resolved settings.
+    ``commit`` is that of all runs, if it is one and no working tree differed from it; ``upstream`` the configuration
+    whose runs they start from; ``workflow`` the command that makes every file from the data on; ``verbs`` the commands
+    of the first seed's steps.
     """
-
-    anchor: str
-    title: str
-    done: int
-    runs: list[dict[str, str]]
-    commit: str
-    workflow: str
-    verbs: str
-    upstream: tuple[str, str] | None
-    settings: list[Card]
-
-
-def gather(suite: Suite) -> tuple[dict[Group, Source], list[Card]]:
-    """Sources by configuration, and the distinct environments by the letter that the runs name."""
-    letters: dict[str, str] = {}
-    anchors = {group: f"source-{at}" for at, group in enumerate(suite.groups)}
-    titles = {group: ", ".join(suite.title(*pair) for pair in group._asdict().items()) for group in suite.groups}
-    by_path, found = {run["run"]: run for run in suite.runs}, {}
-    for group, runs in suite.groups.items():
-        rows = [_row(suite, run, letters) for run in runs]
-        commits = {(row["commit"], row["dirty"]) for row in rows if row["environment"] != DASH}
-        above = group_of(by_path[runs[0]["upstream"]["run"]]) if "upstream" in runs[0] else None
+    environments, found = list[dict[str, Any]](), {}
+    by_path = {run["run"]: run for run in suite.runs}
+    for at, (group, runs) in enumerate(suite.groups.items()):
+        rows = [_row(suite, run, environments) for run in runs]
+        commits = {(env.get("commit"), env.get("dirty")) for env in (row["git"] for row in rows if row["env"])}
         config = suite.root / runs[0]["run"] / "config.json"
         settings = read_json(config)["settings"] if config.exists() else {}
-        found[group] = Source(
-            anchors[group], titles[group], sum(row["state"] == "finished" for row in rows), rows,
-            next((commit for commit, dirty in commits if len(commits) == 1 and not dirty), ""),
-            _workflow(suite, runs), _verbs(suite, runs[0], by_path), (anchors[above], titles[above]) if above else None,
-            [card for part, values in settings.items() for card in _cards(PARTS.get(part, str(part)), values)],
-        )  # fmt: skip
-    return found, [(letter, _environment(json.loads(text))) for text, letter in letters.items()]
+        found[group] = {
+            "anchor": f"source-{at}",
+            "title": ", ".join(suite.title(*pair) for pair in group._asdict().items()),
+            "runs": rows,
+            "done": sum(row["state"] == "finished" for row in rows),
+            "commit": next((commit for commit, dirty in commits if len(commits) == 1 and not dirty), None),
+            "upstream": group_of(by_path[runs[0]["upstream"]["run"]]) if "upstream" in runs[0] else None,
+            "workflow": _workflow(suite, runs),
+            "verbs": _verbs(suite, runs[0], by_path),
+            "settings": {part: {key: _text(value) for key, value in flat(block)} for part, block in settings.items()},
+        }
+    return found, [{key: _words(value) for key, value in one.items()} for one in environments]
 
 
-def _row(suite: Suite, run: Run, letters: dict[str, str]) -> dict[str, str]:
+def _row(suite: Suite, run: Run, environments: list[dict[str, Any]]) -> dict[str, Any]:
+    """A run, its env.json, its environment's number, and its metrics in words."""
     env, group = suite.records.get((run["run"], "training"), {}), group_of(run)
-    text = json.dumps({key: env[key] for key in SHARED if key in env}, sort_keys=True)
-    submissions, git = env.get("submissions") or [{}], env.get("git") or {}
-    begun, gpu = submissions[0].get("started"), env.get("peak_gpu_memory_mb")
-    amounts = {key: env.get(key) for key in ("seconds", "images_per_second")}
-    amounts["memory"] = env.get("peak_host_memory_mb") if gpu is None else gpu
-    values = {m: suite.values(group, m).get(run["seed"], number(None)) for m in map(suite.metric, SHOWN)}
+    shared = {key: env[key] for key in SHARED if key in env}
+    if env and shared not in environments:
+        environments.append(shared)
+    values = {metric: suite.values(group, metric).get(run["seed"], number(None)) for metric in map(suite.metric, MAIN)}
     return {
-        **{key: str(run[key]) for key in ("seed", "run", "identity")},
-        **{metric.name: shown(value, metric) if value == value else DASH for metric, value in values.items()},
-        **{key: DASH if value is None else f"{value:.0f}" for key, value in amounts.items()},
-        "state": "finished" if env and not suite.missing(run) else "missing",
+        "run": run,
+        "env": env,
+        "git": env.get("git") or {},
+        "submissions": env.get("submissions") or [],
+        "environment": environments.index(shared) + 1 if env else None,
+        "state": "missing" if suite.missing(run) else "finished",
         "encoder": str(suite.records.get((run["run"], "probe"), {}).get("encoder", {}).get("sha256", "")),
-        "environment": letters.setdefault(text, _letter(len(letters))) if env else DASH,
-        "commit": str(git.get("commit") or ""),
-        "dirty": "dirty" if git.get("dirty") else "",
-        "started": f"{datetime.fromtimestamp(begun, UTC):%Y-%m-%d %H:%M}" if begun else DASH,
-        "host": ", ".join(dict.fromkeys(str(each["host"]) for each in submissions if each.get("host"))) or DASH,
-        "submissions": str(len(submissions)) if env else DASH,
+        "metrics": {metric.name: DASH if value != value else shown(value, metric) for metric, value in values.items()},
     }
 
 
@@ -110,41 +83,25 @@ def _verbs(suite: Suite, run: Run, by_path: Mapping[str, Run]) -> str:
     return "\n".join(shlex.join(["python", "-m", "structgan", *line]) for line in lines)
 
 
-def _cards(title: str, values: Any) -> Iterator[Card]:
-    """Settings as cards, one for each mapping that holds values: Training, Method: optimizer.generator, …"""
-    inner = {key: value for key, value in values.items() if isinstance(value, Mapping)}
-    own = {key: value for key, value in values.items() if key not in inner}
-    if own:
-        yield title, {k: v if isinstance(v, str) else json.dumps(v, ensure_ascii=False) for k, v in own.items()}
-    for key, value in inner.items():
-        yield from _cards(f"{title}.{key}" if ": " in title else f"{title}: {key}", value)
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def totals(suite: Suite) -> dict[str, str]:
-    """Runs done and planned, seeds, time of training, and runs of a tree that no commit holds."""
+def _words(value: Any) -> str:
+    """A part of an environment: ``torch 2.12.1, numpy 2.4``."""
+    if not isinstance(value, Mapping):
+        return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+    given = {name: part for name, part in value.items() if part not in (None, "")}
+    return ", ".join(f"{name.replace('_', ' ')} {_words(part)}" for name, part in given.items())
+
+
+def totals(suite: Suite) -> dict[str, Any]:
+    """Runs done and planned, seeds, seconds of training, and runs of a tree that no commit holds."""
     trained = [record for (_, name), record in suite.records.items() if name == "training"]
-    spent = sum(record.get("seconds") or 0.0 for record in trained)
-    dirty = sum(bool((record.get("git") or {}).get("dirty")) for record in trained)
-    done = sum((run["run"], "training") in suite.records and not suite.missing(run) for run in suite.runs)
+    done = sum(not suite.missing(run) for run in suite.runs)
     return {
         "runs": f"{done} of {len(suite.runs)}",
-        "seeds": str(len({run["seed"] for run in suite.runs})),
-        "training": f"{spent / 3600:.1f} h" if spent >= 5400 else f"{spent / 60:.0f} min",
-        "dirty": str(dirty) if dirty else "",
+        "seeds": len({run["seed"] for run in suite.runs}),
+        "seconds": sum(record.get("seconds") or 0.0 for record in trained),
+        "dirty": sum(bool((record.get("git") or {}).get("dirty")) for record in trained),
     }
-
-
-def _letter(index: int) -> str:
-    """A, B, …, Z, AA, AB, …"""
-    return (_letter(index // 26 - 1) if index >= 26 else "") + chr(ord("A") + index % 26)
-
-
-def _environment(environment: Mapping[str, Any]) -> dict[str, str]:
-    """An environment's parts in words."""
-    found = {}
-    for key, value in environment.items():
-        parts = value if isinstance(value, Mapping) else {"": value}
-        given = {name: part for name, part in parts.items() if part not in (None, "")}
-        words = {name: ("no", "yes")[part] if isinstance(part, bool) else part for name, part in given.items()}
-        found[key] = ", ".join(f"{name.replace('_', ' ')} {value}".strip() for name, value in words.items())
-    return {key: words for key, words in found.items() if words}

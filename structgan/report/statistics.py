@@ -7,6 +7,8 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from scipy import stats
+
 SAME = 1e-9
 """Differences that spread less than this share of the values are equal but for rounding and cannot be tested."""
 
@@ -38,12 +40,10 @@ def tied(one: Statistic, two: Statistic) -> bool:
     return abs(one.mean - two.mean) <= (pooled_std(one, two) or 0.0)
 
 
-def interval(statistic: Statistic) -> tuple[float, float] | None:
+def interval(statistic: Statistic) -> tuple[float | None, float | None]:
     """Student's t interval of a mean at 95 %: mean ± t(0.975, n−1)·std/√n; None with one seed."""
-    from scipy import stats
-
     if statistic.std is None:
-        return None
+        return None, None
     half = float(stats.t.ppf(0.975, statistic.n - 1)) * statistic.std / math.sqrt(statistic.n)
     return statistic.mean - half, statistic.mean + half
 
@@ -60,13 +60,11 @@ class Paired(NamedTuple):
 
 
 def paired(one: Mapping[int, float], two: Mapping[int, float]) -> Paired:
-    """Paired t-test of ``one`` minus ``two``, values by seed, over the seeds that both have.
+    """Paired t-test of ``one`` minus ``two``, values by seed, over the seeds of which both have a number.
 
     t = d̄ / (s_d / √n) on n−1 degrees of freedom, for the differences d; the interval is d̄ ± t(0.975, n−1)·s_d/√n.
     """
-    from scipy import stats
-
-    seeds = sorted(set(one) & set(two))
+    seeds = [seed for seed in sorted(set(one) & set(two)) if not math.isnan(one[seed] - two[seed])]
     if len(seeds) < 2:
         return Paired(len(seeds), note="fewer than 2 shared seeds")
     first, second = [one[seed] for seed in seeds], [two[seed] for seed in seeds]

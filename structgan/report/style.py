@@ -11,62 +11,70 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import matplotlib
+import matplotlib.pyplot as plt
 import pandas as pd
 
 from structgan.files import replacing
-from structgan.report.suite import Suite
+from structgan.report.results import Group, Suite
 
 INK, MUTED, GRID, PAPER, HALO = "#23272f", "#5f6672", "#dde1e7", "#ffffff", "#fefefe"
 # Okabe and Ito's palette (jfly.uni-koeln.de/color), reordered: the first color is the suite's own method.
 COLORS = ("#d55e00", "#0072b2", "#009e73", "#aa4499", "#b8860b", "#3a9fd8", "#7a5230", "#e0559a")
-DARK_COLORS = ("#ff8a3d", "#5db4f0", "#3ccf9f", "#dd84cf", "#e6b94d", "#8fd0f7", "#c79a6f", "#ff8fc0")
 GRAYS = ("#7b828e", "#454c59", "#9aa1ac")
-DARK_GRAYS = ("#9aa3b2", "#d3d9e3", "#727b89")
+DARK = {
+    INK: "#e7eaf0", MUTED: "#a2aab8", GRID: "#363c48", HALO: "#1b1f27",
+    "#d55e00": "#ff8a3d", "#0072b2": "#5db4f0", "#009e73": "#3ccf9f", "#aa4499": "#dd84cf", "#b8860b": "#e6b94d",
+    "#3a9fd8": "#8fd0f7", "#7a5230": "#c79a6f", "#e0559a": "#ff8fc0", "#7b828e": "#9aa3b2", "#454c59": "#d3d9e3",
+    "#9aa1ac": "#727b89",
+}  # fmt: skip
+"""What the page shows in place of each color in a dark color scheme."""
 MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*")
 
 
 @contextmanager
 def drawing() -> Iterator[None]:
     """Matplotlib on the Agg backend with the look of figures.mplstyle, for the time of the block."""
-    import matplotlib
-    from matplotlib import style
-
     matplotlib.use("Agg")
-    with style.context(["default", Path(__file__).with_name("figures.mplstyle")]):
+    with matplotlib.style.context(["default", Path(__file__).with_name("figures.mplstyle")]):
         yield
 
 
 def save(figure: Any, out_dir: Path, name: str, dpi: int = 144) -> list[Path]:
     """Write a figure as svg and png without dates and versions, close it, and return both paths."""
-    import matplotlib.pyplot as plt
-
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # the layout is computed once, not for each file
     paths = [out_dir / f"{name}.svg", out_dir / f"{name}.png"]
-    with replacing(paths[0]) as temporary:
-        figure.savefig(temporary, format="svg", dpi=dpi, metadata={"Date": None, "Creator": None})
-    with replacing(paths[1]) as temporary:
-        figure.savefig(temporary, format="png", dpi=dpi, metadata={"Software": None})
+    for path, metadata in zip(paths, ({"Date": None, "Creator": None}, {"Software": None}), strict=True):
+        with replacing(path) as temporary:
+            figure.savefig(temporary, format=path.suffix[1:], dpi=dpi, metadata=metadata)
     plt.close(figure)
     return paths
 
 
-def canvas(size: tuple[float, float]) -> Any:
-    """An empty figure of this width and height in inches."""
-    import matplotlib.pyplot as plt
-
-    return plt.figure(figsize=size)
-
-
-def place(figure: Any, box: tuple[float, float, float, float]) -> Any:
-    """Axes at a place of a figure: left, bottom, width and height in inches."""
-    width, height = (float(side) for side in figure.get_size_inches())
-    return figure.add_axes((box[0] / width, box[1] / height, box[2] / width, box[3] / height))
+def blocks(
+    titles: Sequence[str], width: float, heights: Sequence[float], inks: Sequence[str] = ()
+) -> tuple[Any, list[Any]]:
+    """A figure with one subfigure below the other, each under its title in its ink; sizes are in inches."""
+    figure = plt.figure(figsize=(width, sum(heights)), layout="constrained")
+    parts = list(figure.subfigures(len(titles), 1, squeeze=False, height_ratios=heights).flat)
+    for part, words, ink in zip(parts, titles, inks or [INK] * len(titles), strict=True):
+        part.suptitle(words, x=0.005, ha="left", color=ink, fontweight="bold", fontsize=10)
+    return figure, parts
 
 
 def empty(message: str) -> Any:
     """A figure that says why there is nothing to draw yet."""
-    figure = canvas((6, 1.6))
+    figure = plt.figure(figsize=(6, 1.6))
     figure.text(0.5, 0.5, message, ha="center", va="center", color=MUTED)
     return figure
+
+
+def title(suite: Suite, group: Group) -> str:
+    """A method and its augmentation in words, with the data set where there are several."""
+    words = suite.words(group)
+    head = f"{words['dataset']}: " if len({group.dataset for group in suite.groups}) > 1 else ""
+    return f"{head}{words['method']}, {words['augmentation']}"
 
 
 def smooth(series: pd.Series, points: int = 300) -> pd.Series:
@@ -80,17 +88,12 @@ def mean_line(series: Sequence[pd.Series]) -> pd.Series:
     return pd.concat(series, axis=1, join="inner").mean(axis=1)
 
 
-def colors(suite: Suite, dark: bool = False) -> dict[str, str]:
+def colors(suite: Suite) -> dict[str, str]:
     """One color per method, the same in every figure: hues for methods and baselines, grays for reference rows."""
-    hues, grays = (DARK_COLORS, DARK_GRAYS) if dark else (COLORS, GRAYS)
-    own = [key for key, entry in suite.plan["methods"].items() if entry.get("kind") == "method"]
-    references = [key for key, entry in suite.plan["methods"].items() if entry.get("kind") == "reference"]
-    others = [key for key in suite.plan["methods"] if key not in own and key not in references]
-    # The first hue is never given twice.
-    found = {key: hues[at and 1 + (at - 1) % (len(hues) - 1)] for at, key in enumerate([*own, *others])}
-    return found | {key: grays[index % len(grays)] for index, key in enumerate(references)}
-
-
-def markers(suite: Suite) -> dict[str, str]:
-    """One marker per method, so that color is never the only difference."""
-    return {key: MARKERS[index % len(MARKERS)] for index, key in enumerate(suite.plan["methods"])}
+    kinds = {key: entry.get("kind") for key, entry in suite.plan["methods"].items()}
+    learned = sorted((key for key in kinds if kinds[key] != "reference"), key=lambda key: kinds[key] != "method")
+    found = {
+        key: COLORS[at and 1 + (at - 1) % (len(COLORS) - 1)] for at, key in enumerate(learned)
+    }  # the first hue once
+    references = [key for key in kinds if kinds[key] == "reference"]
+    return found | {key: GRAYS[index % len(GRAYS)] for index, key in enumerate(references)}

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import fnmatch
+import functools
+import itertools
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import pandas as pd
 
 from structgan import evaluation
 from structgan.files import write_json, write_text
-from structgan.report import ablations, comparisons, costs, means, reproduction, results, series, writers
-from structgan.report.cells import Heading, Table, lead, word
-from structgan.report.means import LAYOUT, SEEDS
-from structgan.report.metrics import Metric
-from structgan.report.suite import SECTIONS, Suite
+from structgan.report import ablations, comparisons, costs, means, reproduction, results, writers
+from structgan.report.cells import NAMES, Heading, Row, Table, lead, word
+from structgan.report.means import LAYOUT
+from structgan.report.metrics import DASH, MAIN, Metric
+from structgan.report.results import SECTIONS, Suite, group_of
+
+POINTS = 50
+"""Records of a run in training.csv, evenly spread: the file is in git."""
 
 
 @dataclass(frozen=True)
@@ -44,43 +52,39 @@ class Means:
     def __call__(self, suite: Suite) -> Table:
         """The table of a suite."""
         metrics, needs = self.pick(suite), evaluation.found()[self.evaluation].needs
-        recorded, rows = suite.protocols, []
-        for group in (group for group in suite.ordered if group in suite.groups):
-            if needs or suite.asked(group, self.evaluation):
-                known = recorded[group.dataset][self.evaluation] if suite.of(group, self.evaluation) else {}
-                cells = {key: word(known.get(key, "")) for key in self.extra}
-                cells |= {metric.name: means.mean(suite, group, metric) for metric in metrics}
-                rows.append(means.row(suite, group, self.evaluation, cells))
-        means.mark(rows, {metric.name: metric for metric in metrics})
-        headings = (*lead(*SECTIONS), SEEDS, *(means.heading(metric.name, metric) for metric in metrics))
-        states = {row.cells[metric.name].state for row in rows for metric in metrics}
+        columns = {metric.name: metric for metric in metrics}
+        shown = [group for group in suite.groups if needs or suite.asked(group, self.evaluation)]
+        rows = []
+        for _, groups in itertools.groupby(shown, key=lambda group: group.dataset):
+            rows += means.block(suite, groups, columns, self.evaluation)
+        for row in rows:
+            of = suite.of(row.group, self.evaluation)
+            known = suite.protocols[row.group.dataset][self.evaluation] if of else {}
+            row.cells.update({key: word(known.get(key, "")) for key in self.extra})
+        states = {row.cells[name].state for row in rows for name in columns}
         nested = [m.path.split(".")[0] for m in metrics if "." in m.path and not m.path.startswith(f"{m.star}.")]
         notes = means.notes(suite, rows, self.evaluation, dict.fromkeys(nested) or ("",))
+        headings = means.headings(lead(*SECTIONS), columns, LAYOUT)
         return Table(
-            self.name, self.title, (*headings, *(Heading(key, place="csv") for key in self.extra)), rows,
+            self.name, self.title, (*headings, *(Heading(key, kind="csv") for key in self.extra)), rows,
             (*notes, *floors(suite, self.evaluation)), captions=(self.name, "means"),
-            references=references(suite, metrics),
+            references=references(suite, columns),
             silent="" if states & {"value", "missing"} else "nothing was measured",
         )  # fmt: skip
 
 
 def augmentation(suite: Suite) -> Table:
     """The linear probe by augmentation: a row per method and variant, with the difference to the contrast."""
-    linear, regimes, rows = suite.metric("linear"), suite.regimes(), []
+    columns = dict.fromkeys(suite.regimes(), suite.metric("linear"))
     present, title = any(g.method == suite.contrast for g in suite.groups), suite.title("method", suite.contrast)
-    layout = (*LAYOUT, "seeds", *([f"minus_{suite.contrast}"] if present else []))
-    columns = dict.fromkeys(regimes, linear)
-    for dataset in dict.fromkeys(group.dataset for group in suite.ordered):
-        block = []
-        groups = {group._replace(augmentation="") for group in suite.ordered if group.dataset == dataset}
-        for group in sorted(groups, key=suite.place):
-            places = {key: group._replace(augmentation=key) for key in regimes}
-            cells = {key: means.mean(suite, place, linear, layout) for key, place in places.items()}
-            block.append(means.row(suite, group, "probe", cells))
-        means.mark(block, columns)
-        means.compare(block, columns, next((row for row in block if row.group.method == suite.contrast), None))
-        rows += block
-    headings = (means.heading(key, linear, layout, suite.title("augmentation", key)) for key in regimes)
+    layout, rows = (*LAYOUT, "seeds", *([f"minus_{suite.contrast}"] if present else [])), []
+    bare = sorted({group._replace(augmentation="") for group in suite.ordered}, key=suite.place)
+    for _, found in itertools.groupby(bare, key=lambda group: group.dataset):
+        groups = list(found)
+        base = next((group for group in groups if group.method == suite.contrast), None)
+        at = lambda group, key: group._replace(augmentation=key)  # noqa: E731
+        rows += means.block(suite, groups, columns, "probe", layout, base, at)
+    headings = (means.heading(key, metric, layout, suite.title("augmentation", key)) for key, metric in columns.items())
     against = [f"In brackets: difference to {title} under the same augmentation, in points."] if present else []
     return Table(
         "augmentation", "Dependence on augmentation", (*lead("dataset", "method", "variant"), *headings), rows,
@@ -123,9 +127,9 @@ def floors(suite: Suite, name: str) -> Iterator[str]:
         yield f"{key}: predicting the commonest class everywhere has an mIoU of {share:.1f} %."
 
 
-def references(suite: Suite, metrics: Sequence[Metric]) -> tuple[tuple[str, ...], ...]:
+def references(suite: Suite, known: Mapping[str, Metric]) -> tuple[tuple[str, ...], ...]:
     """Published numbers of these metrics, the paper's own first."""
-    known, found = {metric.name: metric for metric in metrics}, []
+    found = []
     for entry in (*suite.plan.get("paper", []), *suite.plan.get("references", [])):
         if (metric := known.get(entry["metric"])) and entry["value"] is not None:
             value = f"{entry['value'] * metric.scale:.{metric.digits}f}"
@@ -134,15 +138,34 @@ def references(suite: Suite, metrics: Sequence[Metric]) -> tuple[tuple[str, ...]
     return tuple(found)
 
 
+def headline(suite: Suite) -> dict[str, Any]:
+    """metrics.json: means over the finished seeds, by data set, method, augmentation, variant and metric."""
+    found: dict[str, Any] = {}
+    for group in suite.ordered:
+        statistics = {name: statistic for name in MAIN if name != "is" and (statistic := suite.statistic(group, name))}
+        if statistics:
+            place = functools.reduce(lambda inner, key: inner.setdefault(key, {}), group, found)
+            place |= {name: float(f"{statistic.mean:.8g}") for name, statistic in statistics.items()}
+    return found
+
+
+def training(suite: Suite) -> str:
+    """training.csv: every finished run's losses, one a row, of at most ``POINTS`` records a run."""
+    columns, parts = ["dataset", "run", "step", "loss", "value"], []
+    for run in (run for run in suite.runs if (run["run"], "training") in suite.records):
+        history, name = suite.history(run), "/".join((*group_of(run)[1:], f"seed={run['seed']}"))
+        stride, last = max(1, -(-len(history) // POINTS)), len(history) - 1
+        kept = history[[at % stride == 0 or at == last for at in range(len(history))]]
+        long = kept.rename_axis("step").reset_index().melt("step", var_name="loss").dropna()
+        parts.append(long.sort_values("step", kind="stable").assign(dataset=run["dataset"], run=name))
+    frame = pd.concat(part for part in parts if len(part)) if any(map(len, parts)) else pd.DataFrame(columns=columns)
+    return str(frame.to_csv(columns=columns, index=False, lineterminator="\n", float_format="%.6g"))
+
+
 def write(plan: str | Path, out_dir: str | Path) -> list[Path]:
-    """Write results.csv and every table of a suite as csv, md and tex.
+    """Write results.csv and every table of a suite as csv, md and tex, and return the files.
 
-    Args:
-        plan: the plan's file, or the suite's name.
-        out_dir: results/tables/<suite>.
-
-    Returns:
-        The files: results.csv, three of each table, metrics.json and training.csv for version control, made_from.json.
+    metrics.json and training.csv are for version control. ``plan`` is a plan's file, or a suite's name.
 
     Raises:
         UserError: two protocols would meet in a column or a file is damaged; then nothing is written.
@@ -152,13 +175,33 @@ def write(plan: str | Path, out_dir: str | Path) -> list[Path]:
     tables = build(suite)
     texts = {folder / f"{name}.{form}": to(table) for name, table in tables.items() for form, to in forms.items()}
     texts[folder / "results.csv"] = str(suite.frame.to_csv(index=False, lineterminator="\n"))
-    texts[folder / "training.csv"] = series.training(suite)
-    if absent := dict.fromkeys(run["run"] for run in suite.runs for name in suite.missing(run)):
+    texts[folder / "training.csv"] = training(suite)
+    if absent := [run["run"] for run in suite.runs if suite.missing(run)]:
         count = f"{len(absent)} of {len(suite.runs)} runs are not finished"
-        print(f"{suite.file}: {count} (not counted), first {next(iter(absent))}", file=sys.stderr)
-    suite.clear(folder)
+        print(f"{suite.file}: {count} (not counted), first {absent[0]}", file=sys.stderr)
+    writers.clear(folder)
     for path, text in texts.items():
         write_text(path, text)
-    write_json(folder / "metrics.json", series.headline(suite))
+    write_json(folder / "metrics.json", headline(suite))
     made = [*texts, folder / "metrics.json"]
-    return [*made, suite.seal(folder, made)]
+    return [*made, writers.seal(suite, folder, made)]
+
+
+def show(plan: str | Path) -> None:
+    """Print the probes and the generation metrics of a suite as one table."""
+    suite = results.read(plan)
+    columns, rows = {name: suite.metric(name) for name in MAIN}, list[Row]()
+    for _, groups in itertools.groupby(suite.groups, key=lambda group: group.dataset):
+        rows += means.block(suite, groups, columns, "probe")
+    kinds = [kind for kind in SECTIONS if kind == "method" or len({getattr(g, kind) for g in suite.groups}) > 1]
+    names = [*(NAMES[kind] for kind in kinds), "Seeds", *(metric.brief for metric in columns.values())]
+    bold = "\033[1m{}\033[0m" if sys.stdout.isatty() else "{}"
+    texts = []
+    for row in rows:
+        texts.append([row.cells[key].words.replace("(uses labels)", "(labels)") for key in (*kinds, "seeds")])
+        for cell in (row.cells[name] for name in columns):
+            texts[-1].append((bold if cell.strong else "{}").format(cell.text) if cell.statistic else DASH)
+    aligned = [*("left" for _ in kinds), *("right" for _ in names[len(kinds) :])]
+    frame = pd.DataFrame(texts, columns=names)
+    table = frame.to_markdown(index=False, tablefmt="simple", disable_numparse=True, colalign=aligned)
+    print(suite.plan["title"], table, sep="\n\n")

@@ -1,14 +1,20 @@
-"""Writes a table as csv, Markdown and LaTeX, with pandas."""
+"""Writes a table as csv, Markdown and LaTeX, with pandas, and what a folder of tables or figures was made from."""
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pandas as pd
 
+from structgan import provenance
+from structgan.errors import UserError
+from structgan.files import read_json
 from structgan.report.cells import Table
+from structgan.report.results import Suite
 
 PUBLISHED = "Published numbers: another protocol, not comparable"
 REFERENCES = {"Data set": "word", "Method": "word", "Metric": "word", "Value": "number", "Protocol": "long",
@@ -33,7 +39,7 @@ def to_csv(table: Table) -> str:
 
 def blocks(table: Table, escape: Callable[[str], str], strong: str) -> Iterator[Block]:
     """Each block's title, its texts, and the kinds of its columns; published numbers come last."""
-    shown = [heading for heading in table.headings if heading.place == "column"]
+    shown = [heading for heading in table.headings if heading.kind not in ("block", "csv")]
     for title, rows in itertools.groupby(table.rows, lambda row: row.block):
         cells = [[row.cells[heading.key] for heading in shown] for row in rows]
         texts = [[strong.format(escape(c.text)) if c.strong else escape(c.text) for c in row] for row in cells]
@@ -71,10 +77,21 @@ def to_tex(table: Table) -> str:
         columns = "".join(kinds_of.get(kind, r"p{0.3\linewidth}") for kind in kinds)
         tabular = frame.style.hide(axis="index").to_latex(hrules=True, column_format=columns)
         parts += [rf"\emph{{{title}}}\\", str(tabular).rstrip()]
-    caption = tex(sentences((table.caption, *table.notes)))
+    caption = tex(" ".join(part if part.endswith((".", ";")) else f"{part}." for part in (table.caption, *table.notes)))
     return "\n".join([*parts, rf"\caption{{{caption}}}", rf"\label{{tab:{table.name}}}", r"\end{table}"]) + "\n"
 
 
-def sentences(parts: Iterable[str]) -> str:
-    """Captions and notes one after the other, each with a full stop."""
-    return " ".join(part if part.endswith((".", ";")) else f"{part}." for part in parts)
+def clear(folder: Path) -> None:
+    """Delete what was made before, also from another plan, so that nothing of it is taken for this plan's."""
+    for path in folder.glob("made_from*.json"):
+        with contextlib.suppress(UserError, LookupError, TypeError):
+            for name in list(read_json(path)["checksums"]["files"]):
+                (folder / Path(name).name).unlink(missing_ok=True)
+        path.unlink()
+
+
+def seal(suite: Suite, folder: Path, made: list[Path]) -> Path:
+    """Write a folder's made_from-<id>.json, with the plan's id: checksums of the files that were made from it."""
+    path = folder / f"made_from-{suite.file.stem}.json"
+    provenance.write_sealed(path, {"suite": suite.plan["suite"], "plan": suite.file.name}, made)
+    return path

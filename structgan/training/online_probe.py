@@ -62,7 +62,7 @@ class OnlineProbe:
         """
         logits = self.head(self.features(self.method.live_encoder, images))
         loss = F.cross_entropy(logits, labels)
-        optim.minimise(self.optimizer, loss)
+        optim.minimize(self.optimizer, loss)
         ema_update_(self.average, self.head, self.settings["ema"])
         correct = (logits.detach().argmax(1) == labels).float().mean()
         return {"online_loss": loss.detach(), "online_train_top1": correct}

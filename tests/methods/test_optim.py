@@ -10,7 +10,7 @@ from torch import nn
 
 from structgan import optim, precision
 from structgan.errors import UserError
-from structgan.lars import LARS
+from structgan.optim import LARS
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_an_update_keeps_the_precision_of_the_forward_pass():
     optimizer, found = torch.optim.SGD([weight], lr=0.0), {}
     for name in ("float32", "bfloat16"):
         with precision.autocast(name, "cpu"):
-            optim.minimise(optimizer, precision.exact(lambda w: (w @ w.T @ w).sum())(weight))
+            optim.minimize(optimizer, precision.exact(lambda w: (w @ w.T @ w).sum())(weight))
         found[name] = weight.grad.clone()
     assert torch.equal(found["float32"], found["bfloat16"])
 
@@ -73,6 +73,6 @@ def test_an_update_gives_gradients_to_its_own_parameters_alone():
     frozen.requires_grad_(False)
     optimizer = torch.optim.SGD([mine, frozen], lr=0.5)
     mine.grad = torch.full((2,), 7.0)  # of an earlier update
-    optim.minimise(optimizer, (3 * mine * frozen + other).sum())
+    optim.minimize(optimizer, (3 * mine * frozen + other).sum())
     assert mine.grad.tolist() == [3, 3] and mine.tolist() == [-0.5, -0.5]
     assert other.grad is None and frozen.grad is None

@@ -5,14 +5,17 @@ from __future__ import annotations
 import copy
 import csv
 import functools
+import io
 import json
 import math
 import shutil
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from structgan import provenance, sources
-from structgan.report import figures, page, tables
+from structgan.report import figures, page, results, tables, writers
 
 METHODS = {
     "structural": {"title": "Structural GAN", "kind": "method", "uses_labels": False, "samples": True},
@@ -69,7 +72,7 @@ class Tree:
     """A suite under ``root``. ``tree[run]`` is the content of a run's files, which tests change before ``write``."""
 
     def __init__(self, root: Path, scores: dict[str, list[float]] = SCORES) -> None:
-        self.root, self.runs = root, dict[str, dict[str, Any]]()
+        self.root, self.runs, self.made = root, dict[str, dict[str, Any]](), dict[str, Any]()
         self.tables, self.figures, self.html = root / "tables", root / "figures", root / "demo.html"
         titles = {"full": "full", "base": "base", "no_cluster": "without L_cluster"}
         left_out = {"dataset": "digits", "method": "random", "augmentation": "crop", "variant": "base"}
@@ -151,40 +154,42 @@ class Tree:
         asked = {name: file for name, file in asked.items() if name in run}
         for name, file in asked.items():
             if run[name] is not None:
-                record = {
-                    "identity": identity,
-                    "evaluation": provenance.mark(self.plan["evaluations"][name]),
-                    **run[name],
-                }
-                companions = self._companions(folder, name, run)
-                provenance.write_sealed(folder / file, record, companions, [folder / "encoder.safetensors"])
+                mark = provenance.mark(self.plan["evaluations"][name])
+                record, beside = (
+                    {"identity": identity, "evaluation": mark, **run[name]},
+                    self._beside(folder, file, run),
+                )
+                provenance.write_sealed(folder / file, record, beside, [folder / "encoder.safetensors"])
         planned = {**run["names"], "seed": run["seed"], "run": path, "identity": identity, "steps": 39}
         above = {"upstream": config["upstream"]} if "upstream" in config else {}
         return {**planned, "data": "data/prepared/digits-0.safetensors", **above, "evaluations": asked}
 
-    def _companions(self, folder: Path, name: str, run: dict[str, Any]) -> list[Path]:
-        from PIL import Image
+    def _beside(self, folder: Path, file: str, run: dict[str, Any]) -> list[Path]:
+        path = folder / file.replace("probe", "map").replace("fidelity", "samples").replace(".json", ".png")
+        if file.startswith("probe"):
+            path = path.with_suffix(".json")
+            path.write_text(json.dumps(run["map"]))
+        elif file.startswith("fidelity"):
+            Image.new("RGB", (32, 32), (40 * run["seed"], 90, 200)).save(path)
+        return [path] if path.exists() else []
 
-        mark = self.plan["evaluations"][name]["identity"][:8]
-        if name == "probe":
-            (folder / f"map-{mark}.json").write_text(json.dumps(run["map"]))
-            return [folder / f"map-{mark}.json"]
-        if name == "fidelity":
-            Image.new("RGB", (32, 32), (40 * run["seed"], 90, 200)).save(folder / f"samples-{mark}.png")
-            return [folder / f"samples-{mark}.png"]
-        return []
+    def read(self) -> results.Suite:
+        return results.read(self.write())
 
     def table(self, name: str) -> list[dict[str, str]]:
-        tables.write(self.write(), self.tables)
-        with (self.tables / f"{name}.csv").open() as file:
-            return list(csv.DictReader(file))
+        """The rows of a table's csv file; ``text`` then gives its other forms without building it again."""
+        self.made = tables.build(self.read())
+        return list(csv.DictReader(io.StringIO(writers.to_csv(self.made[name]))))
 
     def rows(self, name: str) -> dict[str, dict[str, str]]:
         keys = ("method", "augmentation", "variant")
         return {"/".join(row[key] for key in keys if row.get(key)): row for row in self.table(name)}
 
     def text(self, file: str) -> str:
-        return (self.tables / file).read_text()
+        """A table as Markdown (``name.md``) or LaTeX (``name.tex``)."""
+        self.made = self.made or tables.build(self.read())
+        name, _, form = file.partition(".")
+        return {"md": writers.to_markdown, "tex": writers.to_tex}[form](self.made[name])
 
     def page(self, drawn: bool = False) -> str:
         tables.write(self.write(), self.tables)

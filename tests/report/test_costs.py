@@ -9,10 +9,15 @@ from typing import Any
 import pytest
 from synthetic_suite import Tree
 
-from structgan.report.protocols import machine
+from structgan.report.metrics import machine
 
-CPU = {"device": "cpu", "threads": 1, "processes": 1, "versions": {"torch": "2.12.1", "numpy": "2.4"}}
-CPU |= {"hardware": {"system": "Linux", "cpu": "A processor", "cores": 2, "gpu": None, "gpus": 0}}
+HARDWARE = {"system": "Linux", "cpu": "A processor", "cores": 2, "gpu": None, "gpus": 0}
+VERSIONS = {"torch": "2.12.1", "numpy": "2.4"}
+CPU = {"device": "cpu", "threads": 1, "processes": 1, "versions": VERSIONS, "hardware": HARDWARE}
+OTHERS = (
+    {"hardware": {**HARDWARE, "cpu": "Another processor"}}, {"hardware": {**HARDWARE, "gpu": "H100", "gpus": 1}},
+    {"device": "cuda"}, {"threads": 4}, {"processes": 2}, {"versions": {"torch": "2.11.0"}},
+)  # fmt: skip
 
 
 def lines(tree: Tree, method: str) -> list[dict[str, str]]:
@@ -38,40 +43,25 @@ def test_what_was_not_trained_has_no_speed(tree: Tree) -> None:
     assert re.search(r"\| Random encoder +\| none +\| base +\| +2 \| +— \| +— \| +— \| +0.0 \|", tree.text("cost.md"))
 
 
-def test_without_the_main_row_nothing_is_relative(tree: Tree) -> None:
-    tree.runs = {name: run for name, run in tree.runs.items() if not name.startswith("structural")}
-    found = tree.table("cost")
-    assert found and {line["relative"] for line in found} == {""}
-
-
-@pytest.mark.parametrize(
-    "other",
-    [
-        {"hardware": {**CPU["hardware"], "cpu": "Another processor"}},  # type: ignore[dict-item]
-        {"hardware": {**CPU["hardware"], "gpu": "H100", "gpus": 1}, "device": "cuda"},  # type: ignore[dict-item]
-        {"threads": 4},
-        {"processes": 2},
-        {"versions": {"torch": "2.11.0"}},
-    ],
-    ids=lambda change: next(iter(change)),
-)
-def test_two_machines_never_share_a_block(tree: Tree, other: dict[str, Any]) -> None:
+def test_two_machines_never_share_a_block(tree: Tree) -> None:
     for run in tree.runs.values():
         run["env"] |= CPU
     assert {line["machine"] for line in tree.table("cost")} == {"1"}
-    tree["plain_gan/none/base/1"]["env"] |= other
+    tree["plain_gan/none/base/1"]["env"] |= {"threads": 4}
     one, two = lines(tree, "plain_gan")
     assert (one["machine"], one["runs"], two["machine"], two["runs"]) == ("1", "1", "2", "1")
     assert two["relative"] == "" != one["relative"]  # the main row has no run there
     text = tree.text("cost.md")
     assert text.index("machine 1") < text.index("machine 2") and "do not compare" in text
     assert "Machine 1: cpu A processor, cores 2, device cpu, threads 1, processes 1, torch 2.12.1." in text
-    assert len({row["protocol"] for row in tree.table("results") if row["evaluation"] == "training"}) == 2
+    frame = tree.read().frame
+    assert frame[frame["evaluation"] == "training"]["protocol"].nunique() == 2
 
 
-def test_what_a_machine_is() -> None:
-    """Not its other libraries; and a run on two machines is a machine of its own."""
-    assert machine({**CPU, "versions": {"torch": "2.12.1", "numpy": "1"}}) == machine(CPU)
-    entries = [{**CPU, "steps": 5}, {**CPU, "steps": 5, "threads": 2}, {**CPU, "steps": 0, "threads": 9}]
-    assert machine({**CPU, "submissions": entries}) == f"{machine(CPU)} + {machine({**CPU, 'threads': 2})}"
+@pytest.mark.parametrize("other", OTHERS, ids=str)
+def test_what_makes_another_machine(other: dict[str, Any]) -> None:
+    assert machine(CPU | other) != machine(CPU)
+    assert machine({**CPU, "versions": {"torch": "2.12.1", "numpy": "1"}}) == machine(CPU)  # not its other libraries
+    entries = [{**CPU, "steps": 5}, {**CPU, **other, "steps": 5}, {**CPU, "steps": 0, "threads": 9}]
+    assert machine({**CPU, "submissions": entries}) == f"{machine(CPU)} + {machine(CPU | other)}"
     assert machine({**CPU, "submissions": entries[:1]}) == machine(CPU)

@@ -11,7 +11,9 @@ from structgan.models import batch_norm
 
 GROUPS = {"per_process": 4, "gaussian": {"form": "wasserstein"}, "cluster": {"k": 2, "update_every": 2}}
 OTHER = {"per_process": 8, "latents": "reused", "cluster": {"embeddings": "before", "skip_best_for_generated": False}}
+GAME = {"gaussian": {"weight": 1.0}, "cluster": {"weight": 3.0}, "hinge": {"weight": 20.0}}
 CASES = {name: {} for name in sources.methods()}
+CASES |= {f"{name}, game": {"objectives": GAME} for name in ("vae", "ddpm")}
 CASES |= {"structural, groups": GROUPS, "structural, other step": OTHER, "genrep": {"latent_std": 0.5}}
 """Settings that differ from the demo's."""
 QUICK = ("structural, groups", "simclr")

@@ -20,25 +20,16 @@ def test_norm_hinge_pulls_short_vectors_only():
         return sum(max(0.0, 1 - math.sqrt(sum(v * v for v in row))) ** 2 for row in x) / len(x)
 
     agree(adversarial.norm_hinge, literal, e)
+    e[0] = 0  # at the origin the gradient is finite
     tensor = torch.tensor(e, requires_grad=True)
     (gradient,) = torch.autograd.grad(adversarial.norm_hinge(tensor), tensor)
-    assert (gradient[3:] == 0).all() and (gradient[:3] != 0).all()
-    assert adversarial.norm_hinge(torch.zeros(3, 4)).item() == 1.0
+    assert gradient.isfinite().all() and (gradient[3:] == 0).all() and (gradient[1:3] != 0).all()
 
 
-def test_norm_hinge_has_a_finite_gradient_at_the_origin():
-    origin = torch.zeros(2, 4, requires_grad=True)
-    (gradient,) = torch.autograd.grad(adversarial.norm_hinge(origin), origin)
-    assert gradient.isfinite().all()
-
-
+SOFTPLUS = lambda x: math.log(1 + math.exp(x))  # noqa: E731
 FORMS = {
     "hinge": (lambda r: max(0.0, 1 - r), lambda f: max(0.0, 1 + f), lambda f: -f),
-    "non_saturating": (
-        lambda r: math.log(1 + math.exp(-r)),
-        lambda f: math.log(1 + math.exp(f)),
-        lambda f: math.log(1 + math.exp(-f)),
-    ),
+    "non_saturating": (lambda r: SOFTPLUS(-r), SOFTPLUS, lambda f: SOFTPLUS(-f)),
 }
 
 
@@ -46,10 +37,9 @@ FORMS = {
 def test_adversarial_forms(form):
     real, fake = np.array([-2.0, 0.3, 1.4, 3.0]), np.array([-1.7, 0.2, -0.4, 2.5, 0.9])
     on_real, on_fake, of_generator = FORMS[form]
-    agree(
-        lambda r, f: adversarial.discriminator_loss(r, f, form),
-        lambda r, f: sum(map(on_real, r)) / len(r) + sum(map(on_fake, f)) / len(f),
-        real,
-        fake,
-    )
+
+    def literal(r, f):
+        return sum(map(on_real, r)) / len(r) + sum(map(on_fake, f)) / len(f)
+
+    agree(lambda r, f: adversarial.discriminator_loss(r, f, form), literal, real, fake)
     agree(lambda f: adversarial.generator_loss(f, form), lambda f: sum(map(of_generator, f)) / len(f), fake)

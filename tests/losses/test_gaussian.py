@@ -18,19 +18,13 @@ EPSILON = 0.5
 def literal_statistics(z):
     n, c = z.shape
     mean = [sum(z[s, i] for s in range(n)) / n for i in range(c)]
-    length = math.sqrt(sum(m * m for m in mean))
-    mu = np.array([m / length for m in mean])
-    sigma = np.zeros((c, c))
-    for i in range(c):
-        for j in range(c):
-            for s in range(n):
-                sigma[i, j] += (z[s, i] - mu[i]) * (z[s, j] - mu[j]) / n
-    return mu, sigma
+    mu = np.array(mean) / math.sqrt(sum(m * m for m in mean))
+    sigma = [[sum((z[s, i] - mu[i]) * (z[s, j] - mu[j]) for s in range(n)) / n for j in range(c)] for i in range(c)]
+    return mu, np.array(sigma)
 
 
-def literal_rate(sigma):
-    c = len(sigma)
-    return sum(math.log(1 + c / EPSILON * value) for value in np.linalg.eigvalsh(sigma))
+def literal_rate(sigma, epsilon=EPSILON):
+    return sum(math.log(1 + len(sigma) / epsilon * value) for value in np.linalg.eigvalsh(sigma))
 
 
 def literal_jsd(real, fake):
@@ -64,11 +58,7 @@ def literal_wasserstein(real, fake):
 LITERAL = {"jsd": literal_jsd, "bhattacharyya": literal_bhattacharyya, "wasserstein": literal_wasserstein}
 
 
-def test_every_form_has_a_literal_twin():
-    assert set(gaussian.FORMS) == set(LITERAL)
-
-
-@pytest.mark.parametrize("form", LITERAL)
+@pytest.mark.parametrize("form", gaussian.FORMS)
 @pytest.mark.parametrize(("n", "m", "c"), [(7, 7, 4), (3, 3, 5), (4, 6, 5)], ids=["N>C", "N<C", "N≠M"])
 def test_distance_of_gaussians_and_its_gradient(form, n, m, c):
     real, fake = sphere(n, c, 1, shift=1.5), sphere(m, c, 2, shift=-0.5)
@@ -76,20 +66,11 @@ def test_distance_of_gaussians_and_its_gradient(form, n, m, c):
 
 
 @pytest.mark.parametrize("form", LITERAL)
-def test_distance_is_zero_for_equal_batches_symmetric_and_grows_with_the_shift(form):
-    distance = gaussian.FORMS[form]
-    a, b, c = (torch.tensor(sphere(64, 6, seed, shift)) for seed, shift in ((1, 2.0), (2, 0.5), (3, -2.0)))
-    assert distance(a, a.flip(0)).item() == pytest.approx(0.0, abs=1e-9)
-    assert distance(a, b).item() == pytest.approx(distance(b, a).item(), rel=1e-9)
-    assert 0 < distance(a, b).item() < distance(a, c).item()
-
-
-@pytest.mark.parametrize("form", LITERAL)
 def test_distance_is_finite_where_the_covariance_is_singular(form):
     """Embeddings that are all one point: rank 0, equal eigenvalues, in float32 as in training."""
     point = torch.zeros(8, 128)
     point[:, 3] = 1.0
-    real = torch.nn.functional.normalize(torch.randn(8, 128, generator=torch.Generator().manual_seed(0)), dim=1)
+    real = torch.tensor(sphere(8, 128, 1)).float()
     for first, second in ((point, real), (point, point.clone())):
         fake = second.clone().requires_grad_(True)
         value = gaussian.FORMS[form](first, fake)
@@ -97,14 +78,11 @@ def test_distance_is_finite_where_the_covariance_is_singular(form):
         assert value.isfinite() and gradient.isfinite().all()
 
 
-def test_epsilon_sets_alpha_to_c_over_epsilon():
-    sigma = literal_statistics(sphere(9, 4, 5))[1]
-    for epsilon in (0.1, 0.5, 2.0):
-        expected = sum(math.log(1 + 4 / epsilon * value) for value in np.linalg.eigvalsh(sigma))
-        assert gaussian.coding_rate(torch.tensor(sigma), epsilon).item() == pytest.approx(expected, rel=1e-12)
-
-
-def test_mean_direction_and_covariance():
+def test_mean_covariance_and_coding_rate():
     z = sphere(6, 4, 3, shift=1.0)
-    for ours, literal in zip(gaussian.statistics(torch.tensor(z)), literal_statistics(z), strict=True):
+    mu, sigma = literal_statistics(z)
+    for ours, literal in zip(gaussian.statistics(torch.tensor(z)), (mu, sigma), strict=True):
         np.testing.assert_allclose(ours.numpy(), literal, rtol=1e-12)
+    for epsilon in (0.1, 2.0):
+        rate = gaussian.coding_rate(torch.tensor(sigma), epsilon)
+        assert rate.item() == pytest.approx(literal_rate(sigma, epsilon), rel=1e-12)

@@ -6,14 +6,13 @@ import math
 
 import numpy as np
 import pytest
-import ranks
 import torch
 import torch.nn.functional as F
-from snapshots import IMAGES, same, snapshot
+from snapshots import IMAGES
 from tiny_networks import seeded
 
 from baselines import vae
-from structgan import config, train
+from structgan import config
 from structgan import method as contract
 from structgan.errors import UserError
 from structgan.losses import gaussian
@@ -50,8 +49,10 @@ def build(demo):
     return make
 
 
-def compare(method, twin, objectives):
-    """The gradients that a step left in ``method`` against those of the objective of each part of ``twin``."""
+def compare(method, twin, logged, terms, objectives):
+    """What a step logged and the gradients that it left, against terms and objectives of each part of a twin."""
+    expected = {key: value.item() for key, value in terms.items()}
+    assert {key: value.item() for key, value in logged.items()} == pytest.approx(expected, rel=1e-8)
     learning = {name: p for name, p in twin.named_parameters() if p.requires_grad}
     found = {name: p.grad for name, p in method.named_parameters() if p.grad is not None}
     assert found.keys() == {name for name in learning if name.startswith(tuple(objectives))}
@@ -83,29 +84,23 @@ def game(twin, features, made_average):
     return terms["gaussian"] + 3 * terms["cluster"] + 20 * terms["hinge"], terms
 
 
-def test_kl_is_the_integral_and_zero_at_the_prior():
-    """Against sums of q log(q / p) over a fine grid, and against the closed form."""
+def test_kl_is_the_closed_form_and_zero_at_the_prior():
+    """(m^2 + v - 1 - ln v) / 2, the sum over the latent, the mean over images."""
     mean, log_variance = torch.randn(3, 4, generator=seeded(1)), torch.randn(3, 4, generator=seeded(2))
-    x, integral, closed = np.linspace(-25, 25, 20001), 0.0, 0.0
-    for m, v in zip(mean.double().flatten().tolist(), log_variance.double().exp().flatten().tolist(), strict=True):
-        q = np.exp(-((x - m) ** 2) / (2 * v)) / np.sqrt(2 * np.pi * v)
-        integral += np.sum(q * (x**2 / 2 - (x - m) ** 2 / (2 * v) - 0.5 * np.log(v))) * (x[1] - x[0]) / 3
-        closed += 0.5 * (m**2 + v - 1 - math.log(v)) / 3
-    found = vae.kl_to_prior(mean, log_variance).item()
-    assert found == pytest.approx(integral, rel=1e-5) == pytest.approx(closed, rel=1e-5)
+    pairs = zip(mean.flatten().tolist(), log_variance.flatten().tolist(), strict=True)
+    expected = sum((m**2 + math.exp(lv) - 1 - lv) / 2 for m, lv in pairs) / 3
+    assert vae.kl_to_prior(mean, log_variance).item() == pytest.approx(expected, rel=1e-5)
     assert vae.kl_to_prior(torch.zeros(3, 4), torch.zeros(3, 4)).item() == 0
 
 
 def test_reconstruction_is_the_likelihood_at_its_best_variance():
     decoded = IMAGES * 0.5 + 0.1
+    errors = (IMAGES - decoded).double() ** 2
 
     def nll(variance):
-        total = 0.0
-        for x, y in zip(IMAGES.flatten().tolist(), decoded.flatten().tolist(), strict=True):
-            total += 0.5 * math.log(2 * math.pi * variance) + (x - y) ** 2 / (2 * variance)
-        return total / IMAGES.numel()
+        return float((0.5 * math.log(2 * math.pi * variance) + errors / (2 * variance)).mean())
 
-    best = float(((IMAGES - decoded).double() ** 2).mean())
+    best = float(errors.mean())
     assert vae.reconstruction(IMAGES, decoded).item() == pytest.approx(nll(best), rel=1e-5)
     assert nll(best) < min(nll(0.9 * best), nll(1.1 * best))
 
@@ -131,10 +126,7 @@ def test_a_step_of_the_autoencoder_follows_the_bound_and_the_game(doubles, build
         parts = {"backbone": bound + encoders, "game": encoders, "posterior": bound, "decoder": bound - 0.2 * decoders}
         terms |= found
         assert torch.allclose(method.game.bank.features[:N], F.normalize(average[:N], dim=1))
-    assert {key: value.item() for key, value in logged.items()} == pytest.approx(
-        {key: value.item() for key, value in terms.items()}, rel=1e-8
-    )
-    compare(method, twin, parts)
+    compare(method, twin, logged, terms, parts)
 
 
 @pytest.mark.parametrize("prediction", ["v", "epsilon"])
@@ -168,10 +160,7 @@ def test_a_step_of_the_diffusion_follows_its_loss_and_the_game(doubles, build, v
         parts = {f"denoiser.{part}": simple - 0.2 * decoders for part in way_up}
         parts |= {"denoiser.backbone": simple + encoders, "game": encoders}
         terms |= found
-    assert {key: value.item() for key, value in logged.items()} == pytest.approx(
-        {key: value.item() for key, value in terms.items()}, rel=1e-8
-    )
-    compare(method, twin, parts)
+    compare(method, twin, logged, terms, parts)
 
 
 @pytest.mark.parametrize("name", BOTH)
@@ -182,11 +171,7 @@ def test_a_term_without_weight_is_left_out(build, name):
         method = build(name, objectives=weights | {term: {"weight": 1.0}})
         assert ("cluster" in method.step([IMAGES], None)) == (term == "cluster")
         assert any(p.grad.abs().max() > 0 for p in method.game.projection.parameters())
-    with pytest.raises(
-        UserError, match=rf"{name}\.settings: objectives\.cluster\.bank = 1 .* objectives\.cluster\.k = 2"
-    ):
-        build(name, "structural", objectives={"cluster": {"bank": 1, "k": 2}})
-    with pytest.raises(UserError, match=r"cluster\.k = 7: must be less than .* = 7"):
+    with pytest.raises(UserError, match=r"objectives\.cluster\.k = 7: .* = 7"):
         build(name, "structural", objectives={"cluster": {"bank": 0, "k": 7}}).step([IMAGES], None)
 
 
@@ -205,34 +190,5 @@ def test_samples_follow_the_steps_back_from_noise(build, eta):
             x = math.sqrt(bars[s]) * clean + math.sqrt(1 - bars[s] - sigma**2) * noise
             x = x + sigma * torch.randn(x.shape, generator=draws) if eta else x
     assert torch.allclose(method.sample(4, seeded(3)), x, atol=1e-5)
-    assert torch.equal(method.sample(4, seeded(3)), method.sample(4, seeded(3)))
-    fewer = build("ddpm", sampling_steps=2, timesteps=9, eta=eta).eval()
-    assert torch.equal(fewer.sample(4, seeded(3)), fewer.sample(4, seeded(3)))
-    assert not torch.equal(fewer.sample(4, seeded(3)), method.sample(4, seeded(3)))
     with pytest.raises(UserError, match="sampling_steps = 10 must be at most timesteps = 9"):
         build("ddpm", sampling_steps=10, timesteps=9)
-
-
-@pytest.mark.parametrize("name", BOTH)
-def test_an_interrupted_structural_run_goes_on_exactly(make_run, digits, name):
-    def job(folder, steps):
-        found = train.Run(make_run(name, variant="structural", steps=6, folder=folder), digits, "cpu")
-        found.training = {**found.training, "steps": steps}
-        return found
-
-    whole, first, second = job("whole", 6), job("parts", 4), job("parts", 6)
-    whole.fit()
-    first.fit()
-    second.resume()
-    assert second.step == 4
-    second.fit()
-    assert same(snapshot(whole.method), snapshot(second.method)) and int(whole.method.game.bank.position) == 0
-
-
-@pytest.mark.parametrize("name", BOTH)
-def test_two_processes_play_one_game(make_run, digits, tmp_path, name):
-    run = make_run(name, variant="structural", augmentation="simclr")
-    one, two = ranks.ema_update_(run, digits, 3), ranks.ask(tmp_path, ranks.follow, run, digits, 3)
-    for found in two:
-        assert found.keys() == one.keys() and {"losses/cluster", "losses/gaussian", "losses/hinge"} <= found.keys()
-        assert all(torch.allclose(found[key].double(), value.double(), atol=1e-10) for key, value in one.items())

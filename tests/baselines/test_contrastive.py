@@ -1,4 +1,4 @@
-"""The contrastive and clustering baselines against their papers' pseudocode in NumPy; queue, prototypes, averages."""
+"""The contrastive and clustering baselines against their papers' pseudocode in NumPy."""
 
 from __future__ import annotations
 
@@ -46,6 +46,43 @@ def per_view(head, encoder, views):
     return [head(features) for features in encoder(torch.cat(views)).chunk(2)]
 
 
+def nt_xent(z, t):
+    """-log exp(s_ij / t) / sum over all other images, j the other view of i, the mean over the 2N views."""
+    scores = np.exp(z @ z.T / t)
+    np.fill_diagonal(scores, 0)
+    n = len(z) // 2
+    return -np.mean([np.log(scores[i, (i + n) % (2 * n)] / scores[i].sum()) for i in range(2 * n)])
+
+
+def test_simclr_is_nt_xent_of_both_views(started):
+    before, run, views = started("simclr")
+    z = normalize(array(before.head(before.encoder(torch.cat(views)))))
+    expected = nt_xent(z, before.settings["temperature"])
+    assert run.method.step(views, None)["nt_xent"].item() == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("std", [0.0, 0.4])
+def test_genrep_is_nt_xent_of_images_of_neighboring_latents(make_run, digits, std):
+    """Anchor G(w), positive G(w + std n), one at a time and in 8 bits; then views of the run's own augmentation."""
+    run = train.Run(make_run("genrep", augmentation="simclr", settings={"latent_std": std}), digits, "cpu")
+    method, drawn = run.method.train(), torch.Generator().manual_seed(5)
+    latents, steps = (torch.randn(6, 16, generator=drawn).double() for _ in range(2))
+    generator = copy.deepcopy(method.upstream.sampler).double()
+    state = method.rng.manual_seed(5).get_state()
+    pair = method.positives(6)
+    for found, inputs in zip(pair, (latents, latents + std * steps), strict=True):
+        images = np.concatenate([array(generator(latent[None])) for latent in inputs])
+        difference = np.abs(found.numpy() - np.clip(np.round(255 * (images + 1) / 2), 0, 255))
+        assert found.dtype == torch.uint8 and difference.max() <= 1 and difference.mean() < 0.01  # rounding's edge
+    assert torch.equal(*pair) == (std == 0)
+    views_state = run.batches.rng.get_state()
+    z = normalize(array(method.head(method.encoder(torch.cat([run.batches.view(images) for images in pair])))))
+    method.rng.set_state(state)
+    run.batches.rng.set_state(views_state)
+    loss = method.step([torch.zeros(6, 3, 16, 16)], None)["nt_xent"]
+    assert loss.item() == pytest.approx(nt_xent(z, method.settings["temperature"]), rel=1e-4)
+
+
 def moco_algorithm_1(q, k, queue, t):
     """Cross-entropy of [q k+, q queue] / t against 0, as the paper's Algorithm 1 writes it."""
     l_pos = np.einsum("nc,nc->n", q, k)[:, None]
@@ -66,48 +103,29 @@ def test_moco_is_algorithm_1_in_each_direction(started, symmetric):
     assert run.method.step(views, None)["info_nce"].item() == pytest.approx(expected, rel=1e-5)
     queue = run.method.queue
     np.testing.assert_allclose(queue.embeddings[:16].numpy(), k2, atol=1e-5)
-    if symmetric:
-        np.testing.assert_allclose(queue.features[:16].numpy(), k1, atol=1e-5)
+    np.testing.assert_allclose(queue.features[:16].numpy(), k1 if symmetric else k2, atol=1e-5)
     assert torch.equal(queue.embeddings[16:], before.queue.embeddings[16:]) and int(queue.position) == 16
 
 
-def test_moco_queue_is_first_in_first_out_and_survives_a_resume(make_run, digits):
-    """48 places, batches of 16: after five steps the keys of steps 4, 5 and 3 lie in it, resumed at step 4 or not."""
-    settings = {"queue_size": 48}
-    whole = train.Run(make_run("moco", folder="whole", settings=settings, steps=5, save_every=4), digits, "cpu")
-    pushed, push = [], whole.method.queue.push
-    whole.method.queue.push = lambda *keys: pushed.append(keys[1].clone()) or push(*keys)
-    whole.fit()
-    expected = torch.cat([pushed[3], pushed[4], pushed[2]])
-    assert torch.equal(whole.method.queue.embeddings, expected) and int(whole.method.queue.position) == 32
-
-    parts = make_run("moco", folder="parts", settings=settings, steps=5, save_every=4)
-    first = train.Run(parts, digits, "cpu")
-    first.training = {**first.training, "steps": 4}
-    first.fit()
-    second = train.Run(parts, digits, "cpu")
-    second.resume()
-    assert second.step == 4
-    second.fit()
-    assert torch.equal(second.method.queue.embeddings, expected)
-    assert torch.equal(second.method.queue.features, whole.method.queue.features)
+AVERAGES = {"moco": ("{}_ema", "head"), "byol": ("target_{}", "projector")}
 
 
-@pytest.mark.parametrize(("name", "prefix", "head"), [("moco", "average", "head"), ("byol", "target", "projector")])
-def test_averages_follow_with_a_decay_on_a_cosine(started, name, prefix, head):
+@pytest.mark.parametrize("name", AVERAGES)
+def test_averages_follow_with_a_decay_on_a_cosine(started, name):
     """1 - (1 - start) (cos(pi k / K) + 1) / 2 (BYOL, section 3.1), with K the intervals between steps."""
+    form, head = AVERAGES[name]
     settings = {"ema": {"start_value": 0.6, "end_value": 1.0}}
     before, run, views = started(name, settings, steps=5)
     run.method.step_index = 1
     run.method.step(views, None)
     decay = 1 - 0.4 * (math.cos(math.pi / 4) + 1) / 2
     for part in ("encoder", head):
-        mine, theirs = (getattr(method, f"{prefix}_{part}") for method in (before, run.method))
+        mine, theirs = (getattr(method, form.format(part)) for method in (before, run.method))
         ema_update_(mine, getattr(run.method, part), decay)
         for ours, average in zip(mine.parameters(), theirs.parameters(), strict=True):
             assert torch.allclose(ours, average, atol=1e-6) and not average.requires_grad
     run.method.step_index = 4
-    average = getattr(run.method, f"{prefix}_encoder")
+    average = getattr(run.method, form.format("encoder"))
     still = [p.clone() for p in average.parameters()]
     run.method.step(views, None)
     assert all(map(torch.equal, still, average.parameters()))
@@ -125,15 +143,11 @@ def sinkhorn(scores, eps, niters):
     return (q / q.sum(axis=0, keepdims=True)).T
 
 
-def swapped(z1, z2, prototypes, settings, queues=None):
+def swapped(z1, z2, prototypes, settings, queues):
     """The paper's pseudocode: -0.5 mean(q1 log p2 + q2 log p1); queued embeddings take part in the codes alone."""
-    scores = [z @ prototypes.T for z in (z1, z2)]
-    queues = queues or [np.zeros((0, z1.shape[1]))] * 2
-    options = (settings["sinkhorn"]["epsilon"], settings["sinkhorn"]["iterations"])
-    codes = [
-        sinkhorn(np.concatenate([s, q @ prototypes.T]), *options)[: len(z1)]
-        for s, q in zip(scores, queues, strict=True)
-    ]
+    scores, options = [z @ prototypes.T for z in (z1, z2)], settings["sinkhorn"]
+    stacked = [np.concatenate([s, q @ prototypes.T]) for s, q in zip(scores, queues, strict=True)]
+    codes = [sinkhorn(s, options["epsilon"], options["iterations"])[: len(z1)] for s in stacked]
     p1, p2 = (softmax(s / settings["temperature"]) for s in scores)
     return -0.5 * (codes[0] * np.log(p2) + codes[1] * np.log(p1)).sum(1).mean()
 
@@ -141,27 +155,16 @@ def swapped(z1, z2, prototypes, settings, queues=None):
 @pytest.mark.parametrize("autocast", ["float32", "bfloat16"])
 @pytest.mark.parametrize("queued", [False, True])
 def test_swav_is_the_swapped_prediction_of_sinkhorn_codes(started, queued, autocast):
-    """Under autocast to bfloat16 too the scores, the codes and the loss are of float32."""
-    _, run, views = started("swav", {"queue_from_step": 0})
-    method, seen = run.method, []
-    if queued:
-        method.step_index = 3  # 48 images, as many as fit, have passed
-    hook = method.criterion.register_forward_pre_hook(
-        lambda _, inputs: seen.append((*inputs, torch.is_autocast_enabled("cpu"), method.prototypes.weight.clone()))
-    )
-    embeddings, embed = [], method.embed
-    method.embed = lambda features: embeddings.append(embed(features)) or embeddings[-1]
-    queues = [array(method.queue.features), array(method.queue.embeddings)] if queued else None
+    """Under autocast to bfloat16 too the embeddings, the codes and the loss are of float32."""
+    before, run, views = started("swav", {"queue_from_step": 0})
+    run.method.step_index = 3 * queued  # 48 images, as many as fit, have passed
     with precision.autocast(autocast, "cpu"):
-        loss = method.step(views, None)["swapped_prediction"]
-    hook.remove()
-    ((scores, low, queue, enabled, prototypes),) = seen
-    assert not enabled and low == [] and (queue is not None) == queued
-    assert {score.dtype for score in (*scores, *(queue or []), loss, embeddings[0])} == {torch.float32}
-    assert torch.allclose(prototypes.norm(dim=1), torch.ones(len(prototypes)), atol=1e-6)
-    assert torch.allclose(embeddings[0].norm(dim=1), torch.ones(32), atol=1e-6)
-    z1, z2 = np.split(array(embeddings[0]), 2)
-    expected = swapped(z1, z2, array(prototypes), method.settings, queues)
+        z = before.embed(before.encoder(torch.cat(views)))
+        loss = run.method.step(views, None)["swapped_prediction"]
+    assert z.dtype == loss.dtype == torch.float32
+    prototypes, queues = normalize(array(before.prototypes.weight)), (before.queue.features, before.queue.embeddings)
+    queues = [array(queue) if queued else np.zeros((0, z.shape[1])) for queue in queues]
+    expected = swapped(*np.split(array(z), 2), prototypes, before.settings, queues)
     assert loss.item() == pytest.approx(expected, rel=1e-5)
 
 
@@ -176,36 +179,23 @@ def test_swav_prototypes_stand_still_first_and_then_move(started):
         assert not any(map(torch.equal, encoder, run.method.encoder.parameters()))
 
 
-def test_swav_assignments_that_are_all_alike_end_the_run(make_run, digits):
-    run = train.Run(make_run("swav", steps=20, settings={"frozen_steps": 20}), digits, "cpu")
-    with torch.no_grad():
-        run.method.prototypes.weight.copy_(run.method.prototypes.weight[:1].expand_as(run.method.prototypes.weight))
-    with pytest.raises(UserError, match="the assignments collapsed at step 2 "):
+@pytest.mark.parametrize(
+    ("spread", "said"),
+    [(0.0, "the assignments collapsed at step 2 "), (1e-3, r"collapsed: at step 4 .* ln\(12\) = 2\.485 for 4 steps")],
+    ids=["all alike", "loss at ln K"],
+)
+def test_swav_that_collapses_ends_the_run(make_run, digits, spread, said):
+    settings = {"frozen_steps": 20, "stuck": {"steps": 4, "tolerance": 0.01}}
+    run = train.Run(make_run("swav", steps=20, settings=settings), digits, "cpu")
+    prototypes = run.method.prototypes.weight.detach()
+    prototypes.copy_(prototypes[:1] + spread * prototypes)
+    with pytest.raises(UserError, match=said):
         run.fit()
 
 
-def test_swav_loss_that_stands_at_ln_k_ends_the_run_with_its_step(make_run, digits):
-    """Prototypes that are nearly alike: assignments differ by little, and the loss is ln K. Counted over a resume."""
-    settings = {"frozen_steps": 20, "stuck": {"steps": 6, "tolerance": 0.01}}
-    folder = make_run("swav", steps=20, settings=settings)
-    first = train.Run(folder, digits, "cpu")
-    prototypes = first.method.prototypes.weight.detach()
-    prototypes.copy_(prototypes[:1] + 1e-3 * prototypes)
-    first.training = {**first.training, "steps": 4}
-    first.fit()
-    assert int(first.method.stuck) == 4
-    second = train.Run(folder, digits, "cpu")
-    second.resume()
-    with pytest.raises(
-        UserError, match=r"methods\.swav: collapsed: at step 6 .* ln\(12\) = 2\.485 for 6 steps"
-    ) as caught:
-        second.fit()
-    assert "\n" not in str(caught.value)
-
-
 def test_swav_that_learns_is_not_taken_for_collapsed(started):
-    _, run, views = started("swav", {"stuck": {"steps": 3, "tolerance": 0.01}})
-    for index in range(6):
+    _, run, views = started("swav", {"stuck": {"steps": 2, "tolerance": 0.01}})
+    for index in range(3):
         run.method.step_index = index
         run.method.step(views, None)
     assert int(run.method.stuck) == 0 and run.method.collapse_vectors(IMAGES)["assignments"].shape == (7, 12)

@@ -74,60 +74,38 @@ def test_batched_smoothness_is_the_per_sample_form(net):
     net.zero_grad()
     loss.backward()
     for (name, parameter), gradient in zip(net.named_parameters(), gradients.values(), strict=True):
-        expected = gradient.mean(0)
+        expected = gradient.mean(0).detach()
         found = torch.zeros_like(expected) if parameter.grad is None else parameter.grad
         assert torch.allclose(found, expected, rtol=1e-8, atol=1e-10 * float(expected.abs().max() + 1)), name
-    assert any(p.grad is not None and p.grad.abs().max() > 1e-3 for p in net.parameters())
-
-
-def gradcheck(function, *arrays):
-    tensors = [torch.as_tensor(a, dtype=torch.float64).requires_grad_(True) for a in arrays]
-    assert torch.autograd.gradcheck(function, tensors, eps=1e-6, atol=1e-7, rtol=1e-5)
 
 
 def numbers(*shape, seed=0):
     """Values that do not lie near 0, where ELU's second derivative jumps."""
     x = torch.randn(*shape, generator=seeded(seed), dtype=torch.float64)
-    return x + 0.05 * x.sign()
+    return (x + 0.05 * x.sign()).requires_grad_()
 
 
 @pytest.mark.parametrize("shape", [(2, 5), (2, 4, 3, 2)])
 def test_gradcheck_of_elu(shape):
-    gradcheck(lambda x, t: both(tangent.ELU(), x.clone(), t), numbers(*shape), numbers(*shape, seed=1))
+    given = numbers(*shape), numbers(*shape, seed=1)
+    assert torch.autograd.gradcheck(lambda x, t: both(tangent.ELU(), x.clone(), t), given)
 
 
 @pytest.mark.parametrize(("channels", "groups"), [(6, 2), (4, 1), (3, 3)])
 def test_gradcheck_of_group_norm(channels, groups):
+    layer, shape = tangent.GroupNorm(groups, channels).double(), (1, channels, 2, 2)
+
     def function(x, t, weight, bias):
-        layer = tangent.GroupNorm(groups, channels).double()
-        y, kept = torch.func.functional_call(layer, {"weight": weight, "bias": bias}, (Traced(x, tape := []),)), tape
-        moved = torch.func.functional_call(layer, {"weight": weight, "bias": bias}, (Tangent(t, iter(kept)),))
-        return y.tensor, moved.tensor
+        tape, call = [], lambda signal: torch.func.functional_call(layer, {"weight": weight, "bias": bias}, (signal,))
+        return call(Traced(x, tape)).tensor, call(Tangent(t, iter(tape))).tensor
 
-    shape = (2, channels, 2, 3)
-    gradcheck(function, numbers(*shape), numbers(*shape, seed=1), torch.rand(channels) + 0.5, torch.randn(channels))
-
-
-@pytest.mark.parametrize(
-    ("layer", "function"),
-    [
-        (tangent.ELU(), F.elu),
-        (tangent.AvgPool2d(2), lambda x: F.avg_pool2d(x, 2)),
-        (tangent.GlobalAvgPool(), lambda x: x.mean((2, 3))),
-    ],
-    ids=["elu", "pool", "global"],
-)
-def test_layers_without_parameters_carry_the_tangent(layer, function):
-    x, t = numbers(3, 4, 6, 6), numbers(3, 4, 6, 6, seed=1)
-    expected = torch.func.jvp(function, (x,), (t,))
-    for found, wanted in zip(both(layer, x.clone(), t), expected, strict=True):
-        assert torch.allclose(found, wanted)
-    assert torch.allclose(layer(x.clone()), expected[0])
+    given = numbers(*shape), numbers(*shape, seed=1), numbers(channels, seed=2), numbers(channels, seed=3)
+    assert torch.autograd.gradcheck(function, given)
 
 
 def test_group_norm_takes_any_memory_layout():
     layer = tangent.GroupNorm(2, 8).double()
-    x, t = numbers(3, 8, 5, 4), numbers(3, 8, 5, 4, seed=1)
+    x, t = numbers(3, 8, 5, 4).detach(), numbers(3, 8, 5, 4, seed=1).detach()
     function = lambda v: F.group_norm(v, 2, layer.weight, layer.bias)  # noqa: E731
     expected = torch.func.jvp(function, (x,), (t,))
     for layout in (torch.contiguous_format, torch.channels_last):

@@ -20,11 +20,10 @@ def test_smoothness_penalty():
     agree(lambda t: smoothness.penalty(t)[0], literal, tangents)
     _, sigma = smoothness.penalty(torch.tensor(tangents))
     np.testing.assert_allclose(sigma.numpy(), np.linalg.norm(tangents, axis=1), rtol=1e-12)
-    assert smoothness.penalty(torch.eye(3))[0].item() == 0.0
 
 
 def test_right_vector_of_a_linear_map_is_its_transpose_applied():
-    """e = A x: v = A^T u / |A^T u|, each sample with its own u, and no graph comes with it."""
+    """e = A x: v = A^T u / |A^T u|, each sample with its own u and without a graph; 0 where the gradient vanishes."""
     generator = torch.Generator().manual_seed(0)
     matrix = torch.randn(4, 12, generator=generator, dtype=torch.float64)
     images = torch.randn(3, 3, 2, 2, generator=generator, dtype=torch.float64, requires_grad=True)
@@ -33,9 +32,4 @@ def test_right_vector_of_a_linear_map_is_its_transpose_applied():
     expected = left @ matrix
     expected = (expected / expected.norm(dim=1, keepdim=True)).view(3, 3, 2, 2)
     assert torch.allclose(right, expected, rtol=1e-12) and not right.requires_grad
-
-
-def test_right_vector_is_finite_where_the_gradient_vanishes():
-    images = torch.zeros(2, 3, 2, 2, requires_grad=True)
-    right = smoothness.right_vector((images * 0).flatten(1), images, torch.ones(2, 12))
-    assert right.isfinite().all()
+    assert (smoothness.right_vector((images * 0).flatten(1), images, torch.ones(3, 12)) == 0).all()

@@ -1,4 +1,4 @@
-"""The contrastive losses with their gradients, against a literal loop and against lightly, and the projection head."""
+"""The contrastive losses with their gradients, against a literal loop and against lightly."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 from gradcheck import RNG, agree
+from lightly.loss import NTXentLoss
 
 from structgan.losses import contrastive
-from structgan.models import projection
 
 
 def literal(members, others, temperature):
@@ -25,16 +25,11 @@ def literal(members, others, temperature):
     return total
 
 
-@pytest.mark.parametrize("temperature", [0.1, 1.0])
-def test_members_against_a_literal_loop(temperature):
+@pytest.mark.parametrize("t", [0.1, 1.0])
+def test_members_against_a_literal_loop(t):
     members, others = RNG(1).normal(size=(4, 3)), RNG(2).normal(size=(5, 3))
-    agree(
-        lambda m, o: contrastive.one_class(m, o, temperature),
-        lambda m, o: literal(m, o, temperature),
-        members,
-        others,
-        tolerance=1e-6,
-    )
+    ours = lambda m, o: contrastive.one_class(m, o, t)  # noqa: E731
+    agree(ours, lambda m, o: literal(m, o, t), members, others, tolerance=1e-6)
 
 
 def test_a_class_apart_from_all_others_has_the_least_loss():
@@ -45,27 +40,11 @@ def test_a_class_apart_from_all_others_has_the_least_loss():
     assert np.isfinite(contrastive.one_class(1e4 * together, together, 1e-3).item())
 
 
-@pytest.mark.parametrize(("n", "temperature"), [(2, 0.5), (7, 0.2), (64, 0.1)])
+@pytest.mark.parametrize(("n", "temperature"), [(2, 0.5), (64, 0.1)])
 def test_nt_xent_is_lightlys_number_and_gradient(n, temperature):
-    from lightly.loss import NTXentLoss
-
     views = torch.from_numpy(RNG(n).normal(size=(2, n, 5)))
     mine, theirs = views.clone().requires_grad_(), views.clone().requires_grad_()
-    loss = contrastive.nt_xent(*mine, temperature)
-    expected = NTXentLoss(temperature=temperature)(*theirs)
-    loss.backward()
-    expected.backward()
+    loss, expected = contrastive.nt_xent(*mine, temperature), NTXentLoss(temperature=temperature)(*theirs)
+    (loss + expected).backward()
     assert loss.item() == pytest.approx(expected.item(), rel=1e-12)
     torch.testing.assert_close(mine.grad, theirs.grad, rtol=1e-10, atol=1e-12)
-
-
-def test_the_projection_head_is_lightlys():
-    from lightly.models.modules import SimCLRProjectionHead
-
-    torch.manual_seed(0)
-    mine = projection.simclr_head(6, 10, 4)
-    torch.manual_seed(0)
-    theirs = SimCLRProjectionHead(6, 10, 4)
-    inputs = torch.randn(8, 6)
-    assert torch.equal(mine(inputs), theirs(inputs))
-    assert [p.shape for p in mine.parameters()] == [p.shape for p in theirs.parameters()]
