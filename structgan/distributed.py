@@ -42,15 +42,10 @@ def launched() -> int:
 
 @contextmanager
 def group(device: str) -> Iterator[str]:
-    """Join the process group of torchrun, if it started this process, and leave it at the end.
+    """Join torchrun's process group, if it started this process, until the block ends; yields the process's device.
 
-    The cores that the job has (OMP_NUM_THREADS) are shared out among the processes of this machine.
-
-    Args:
-        device: ``cpu`` or ``cuda``; tensors on the host pass through gloo, those on GPUs through NCCL.
-
-    Yields:
-        The device of this process: the GPU of its local rank.
+    The cores of the job (OMP_NUM_THREADS) are divided among the processes of this machine. Tensors on the host pass
+    through gloo, those on GPUs through NCCL. The device ``cuda`` becomes the GPU of the local rank.
 
     Raises:
         UserError: there are fewer GPUs than processes on this machine.
@@ -60,11 +55,9 @@ def group(device: str) -> Iterator[str]:
         return
     torch.set_num_threads(max(1, torch.get_num_threads() // int(os.environ["LOCAL_WORLD_SIZE"])))
     if device == "cuda":
-        local, found = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+        local, found, wanted = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count(), os.environ["LOCAL_WORLD_SIZE"]
         if local >= found:
-            raise UserError(
-                f"torchrun --nproc-per-node {os.environ['LOCAL_WORLD_SIZE']}: only {found} GPUs are visible"
-            )
+            raise UserError(f"torchrun --nproc-per-node {wanted}: only {found} GPUs are visible")
         torch.cuda.set_device(local)
         device = f"cuda:{local}"
     dist.init_process_group("cpu:gloo,cuda:nccl" if device.startswith("cuda") else "gloo")
@@ -74,11 +67,7 @@ def group(device: str) -> Iterator[str]:
 
 @contextmanager
 def catch_peer_failure() -> Iterator[None]:
-    """Work that needs all processes.
-
-    Raises:
-        UserError: another process of the run is gone.
-    """
+    """Turn the errors of work that needs all processes, when one of them is gone, into a ``UserError``."""
     try:
         yield
     except RuntimeError as error:
@@ -88,11 +77,7 @@ def catch_peer_failure() -> Iterator[None]:
 
 
 def split(batch_size: int) -> int:
-    """Rows of each process.
-
-    Raises:
-        UserError: the batch cannot be shared out evenly.
-    """
+    """Rows of each process; a ``UserError`` if the batch cannot be shared out evenly."""
     if batch_size % size():
         raise UserError(
             f"training.batch_size = {batch_size}: must be a multiple of the {size()} processes of a run"
@@ -160,26 +145,22 @@ def all_reduce_max(number: int) -> int:
 
 
 def agree(number: int, what: str) -> None:
-    """Check that all processes have the same number.
-
-    Raises:
-        UserError: they differ; every process raises it.
-    """
+    """Check that all processes have the same number; if they differ, every process raises a ``UserError``."""
     least, most = -all_reduce_max(-number), all_reduce_max(number)
     if least != most:
         raise UserError(f"{what} differs between the processes of the run: {least} to {most}")
 
 
 def barrier() -> None:
-    """Wait for all processes (a barrier)."""
+    """Wait for all processes."""
     all_reduce_max(0)
 
 
 def group_size(batch: int, per_process: int | None) -> int:
     """Images whose statistics are taken together, of a batch of all processes: ``per_process``, or all of them.
 
-    A recipe for several GPUs may take statistics of each GPU's images alone. ``per_process`` keeps that recipe
-    for any number of processes here: consecutive images of the batch make a group. Fewer images are one group.
+    A recipe for several GPUs may take statistics of each GPU's images alone; ``per_process`` consecutive images of the
+    batch are such a group, on any number of processes. Fewer images are one group.
 
     Raises:
         UserError: the batch cannot be cut into groups of that size.

@@ -1,13 +1,16 @@
-"""What the checks of ``structgan/testing.py`` are written with: tiny runs of a method, and comparisons bit for bit."""
+"""Tiny runs of a method, and comparisons bit for bit: what the checks in ``structgan/testing.py`` are written with."""
 
 from __future__ import annotations
 
 import contextlib
 import inspect
+import io
 import random
 import re
 import sys
+import tempfile
 import traceback
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +26,10 @@ from structgan.errors import UserError
 from structgan.files import write_json
 from structgan.grid import Grid
 from structgan.method import Method
-from structgan.training import health
+from structgan.training import monitor
+
+ESSENTIAL = ("class", "settings", "features", "samples", "learning")
+"""If one of these checks fails, the later ones would only repeat it."""
 
 
 class ContractError(Exception):
@@ -40,10 +46,8 @@ def require(condition: object, sentence: str) -> None:
 class Harness:
     """Starts tiny runs of a method on digits, each in a folder of its own below the working directory.
 
-    Args:
-        name: of the method.
-        config: a checked configuration, with sizes as in ``workflow/config/check.yaml``.
-        files: the configuration files that it was read from.
+    Attributes:
+        config: a checked configuration, with sizes as in ``workflow/config/check.yaml``; it was read from ``files``.
         data: the prepared digits.
         processes: of the runs that are compared with a run on one process; 1 leaves that check out.
     """
@@ -85,53 +89,54 @@ class Harness:
         Args:
             tag: folder of the run.
             augmentation: by default the strongest one that applies to the method.
-            variant: of the method's block.
             data: by default the harness's own.
             training: changes to the method's training settings.
         """
         grid = {"datasets": ["digits"], "methods": [self.name], "variants": [variant], "seeds": [3]}
         grid["augmentations"] = [augmentation or self.augmentations[-1]]
         changed = configuration.merge(self.config, {"methods": {self.name: {"training": training}}})
-        with self.attempt("__init__"):
-            runs, _ = Grid({**changed, "grid": [grid]}, self.files).runs()
-            folders = [Path(tag) / run.path for run in runs]
-            for folder, run in zip(folders, runs, strict=True):
-                write_json(folder / "config.json", run.content)
-            with torch.enable_grad():  # some checks run without gradients
-                for folder in folders[:-1]:
-                    train.run(folder, data or self.data)
-            return train.Run(folders[-1], data or self.data, "cpu")
+        runs, _ = Grid({**changed, "grid": [grid]}, self.files).runs()
+        folders = [Path(tag) / run.path for run in runs]
+        for folder, run in zip(folders, runs, strict=True):
+            write_json(folder / "config.json", run.content)
+        with torch.enable_grad():  # some checks run without gradients
+            for folder in folders[:-1]:
+                train.run(folder, data or self.data)
+        return train.Run(folders[-1], data or self.data, "cpu")
 
-    def fit(self, tag: str, what: str = "training", **options: Any) -> train.Run:
+    def fit(self, tag: str, **options: Any) -> train.Run:
         """Start a run and train it for two steps; ``options`` as in ``start``."""
         run = self.start(tag, steps=2, **options)
-        with self.attempt(what):
-            run.fit()
+        run.fit()
         return run
 
     @property
-    def block(self) -> Mapping[str, Any]:
+    def block(self) -> Any:
         """The method's block of the configuration."""
-        found: Mapping[str, Any] = self.config["methods"][self.name]
-        return found
+        return self.config["methods"][self.name]
 
     @property
     def augmentations(self) -> list[str]:
         """The augmentations that apply to the method, the weakest first."""
-        excluded = self.block.get("not_applicable", {})
-        found = [name for name in self.config["augmentations"] if name not in excluded]
+        found = [name for name in self.config["augmentations"] if name not in self.block.get("not_applicable", {})]
         require(found, f"methods.{self.name}.not_applicable excludes every augmentation: leave at least one")
         return found
 
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """(3, H, W) of an image."""
+    def images(self, n: int = 7) -> Tensor:
+        """The same images of noise each time. Shape: (n, 3, H, W), values in [-1, 1]."""
         size = int(self.config["datasets"]["digits"]["image_size"])
-        return 3, size, size
+        return torch.rand(n, 3, size, size, generator=torch.Generator().manual_seed(9)) * 2 - 1
 
-    def images(self) -> Tensor:
-        """The same seven images of noise each time. Shape: (7, 3, H, W), values in [-1, 1]."""
-        return torch.rand(7, *self.shape, generator=torch.Generator().manual_seed(9)) * 2 - 1
+    def check(self, function: Check) -> tuple[str, str]:
+        """Run a check quietly; "ok", "-" or "WRONG", and its remark. An error of the method's code is wrong too."""
+        nowhere = io.StringIO()
+        silent = contextlib.redirect_stderr(nowhere), contextlib.redirect_stdout(nowhere)
+        try:
+            with warnings.catch_warnings(action="ignore"), silent[0], silent[1], self.attempt("the check"):
+                remark = function(self)
+        except ContractError as error:
+            return "WRONG", str(error)
+        return ("-", "does not apply") if remark is None else ("ok", remark)
 
     @contextlib.contextmanager
     def attempt(self, what: str) -> Iterator[None]:
@@ -141,7 +146,7 @@ class Harness:
         except ContractError:
             raise
         except UserError as error:
-            message = str(error).replace(f"{sources.ROOT}/", "").removesuffix(f"; {health.KEPT}")
+            message = str(error).replace(f"{sources.ROOT}/", "").removesuffix(f"; {monitor.KEPT}")
             raise ContractError(re.sub(r"^\S*results/runs/\S*: ", "", message)) from error
         except Exception as error:
             file = sources.method_file(self.name)
@@ -151,32 +156,54 @@ class Harness:
             raise ContractError(f"{what} fails: {type(error).__name__}: {reason}{where}") from error
 
 
-GENERATORS: dict[type, Callable[[Any], Any]] = {
-    torch.Generator: lambda generator: generator.get_state(),
-    random.Random: lambda generator: repr(generator.getstate()),
-    np.random.Generator: lambda generator: repr(generator.bit_generator.state),
-}
-"""Kinds of random generators, and how to read their state."""
+Check = Callable[[Harness], str | None]
+
+
+def run_checks(checks: Mapping[str, Check], name: str, files: list[str], processes: int) -> int:
+    """Check a method in a temporary folder, print a line for each check, and return how many failed.
+
+    ``files`` are laid on top of ``workflow/config/config.yaml``; by default the demo's, the field's and the method's.
+
+    Raises:
+        UserError: there is no such method, or the configuration is invalid.
+    """
+    own = [configuration.BASE.parent / f"{file}.yaml" for file in ("demo", "field", name)]
+    files = [str(Path(file).resolve()) for file in files] or [str(file) for file in own if file.exists()]
+    shown = " + ".join(map(configuration.short, files))
+    print(f"{name}: {configuration.short(str(sources.method_file(name)))}, with {shown}")
+    failed = 0
+    with tempfile.TemporaryDirectory(prefix="structgan-check-") as folder, contextlib.chdir(folder):
+        harness = Harness.load(name, files, Path("data.safetensors"), processes)
+        for check, function in checks.items():
+            mark, remark = harness.check(function)
+            failed += mark == "WRONG"
+            print(f"  {mark:5}  {check:13}  {remark}", flush=True)
+            if failed and check in ESSENTIAL:
+                print("  -      the rest       skipped: fix the above first")
+                break
+    print(f"{name}: {f'{failed} wrong' if failed else 'keeps the contract'}")
+    return failed
 
 
 def fingerprint(value: Any, depth: int = 6) -> Any:
     """Equal for equal values, bit for bit, and unaffected by later changes; containers are followed ``depth`` deep."""
+    if isinstance(value, nn.Module | torch.optim.Optimizer):
+        value = value.state_dict()
+    elif isinstance(value, torch.Generator):
+        value = value.get_state()
+    elif isinstance(value, random.Random):
+        value = value.getstate()
+    elif isinstance(value, np.random.Generator):
+        value = value.bit_generator.state
     if isinstance(value, Tensor):
         content = value.detach().cpu().contiguous().reshape(-1)
         return str(value.dtype), tuple(value.shape), content.view(torch.uint8).numpy().tobytes()
     if isinstance(value, np.ndarray):
         return str(value.dtype), value.shape, value.tobytes()
-    for kind, state in GENERATORS.items():
-        if isinstance(value, kind):
-            return fingerprint(state(value))
     if value is None or isinstance(value, bool | int | float | complex | str | bytes):
         return type(value), repr(value)
-    if isinstance(value, set | frozenset):
-        return sorted(repr(item) for item in value)
     if depth == 0 or inspect.isroutine(value) or inspect.isclass(value) or inspect.ismodule(value):
         return "not followed"
-    if isinstance(value, nn.Module | torch.optim.Optimizer):
-        value = dict(value.state_dict())
     if isinstance(value, Mapping):
         return [(repr(key), fingerprint(item, depth - 1)) for key, item in value.items()]
     if isinstance(value, Iterable) and hasattr(value, "__len__"):
@@ -185,7 +212,7 @@ def fingerprint(value: Any, depth: int = 6) -> Any:
 
 
 def fingerprints(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The fingerprint of each value."""
+    """The fingerprint of each value, by its name."""
     return {name: fingerprint(value) for name, value in values.items()}
 
 
@@ -209,38 +236,13 @@ def unchanged(method: Method, what: str) -> Iterator[None]:
 
 
 def unsaved(method: Method) -> dict[str, Any]:
-    """What a state file does not save: attributes of a method and its networks, and variables of its class and file."""
-    optimizers = {id(optimizer) for optimizer in method.optimizers().values()}
+    """Fingerprints of what no state file holds: attributes of the networks, and variables of the class and its file."""
     kind = type(method)
-    found = {
-        **vars(sys.modules[kind.__module__]),
-        **{f"{kind.__name__}.{key}": item for key, item in vars(kind).items()},
-    }
+    found = dict(vars(sys.modules[kind.__module__]))
+    found |= {f"{kind.__name__}.{key}": value for key, value in vars(kind).items()}
     for prefix, module in method.named_modules():
-        known = vars(Method({}, 8, 2, 1) if module is method else nn.Module()).keys()  # saved or set by the loop
-        values = {key: value for key, value in vars(module).items() if key not in known and id(value) not in optimizers}
+        known = vars(Method({}, 8, 2, 1) if module is method else nn.Module()).keys() | method.optimizers().keys()
+        values = {key: value for key, value in vars(module).items() if key not in known}
         values |= {key: module._buffers[key] for key in module._non_persistent_buffers_set}
         found |= {f"{prefix}.{key}".removeprefix("."): value for key, value in values.items()}
-    return {name: value for name, value in found.items() if not name.rpartition(".")[2].startswith("__")}
-
-
-def explain(name: str, value: Any, method: Method) -> str:
-    """Why a value of ``unsaved`` is lost on resume, and what to write instead."""
-    key = name.rpartition(".")[2]
-    buffer = f'self.register_buffer("{key}", ...)'
-    items = [value]
-    if isinstance(value, Mapping | list | tuple):
-        items += value.values() if isinstance(value, Mapping) else value
-    if any(key in module._non_persistent_buffers_set for module in method.modules()):
-        fix = "remove persistent=False"
-    elif any(isinstance(item, tuple(GENERATORS)) for item in items):
-        fix = "draw from self.rng"
-    elif any(isinstance(item, torch.optim.Optimizer) for item in items):
-        fix = "assign the optimizer to an attribute of the method, or return it from optimizers()"
-    elif any(isinstance(item, nn.Module) for item in items):
-        fix = "use nn.ModuleList or nn.ModuleDict"
-    elif isinstance(value, int | float):
-        fix = f"compute it from self.step_index, or use {buffer}"
-    else:
-        fix = f"create it with {buffer} in __init__"
-    return f"`{name}` ({type(value).__name__}) is not saved, and lost on resume: {fix}"
+    return fingerprints({name: value for name, value in found.items() if "__" not in name})

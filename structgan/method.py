@@ -25,9 +25,9 @@ class Method(nn.Module):
     """One way to learn an encoder.
 
     A subclass builds its networks in ``__init__``, updates them in ``step`` and names two of them: ``encoder`` maps
-    images to features, and ``generator``, where there is one, maps latents to images. Where samples come from the
-    generator's moving average, that is ``generator_ema``. Everything that must survive an interruption is a parameter,
-    a buffer or one of ``optimizers()``; the training loop saves it.
+    images to features, and ``generator``, where there is one, maps latents to images; ``generator_ema`` is the moving
+    average that samples come from, where there is one. Everything that must survive an interruption is a parameter, a
+    buffer or one of ``optimizers()``; the training loop saves it.
 
     Class attributes:
         views: independently augmented versions of each image that ``step`` wants.
@@ -35,16 +35,14 @@ class Method(nn.Module):
         uses_generator: True needs a run that can sample as the upstream run.
         companions: attributes that hold further networks, which a finished run keeps for ``readouts``.
 
-    Attributes:
-        upstream: the finished run that ``upstream`` in the configuration names, frozen, or None. It is no part of this
-            module: neither saved nor counted nor set to training.
-
     Attributes that the training loop sets, for ``step``:
         step_index: number of the update to come, from 0.
         rng: source of the method's own randomness, on the device; see ``noise``.
-        transform: a random view of images of the method's own making under the run's regime, as the real ones have it,
-            differentiable. Shape: (N, 3, H, W), values in [-1, 1] or uint8 in 0..255, to values in [-1, 1].
+        transform: a random view of generated images under the run's augmentation, as the real ones have it, with
+            gradient. Shape: (N, 3, H, W), values in [-1, 1] or uint8 in 0..255, to values in [-1, 1].
         images: all training images as they are, on the device, and never their labels. Shape: (M, 3, H, W) uint8.
+        upstream: the finished run that ``upstream`` in the configuration names, frozen, or None. It is no part of this
+            module: neither saved nor counted nor set to training.
 
     Args:
         settings: this method's block of the configuration, resolved.
@@ -70,11 +68,7 @@ class Method(nn.Module):
         self.step_index = 0
 
     def attach(self, upstream: Method) -> None:
-        """Take the upstream run, before the first step; it moves along to another device or type.
-
-        Raises:
-            UserError: of a subclass that it is of no use to.
-        """
+        """Take the upstream run, before the first step; a subclass raises ``UserError`` if it is of no use to it."""
         vars(self)["upstream"] = upstream  # not by assignment, with which a module becomes part of this one
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
@@ -97,8 +91,7 @@ class Method(nn.Module):
 
     def encode(self, images: Tensor) -> Tensor:
         """Features of images. Shape: (N, 3, H, W), values in [-1, 1], to (N, D)."""
-        features = self.encoder(images)
-        assert isinstance(features, Tensor)
+        features: Tensor = self.encoder(images)
         return features
 
     @property
@@ -116,10 +109,7 @@ class Method(nn.Module):
         return self.sampler if name == "generator" else self.get_submodule(name)
 
     def readouts(self, images: Tensor) -> dict[str, Tensor]:
-        """What the authors of the structural GAN cluster: h of ``encode``; with ``companions`` a method can add more.
-
-        Shape: (N, 3, H, W), values in [-1, 1], to (N, D) each.
-        """
+        """Features that k-means clusters, by name, in the shape of ``encode``; ``companions`` allow for more."""
         return {"h": self.encode(images)}
 
     def feature_maps(self, images: Tensor) -> list[Tensor]:
@@ -139,13 +129,11 @@ class Method(nn.Module):
     def train(self, mode: bool = True) -> Self:
         """Set the mode of what learns; a network in which nothing takes a gradient stays in evaluation mode.
 
-        So a moving average, and an encoder inside it, never uses batch statistics, moves running statistics or updates
-        a spectral norm's vectors, in training or not.
+        So a moving average never uses batch statistics, moves running statistics or updates a spectral norm's vectors.
         """
         super().train(mode)
         for network in self.children():
-            parameters = list(network.parameters())
-            if parameters and not any(parameter.requires_grad for parameter in parameters):
+            if not any(parameter.requires_grad for parameter in network.parameters()) and [*network.parameters()]:
                 network.eval()
         return self
 
@@ -157,28 +145,23 @@ class Method(nn.Module):
         return {"features": self.encode(images)}
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """Every optimizer among the attributes and its name; they are saved and restored with the run."""
+        """Every optimizer among the attributes, by name; they are saved and restored with the run."""
         return {name: value for name, value in vars(self).items() if isinstance(value, torch.optim.Optimizer)}
 
     def sample_latents(self, n: int, latent: int, generator: torch.Generator) -> Tensor:
-        """Images of ``self.sampler`` from normal latents, as ``sample`` of a latent-variable model returns them.
+        """Images of ``self.sampler`` from normal latents of length ``latent``, as most methods sample them.
 
-        Shape: (n, 3, H, W), values in [-1, 1], from latents of length ``latent``.
+        Shape: (n, 3, H, W), values in [-1, 1].
         """
         with torch.no_grad():
-            images = self.sampler(torch.randn(n, latent, generator=generator, device=generator.device))
-        assert isinstance(images, Tensor)
+            images: Tensor = self.sampler(torch.randn(n, latent, generator=generator, device=generator.device))
         return images
 
     def noise(self, n: int, *shape: int, stacked: int = 1) -> Tensor:
-        """Standard normal numbers from the run's own generator, on its device.
+        """Standard normal numbers from the run's own generator, on its device. Shape: (n, *shape).
 
-        Where several processes share a batch, each draws for all of it and keeps its rows.
-
-        Args:
-            n: rows, as many as ``stacked`` times the images of ``step``.
-            shape: of each row.
-            stacked: batches that lie one after the other in the rows, such as 2 for real and generated images.
+        Where several processes share a batch, each draws for all of it and keeps its rows. The rows are those of
+        ``stacked`` batches, one after the other, such as 2 for real and generated images.
         """
         drawn = torch.randn(n * distributed.size(), *shape, generator=self.rng, device=self.rng.device)
         return distributed.shard(drawn, stacked=stacked)
@@ -195,11 +178,8 @@ def find(name: str) -> type[Method]:
         module = importlib.import_module(sources.module_name(path))
     except ImportError as error:
         raise UserError(f"{path}: cannot be imported: {error}") from error
-    found = [
-        value
-        for value in vars(module).values()
-        if inspect.isclass(value) and issubclass(value, Method) and value.__module__ == module.__name__
-    ]
+    classes = [kind for _, kind in inspect.getmembers(module, inspect.isclass) if kind.__module__ == module.__name__]
+    found = [kind for kind in classes if issubclass(kind, Method)]
     if len(found) != 1:
         raise UserError(f"{path}: must define exactly one class derived from Method, found {len(found)}")
     return found[0]
@@ -207,22 +187,20 @@ def find(name: str) -> type[Method]:
 
 def build(config: Mapping[str, Any], num_classes: int) -> Method:
     """The method of a run's config.json, with fresh weights."""
-    settings = config["settings"]
+    name, settings = config["method"], config["settings"]
+    size, steps = settings["dataset"]["image_size"], settings["training"]["steps"]
     try:
-        return find(config["method"])(
-            settings["method"], settings["dataset"]["image_size"], num_classes, settings["training"]["steps"]
-        )
+        return find(name)(settings["method"], size, num_classes, steps)
     except KeyError as error:
-        raise UserError(f"methods.{config['method']}.settings: key {error} is missing (workflow/config)") from error
+        raise UserError(f"methods.{name}.settings: key {error} is missing (workflow/config)") from error
     except (TypeError, ValueError) as error:
-        raise UserError(f"methods.{config['method']}.settings: {error}") from error
+        raise UserError(f"methods.{name}.settings: {error}") from error
 
 
 def network_files(run: Path, method: str) -> list[Path]:
     """The files that hold the networks of a method's finished run: its encoder and, where it samples, its generator."""
-    return [
-        run / f"{name}.safetensors" for name in ["encoder"] + ["generator"] * sources.capabilities(method)["samples"]
-    ]
+    names = ["encoder", "generator"] if sources.capabilities(method)["samples"] else ["encoder"]
+    return [run / f"{name}.safetensors" for name in names]
 
 
 def published_files(run: Path, method: str) -> list[Path]:
@@ -236,8 +214,7 @@ def load_run(run: str | Path, content_hash: str, device: str = "cpu", companions
 
     Args:
         run: the run's folder.
-        content_hash: of the data set that it is to be measured on, which must be the one it was trained on.
-        device: where to put it.
+        content_hash: of the data set that it is to be measured on.
         companions: load the further networks too, for ``readouts``.
 
     Raises:

@@ -17,18 +17,9 @@ EXAMPLE = "mine"
 
 
 def example(guide: Path = GUIDE) -> dict[str, str]:
-    """The first block of each language in a guide: ``python``, ``yaml`` and ``sh``.
-
-    Raises:
-        UserError: the guide is missing or has no such block.
-    """
-    try:
-        text = guide.read_text(encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"{guide}: the example to start from cannot be read: {error.strerror}") from error
-    blocks: dict[str, str] = {}
-    for language, block in re.findall(r"^```(\w+)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
-        blocks.setdefault(language, block)
+    """The first block of each language in a guide: ``python``, ``yaml`` and ``sh``."""
+    text = guide.read_text(encoding="utf-8") if guide.exists() else ""
+    blocks = dict(reversed(re.findall(r"^```(\w+)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)))
     for language in ("python", "yaml", "sh"):
         if language not in blocks:
             raise UserError(f"{guide}: the example to start from has no block ```{language}")
@@ -56,12 +47,7 @@ def spelling(name: str) -> str | None:
 
 
 def problem(name: str, code: str) -> str | None:
-    """Why a baseline cannot have this name, or None.
-
-    Args:
-        name: of the new baseline.
-        code: the example, whose imports the new class must not hide.
-    """
+    """Why a baseline cannot have this name, or None; its class must not hide an import of the example ``code``."""
     if reason := spelling(name):
         return reason
     taken = {method.lower(): path for method, path in sources.methods().items()}
@@ -70,11 +56,6 @@ def problem(name: str, code: str) -> str | None:
     imports = [node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Import | ast.ImportFrom)]
     if class_name(name) in {alias.asname or alias.name for node in imports for alias in node.names}:
         return f"would hide {class_name(name)}, which the example imports"
-    package = sources.ROOT / "structgan"
-    if (package / name).is_dir() or (package / f"{name}.py").exists():
-        return f"is reserved, because there is a module structgan.{name}"
-    if name == "base":
-        return "is reserved for the settings of a method without a variant"
     for path in sorted(config.BASE.parent.glob("*.yaml")):
         if config.read(path).get("suite") == name:
             return f"is already used by {config.short(str(path))}, as its suite"
@@ -82,11 +63,7 @@ def problem(name: str, code: str) -> str | None:
 
 
 def baseline(name: str) -> str:
-    """Write ``baselines/NAME.py`` and ``workflow/config/NAME.yaml``, or neither; return what to do next.
-
-    Raises:
-        UserError: the name cannot be used, or one of the files exists.
-    """
+    """Write ``baselines/NAME.py`` and ``workflow/config/NAME.yaml``, or neither; return what to do next."""
     blocks = example()
     if reason := problem(name, blocks["python"]):
         raise UserError(f"new baseline '{name}': the name {reason}")
@@ -96,11 +73,7 @@ def baseline(name: str) -> str:
 
 
 def new_evaluation(name: str) -> str:
-    """Write ``structgan/evaluation/NAME.py`` and ``workflow/config/NAME.yaml``, or neither; return what to do next.
-
-    Raises:
-        UserError: the name cannot be used, or one of the files exists.
-    """
+    """Write ``structgan/evaluation/NAME.py`` and ``workflow/config/NAME.yaml``, or neither; return what to do next."""
     known = evaluation.found()
     reason = spelling(name)
     if name in {*known, *(key for each in known.values() for key in each.settings)}:
@@ -112,12 +85,7 @@ def new_evaluation(name: str) -> str:
 
 
 def write(name: str, blocks: dict[str, str], module: str, settings: str) -> str:
-    """Write both files of an example, or neither; return what to do next.
-
-    Args:
-        blocks: of the guide.
-        module, settings: a line for each file, which begins with its path.
-    """
+    """Write both files of an example, or neither; ``module`` and ``settings`` are lines that begin with their paths."""
     files = {settings: blocks["yaml"], module: blocks["python"]}
     write_new({sources.ROOT / line.partition(":")[0]: rename(text, name) for line, text in files.items()})
     steps = [line for line in rename(blocks["sh"], name).splitlines() if not line.startswith("structgan new")]

@@ -3,8 +3,8 @@
 Under bfloat16 the training loop wraps a step in ``torch.autocast``: convolutions and the maps between them are
 bfloat16. Parameters, optimizer moments, averages, the statistics inside norms, pooled features, embeddings and losses
 stay float32; what must not be rounded says so with ``exact`` or ``wide``. A backward pass has the precision of its
-forward only outside the context: ``optim.minimize`` leaves it. Evaluation computes in
-float32; the online probe, a part of training, has the precision of training.
+forward only outside the context: ``optim.minimize`` leaves it. Evaluation computes in float32; the online probe, a part
+of training, has the precision of training.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from torch import Tensor
 P = ParamSpec("P")
 R = TypeVar("R")
 NAMES = ("float32", "bfloat16")
-NARROW = (torch.bfloat16, torch.float16)
 
 
 def full_products() -> None:
@@ -30,23 +29,13 @@ def full_products() -> None:
 
 
 def autocast(name: str, device: str) -> torch.autocast:
-    """The context of one step.
-
-    Args:
-        name: ``float32`` or ``bfloat16``, as the schema has it.
-        device: ``cpu``, ``cuda`` or ``cuda:0``.
-    """
+    """The context of one step on a device such as ``cuda:0``; ``name`` is one of ``NAMES``."""
     return torch.autocast(device.partition(":")[0], dtype=torch.bfloat16, enabled=name == "bfloat16")
 
 
 def wide(x: Tensor) -> Tensor:
     """``x`` in float32 where it is of half length, else ``x`` itself."""
-    return x.float() if x.dtype in NARROW else x
-
-
-def wide_type(x: Tensor) -> torch.dtype:
-    """The type that sums over ``x`` are accumulated and kept in."""
-    return torch.float32 if x.dtype in NARROW else x.dtype
+    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
 
 
 def upsample(x: Tensor, size: tuple[int, int]) -> Tensor:

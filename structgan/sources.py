@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 METHOD_FOLDERS = (ROOT / "structgan" / "methods", ROOT / "baselines")
 TRAINING = (ROOT / "structgan" / "train.py",)
 PLUMBING = (
-    "__init__ environment errors files progress provenance sources training/__init__ training/heartbeat training/lock"
+    "__init__ environment errors files progress provenance sources training/__init__ training/heartbeat"
     " training/preempt evaluation/__init__ evaluation/limits"
 )
 NEUTRAL = frozenset(ROOT / "structgan" / f"{name}.py" for name in PLUMBING.split())

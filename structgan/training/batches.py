@@ -16,7 +16,7 @@ class Batches:
     Args:
         dataset: images and labels on the device.
         batch_size: images a batch, of which each process takes its part.
-        transform: the augmentation regime.
+        transform: the augmentation.
         views: augmented versions of each image.
         rng: source of the order and of the augmentation's parameters.
 
@@ -28,10 +28,9 @@ class Batches:
         self, dataset: Dataset, batch_size: int, transform: augment.Augment, views: int, rng: torch.Generator
     ) -> None:
         self.images, self.labels = dataset.training_images, dataset.training_labels
-        if batch_size > len(self.images):
-            raise UserError(
-                f"training.batch_size = {batch_size}: larger than the {len(self.images)} images of '{dataset.name}'"
-            )
+        count = len(self.images)
+        if batch_size > count:
+            raise UserError(f"training.batch_size = {batch_size}: larger than the {count} images of '{dataset.name}'")
         distributed.split(batch_size)
         self.batch_size, self.transform, self.views, self.rng = batch_size, transform, views, rng
         self.order = torch.empty(0, dtype=torch.long)

@@ -1,20 +1,21 @@
 """Everything that a run needs to go on, in one safetensors file: networks, optimizers, bank, RNG, step, history.
 
 Nested mappings and lists are flattened: tensors become tensors of the file, the rest is JSON in its metadata. No
-pickle. A folder holds two of them, the newest state and the one before: a save takes the newest's place in two renames,
-so that at every moment one whole state lies under one of the two names. Each carries the SHA-256 of its content, which
-is verified when it is read.
+pickle. A new state takes the old one's place in one rename, so that the file is whole at every moment. It carries the
+SHA-256 of its content, which is verified when it is read.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import random
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,8 +23,8 @@ from structgan.errors import UserError
 from structgan.files import load_tensors, save_tensors
 from structgan.method import Method
 
-FORMAT = "structgan-state-3"
-NEWEST, OLDER = "state.safetensors", "state.previous.safetensors"
+FORMAT = "structgan-state-4"
+NAME = "state.safetensors"
 
 
 def flatten(value: Any, tensors: dict[str, Tensor], path: str = "") -> Any:
@@ -59,100 +60,44 @@ def checksum(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
     return total.hexdigest()
 
 
-def match_layout(optimizer: torch.optim.Optimizer) -> None:
-    """Give each moment the memory layout of its parameter: fused updates walk both as they lie in memory.
-
-    A file holds contiguous tensors, the weights of convolutions lie channels-last.
-    """
-    for parameter, moments in optimizer.state.items():
-        for name, moment in moments.items():
-            if isinstance(moment, Tensor) and moment.shape == parameter.shape:
-                moments[name] = torch.empty_like(parameter, dtype=moment.dtype).copy_(moment)
-
-
 class States:
-    """The states of one run.
+    """The state file of one run.
 
     Args:
         run: its folder.
-        identity: of its config.json; a state of another one is not used.
-        content_hash: of its data set; a state of other images is not used.
-        upstream: SHA-256 of the upstream run's files by name, empty without one; a state of others is not used.
+        of: what a state must agree in to be used, by name: the run's identity, its data set, its upstream run.
     """
 
-    def __init__(self, run: Path, identity: str, content_hash: str, upstream: Mapping[str, str]) -> None:
-        self.newest, self.older = run / NEWEST, run / OLDER
-        self.identity, self.content_hash, self.upstream = identity, content_hash, dict(upstream)
-        self.keep_newest = True
+    def __init__(self, run: Path, of: Mapping[str, str]) -> None:
+        self.path, self.of = run / NAME, {"format": FORMAT, **of}
 
     def save(self, method: Method, loop: dict[str, Any]) -> None:
-        """Save a state; the newest becomes the older one, unless it is known to be of no use.
-
-        Args:
-            method: its networks, buffers and optimizers are saved.
-            loop: the training loop's own state: step, data order, generators, history.
+        """Save the state of a method and of the training loop.
 
         Raises:
-            UserError: it cannot be written, as on a full disk; both states stay as they were.
+            UserError: it cannot be written, as on a full disk; the old one stays.
         """
         tensors: dict[str, Tensor] = {}
-        state = {
-            "networks": method.state_dict(),
-            "optimizers": {name: optimizer.state_dict() for name, optimizer in method.optimizers().items()},
-            "content_hash": self.content_hash,
-            "upstream": self.upstream,
-            "loop": loop,
-        }
-        tree = flatten(state, tensors)
-        metadata = {"format": FORMAT, "identity": self.identity, "tree": json.dumps(tree)}
-        metadata["sha256"] = checksum(tensors, metadata)
-        save_tensors(self.newest, tensors, metadata, keep=self.older if self.keep_newest else None)
-        self.keep_newest = True
+        optimizers = {name: optimizer.state_dict() for name, optimizer in method.optimizers().items()}
+        tree = flatten({"networks": method.state_dict(), "optimizers": optimizers, "loop": loop}, tensors)
+        metadata = {**self.of, "tree": json.dumps(tree)}
+        save_tensors(self.path, tensors, {**metadata, "sha256": checksum(tensors, metadata)})
 
     def find(self) -> dict[str, Any] | None:
-        """The newest state that is whole and this run's, or None; states that are skipped are named in one line."""
-        refused = []
-        for path in (self.newest, self.older):
-            if not path.exists():
-                continue
-            try:
-                state = self.read(path)
-            except UserError as error:
-                refused.append(str(error))
-                self.keep_newest = self.keep_newest and path != self.newest
-                continue
-            if refused:
-                print(f"warning: {refused[0]}; going on from {path.name}", file=sys.stderr)
-            return state
-        if refused:
-            print(f"starting afresh: {'; '.join(refused)}", file=sys.stderr)
-        return None
-
-    def read(self, path: Path) -> dict[str, Any]:
-        """A state, verified.
-
-        Raises:
-            UserError: the file is damaged, or it belongs to another identity or to other images.
-        """
-        tensors, metadata = load_tensors(path)
-        if metadata.get("format") != FORMAT:
-            raise UserError(
-                f"{path}: not a state of this version ({metadata.get('format', 'no format')}, not {FORMAT})"
-            )
-        if metadata.get("sha256") != checksum(tensors, metadata):
-            raise UserError(f"{path}: damaged (its content has another checksum than it was written with)")
-        if metadata["identity"] != self.identity:
-            raise UserError(
-                f"{path}: state of another identity ({metadata['identity'][:12]}), not {self.identity[:12]}"
-            )
-        state = restore(json.loads(metadata["tree"]), tensors)
-        assert isinstance(state, dict)
-        if state["content_hash"] != self.content_hash:
-            raise UserError(
-                f"{path}: state of other images ({state['content_hash'][:12]}), not {self.content_hash[:12]}"
-            )
-        if state["upstream"] != self.upstream:
-            raise UserError(f"{path}: state of other weights of the upstream run than it has now")
+        """``networks``, ``optimizers`` and ``loop``; None if there is no state of use, and a line that says why."""
+        if not self.path.exists():
+            return None
+        try:
+            tensors, metadata = load_tensors(self.path)
+            if metadata.get("sha256") != checksum(tensors, metadata):
+                raise UserError(f"{self.path}: damaged (its content has another checksum than it was written with)")
+            for name, value in self.of.items():
+                if metadata.get(name) != value:
+                    raise UserError(f"{self.path}: of another {name} ({metadata.get(name)}, not {value})")
+        except UserError as error:
+            print(f"starting afresh: {error}", file=sys.stderr)
+            return None
+        state: dict[str, Any] = restore(json.loads(metadata["tree"]), tensors)
         return state
 
 
@@ -162,13 +107,43 @@ def apply(state: dict[str, Any], method: Method) -> dict[str, Any]:
     Raises:
         UserError: it is of another kind of device, whose random numbers are not this one's.
     """
-    if state["loop"]["rng_method"].shape != method.rng.get_state().shape:
+    loop: dict[str, Any] = state["loop"]
+    if loop["rng_method"].shape != method.rng.get_state().shape:
         here = method.rng.device.type
-        raise UserError(f"{NEWEST}: written on another kind of device than this, '{here}': go on there, or delete it")
+        raise UserError(f"{NAME}: written on another kind of device than this, '{here}': go on there, or delete it")
     method.load_state_dict(state["networks"])
     for name, optimizer in method.optimizers().items():
         optimizer.load_state_dict(state["optimizers"][name])
-        match_layout(optimizer)
-    loop = state["loop"]
-    assert isinstance(loop, dict)
+        for parameter, moments in optimizer.state.items():  # a file's tensors are contiguous, weights channels-last
+            for key, moment in moments.items():
+                if isinstance(moment, Tensor) and moment.shape == parameter.shape:  # fused updates need one layout
+                    moments[key] = torch.empty_like(parameter, dtype=moment.dtype).copy_(moment)
     return loop
+
+
+def seed(number: int) -> None:
+    """Seed the process's generators of PyTorch (and its GPU), NumPy and Python, which a user's baseline may use."""
+    torch.manual_seed(number)
+    np.random.seed(number)
+    random.seed(number)
+
+
+def random_state(device: str) -> dict[str, Any]:
+    """The states of the process's generators, as tensors and plain values."""
+    name, key, *rest = np.random.get_state(legacy=True)
+    return {
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state(device) if device.startswith("cuda") else None,
+        "numpy": [name, np.asarray(key).tolist(), *rest],
+        "python": random.getstate(),
+    }
+
+
+def set_random_state(saved: dict[str, Any], device: str) -> None:
+    """Put back what ``random_state`` gave, whether or not it has been through a file."""
+    torch.set_rng_state(saved["torch"])
+    if device.startswith("cuda") and saved["cuda"] is not None:
+        torch.cuda.set_rng_state(saved["cuda"], device)
+    np.random.set_state(tuple(saved["numpy"]))
+    version, numbers, gauss = saved["python"]
+    random.setstate((version, tuple(numbers), gauss))

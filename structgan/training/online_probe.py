@@ -29,14 +29,10 @@ CHUNK = 500
 
 
 class OnlineProbe:
-    """The classifier of one run.
+    """The classifier of one run on a data set whose training images have labels.
 
-    Args:
-        method: whose features it reads.
-        dataset: the run's data set; its training images have labels.
-        training: the run's settings; its block ``online_probe`` has ``every``, ``ema`` and ``optimizer``.
-        device: cpu, cuda or cuda:0.
-        seed: of its first weights.
+    ``training`` are the run's settings: their block ``online_probe`` has ``every``, ``ema`` and ``optimizer``. ``seed``
+    decides the first weights.
     """
 
     def __init__(self, method: Method, dataset: Dataset, training: Mapping[str, Any], device: str, seed: int) -> None:
@@ -74,8 +70,7 @@ class OnlineProbe:
     def due(self, step: int, before: int, steps: int) -> dict[str, float]:
         """``score`` at the first log since a multiple of ``every``, and at the last; nothing at other logs.
 
-        Args:
-            step: of this log; ``before``: of the log before it, or 0; ``steps``: of the whole run.
+        ``step`` is that of this log, ``before`` that of the log before it, or 0.
         """
         every = self.settings["every"]
         return self.score() if step == steps or step // every > before // every else {}
@@ -88,31 +83,16 @@ class OnlineProbe:
             pairs["online_top1_ema"] = (self.method.encoder, self.average)
         found = {}
         for name, (network, head) in pairs.items():
-            correct = torch.zeros((), device=self.device)
-            for images, labels in zip(
-                torch.split(self.test.images, CHUNK), torch.split(self.test.labels, CHUNK), strict=True
-            ):
-                correct += (head(self.features(network, images.float() / 127.5 - 1)).argmax(1) == labels).sum()
-            found[name] = float(correct) / len(self.test)
+            chunks = torch.split(self.test.images, CHUNK)
+            predicted = [head(self.features(network, images.float() / 127.5 - 1)).argmax(1) for images in chunks]
+            found[name] = float((torch.cat(predicted) == self.test.labels).double().mean())
         return found
 
     def state(self) -> dict[str, Any]:
         """All of it, for the state file."""
-        return {
-            "head": self.head.state_dict(),
-            "average": self.average.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-        }
+        return {name: getattr(self, name).state_dict() for name in ("head", "average", "optimizer")}
 
     def restore(self, saved: Mapping[str, Any]) -> None:
         """Put back what ``state`` gave."""
-        self.head.load_state_dict(saved["head"])
-        self.average.load_state_dict(saved["average"])
-        self.optimizer.load_state_dict(saved["optimizer"])
-
-
-def begin(method: Method, dataset: Dataset, training: Mapping[str, Any], device: str, seed: int) -> OnlineProbe | None:
-    """The classifier of a run; None where none is asked for, or where the training images have no labels."""
-    if training["online_probe"] is None or dataset.training_labels is None:
-        return None
-    return OnlineProbe(method, dataset, training, device, seed)
+        for name, value in saved.items():
+            getattr(self, name).load_state_dict(value)

@@ -14,8 +14,7 @@ from structgan.models.batch_norm import share_statistics
 def wrap(method: nn.Module, optimizers: dict[str, torch.optim.Optimizer]) -> None:
     """Make a method's training that of all processes: weights of process 0, shared batch norms, averaged gradients.
 
-    A method's ``step`` stays as it is for one process. Each optimizer averages its gradients as its ``step`` begins.
-    Code that reads gradients before that (clipping by norm) sees those of this process.
+    Each optimizer averages its gradients as its ``step`` begins; until then they are those of this process.
     """
     if distributed.size() == 1:
         return

@@ -11,11 +11,9 @@ from structgan.errors import UserError
 
 
 class Upstream(NamedTuple):
-    """A run that others are trained with.
+    """A run that others are trained with: its frozen method, and what env.json says of it.
 
-    Attributes:
-        method: with its networks, frozen and in evaluation mode.
-        record: ``run`` and ``identity`` as planned, and ``files``: SHA-256 of each file of weights, by name.
+    ``record`` holds ``run`` and ``identity`` as planned, and ``files``: SHA-256 of each file of weights, by name.
     """
 
     method: method.Method
@@ -23,16 +21,10 @@ class Upstream(NamedTuple):
 
 
 def load(run: Path, config: Mapping[str, Any], content_hash: str, device: str) -> Upstream | None:
-    """The upstream run that a config.json names, or None where it names none.
-
-    Args:
-        run: the folder of the run that is to be trained.
-        config: its config.json.
-        content_hash: of its images, which the upstream run must have been trained on.
-        device: where to put the networks.
+    """The upstream run that the ``config`` of a folder ``run`` names, on ``device``, or None where it names none.
 
     Raises:
-        UserError: the upstream run is not finished, damaged, of other images, of another identity than planned
+        UserError: it is not finished, damaged, of other images than ``content_hash``, of another identity than planned
             or of other sources than these.
     """
     wanted = config.get("upstream")
@@ -42,17 +34,14 @@ def load(run: Path, config: Mapping[str, Any], content_hash: str, device: str) -
     try:
         found = method.load_run(folder, content_hash, device)
         own, made = provenance.read_config(folder), provenance.read_training(folder)["checksums"]["files"]
-        files = {path.name: made[path.name] for path in method.network_files(folder, own["method"])}
+        if found.identity != wanted["identity"]:
+            raise UserError(
+                f"{folder} is of identity {found.identity[:12]}, planned is {wanted['identity'][:12]};"
+                " plan again and train it first"
+            )
+        if own["sources"] != sources.run_digest(own["method"]):
+            raise UserError(f"{folder} was trained with other sources than these; plan again and train it first")
     except UserError as error:
         raise UserError(f"{run}: its upstream run cannot be used: {error}") from error
-    if found.identity != wanted["identity"]:
-        raise UserError(
-            f"{run}: its upstream run cannot be used: {folder} is of identity {found.identity[:12]},"
-            f" planned is {wanted['identity'][:12]}; plan again and train it first"
-        )
-    if own["sources"] != sources.run_digest(own["method"]):
-        raise UserError(
-            f"{run}: its upstream run cannot be used: {folder} was trained with other sources than these;"
-            " plan again and train it first"
-        )
+    files = {path.name: made[path.name] for path in method.network_files(folder, own["method"])}
     return Upstream(found, {**wanted, "files": files})

@@ -10,7 +10,7 @@ from structgan import config
 from structgan.errors import UserError
 from structgan.losses import smoothness
 from structgan.methods.structural import Structural
-from structgan.training import health
+from structgan.training import monitor
 
 
 @pytest.fixture
@@ -43,11 +43,11 @@ def test_spectral_norm_bounds_every_layer_of_the_discriminator_and_of_its_averag
 
 def test_embeddings_that_are_all_alike_stop_the_run(structural):
     method, images = structural(), (pictures(8) * 127.5 + 127.5).byte()
-    health.check_collapse(method, images, "run", 1)
+    monitor.check_collapse(method, images, "run", 1)
     for parameter in method.discriminator_ema.projection[-1].parameters():
         parameter.fill_(1.0 if parameter.ndim == 1 else 0.0)
     with pytest.raises(UserError, match="run: the embeddings collapsed at step 1"):
-        health.check_collapse(method, images, "run", 1)
+        monitor.check_collapse(method, images, "run", 1)
 
 
 def test_many_power_iterations_reach_the_largest_singular_value(structural):

@@ -7,7 +7,7 @@ import ast
 import pytest
 import yaml
 
-from structgan import files, new, sources
+from structgan import new, sources
 from structgan.errors import UserError
 
 
@@ -47,9 +47,6 @@ def test_a_name_that_is_no_lower_case_identifier_is_refused(name):
         ("simclr", "baselines/simclr.py"),
         ("structural", "structgan/methods/structural.py"),
         ("backbone", "Backbone"),
-        ("train", "structgan.train"),
-        ("losses", "structgan.losses"),
-        ("base", "variant"),
         ("paper", "workflow/config/config.yaml"),
         ("demo", "workflow/config/demo.yaml"),
     ],
@@ -68,17 +65,6 @@ def test_an_existing_file_stays_and_no_other_is_written(root, command, refusal, 
     before = contents(root)
     line = refusal(command("-m", "structgan", "new", "baseline", "mine", cwd=root, root=root))
     assert there in line and contents(root) == before
-
-
-def test_of_several_new_files_all_are_written_or_none(tmp_path):
-    first, second = tmp_path / "first", tmp_path / "second"
-    second.write_text("old")
-    for target in (second, second / "below"):
-        with pytest.raises(UserError, match="second"):
-            files.write_new({first: "1", target: "2"})
-        assert list(tmp_path.iterdir()) == [second] and second.read_text() == "old"
-    files.write_new({first: "1", tmp_path / "third": "2"})
-    assert first.read_text() == "1" and first.stat().st_mode == second.stat().st_mode
 
 
 def test_a_guide_without_its_example_is_named(root, command, refusal):

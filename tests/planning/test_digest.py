@@ -79,7 +79,7 @@ def test_an_edit_changes_exactly_what_uses_it(edit):
         structgan__evaluation__linear=append,
         structgan__evaluation__samples=replacing("GRID = 8", "GRID = 9"),
     ) == {"simclr", "evaluate probe", "evaluate dense", "evaluate transfer", "evaluate fidelity"}
-    assert edit(structgan__training__health=replacing("1e-5", "2e-5")) == set(sources.methods())
+    assert edit(structgan__training__monitor=replacing("1e-5", "2e-5")) == set(sources.methods())
 
 
 def test_digest_covers_the_networks_losses_and_the_loop():

@@ -122,14 +122,14 @@ def test_a_state_goes_on_with_the_weights_that_it_began_with_alone(own, digits, 
     other = train.Run(run, digits, "cpu")
     capsys.readouterr()
     other.resume()
-    assert other.step == 0 and "state of other weights of the upstream run" in capsys.readouterr().err
+    assert other.step == 0 and "of another upstream run" in capsys.readouterr().err
 
 
 def test_a_run_without_an_upstream_gets_none(make_run, digits):
     folder = make_run("simclr")
     assert load(folder, files.read_json(folder / "config.json"), "any", "cpu") is None
     run = train.Run(folder, digits, "cpu")
-    assert run.method.upstream is None and run.states.upstream == {}
+    assert run.method.upstream is None and run.states.of["upstream run"] == "none"
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,4 @@
-"""The losses of a training: a record for each log, the losses since the last one, and times.
-
-Records are a function of the seed alone and go to history.json; times differ from run to run and go to env.json.
-"""
+"""What is watched while a run trains: its losses, and whether weights are finite and features differ between images."""
 
 from __future__ import annotations
 
@@ -13,17 +10,42 @@ from torch import Tensor
 
 from structgan import distributed
 from structgan.errors import UserError
-from structgan.training.health import KEPT
+from structgan.method import Method
 
+COLLAPSED = 1e-5
+IMAGES = 64
+"""How many images' features are compared."""
+KEPT = "stopped, the last good state is kept in state.safetensors, where one was saved"
 PACE_POINTS = 200
 
 
-class History:
-    """The history of one run.
+def check_weights(method: Method, run: object, step: int) -> None:
+    """Raise ``UserError``, before a broken state is written, if a network holds a number that is not finite."""
+    for name, value in method.state_dict().items():
+        if value.is_floating_point() and not value.isfinite().all():
+            raise UserError(f"{run}: the weights '{name}' are no longer finite after step {step}; {KEPT}")
 
-    Args:
-        run: the run's folder, for messages.
-        batch_size: images a step.
+
+@torch.no_grad()
+def check_collapse(method: Method, images: Tensor, run: object, step: int) -> None:
+    """Raise ``UserError`` if the first images are all alike in one of the method's ``collapse_vectors``.
+
+    They are if the spread of the vectors is below ``COLLAPSED`` of their length. Shape: (N, 3, H, W), uint8.
+    """
+    method.eval()
+    found = method.collapse_vectors(images[:IMAGES].float() / 127.5 - 1)
+    method.train()
+    for name, vectors in found.items():
+        vectors = vectors.float()
+        spread = float(distributed.mean(vectors.std(0).norm() / vectors.norm(dim=1).mean().clamp_min(1e-12)))
+        if not spread > COLLAPSED:
+            raise UserError(f"{run}: the {name} collapsed at step {step} (spread {spread:.1e}); {KEPT}")
+
+
+class History:
+    """The losses of one run, recorded at each log.
+
+    Records are a function of the seed alone and go to history.json; times differ from run to run and go to env.json.
 
     Attributes:
         records: step, images and mean losses of each log.
@@ -59,16 +81,7 @@ class History:
         return found
 
     def record(self, step: int, seconds: float, scores: Mapping[str, float]) -> dict[str, float]:
-        """Turn what is pending into a record of ``step`` and return its losses.
-
-        Args:
-            step: the last one that is pending.
-            seconds: of training until then.
-            scores: further numbers of this step alone, by name.
-
-        Raises:
-            UserError: a loss is not finite.
-        """
+        """Turn what is pending into a record of ``step``, with ``scores`` of this step alone; return its losses."""
         losses = self.means(step) | dict(scores)
         self.pending = []
         self.records.append({"step": step, "images": step * self.batch_size, "losses": losses})
@@ -77,8 +90,7 @@ class History:
 
     def thin_pace(self) -> list[list[float]]:
         """At most ``PACE_POINTS`` of the pace, evenly."""
-        stride = -(-len(self.pace) // PACE_POINTS)
-        return self.pace[:: max(1, stride)]
+        return self.pace[:: max(1, -(-len(self.pace) // PACE_POINTS))]
 
     def state(self) -> dict[str, Any]:
         """All of it, for the state file; what is pending as means over the processes, so that any number can go on."""

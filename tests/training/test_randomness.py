@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from structgan.training import checkpoint, randomness
+from structgan.training import checkpoint
 
 DRAWS = {
     "torch": lambda: torch.randn(5).tolist(),
@@ -22,16 +22,16 @@ DRAWS = {
 @pytest.mark.parametrize("through_a_file", [False, True])
 def test_a_generator_goes_on_where_it_stood(name, through_a_file):
     draw = DRAWS[name]
-    randomness.seed(7)
+    checkpoint.seed(7)
     first = draw()
-    state = randomness.state("cpu")
+    state = checkpoint.random_state("cpu")
     if through_a_file:
         tensors = {}
         state = checkpoint.restore(json.loads(json.dumps(checkpoint.flatten(state, tensors))), tensors)
     second = draw()
     assert first != second
     draw()
-    randomness.restore(state, "cpu")
+    checkpoint.set_random_state(state, "cpu")
     assert draw() == second
-    randomness.seed(7)
+    checkpoint.seed(7)
     assert draw() == first

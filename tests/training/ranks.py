@@ -66,7 +66,7 @@ def made_in(kind):
     torch.set_default_dtype(before)
 
 
-def ema_update_(run, data, steps):
+def train_in_float64(run, data, steps):
     """Weights and losses after ``steps`` steps in float64, where rounding cannot hide a wrong factor."""
     job = train.Run(run, data, "cpu")
     job.method.double().train()

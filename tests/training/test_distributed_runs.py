@@ -12,9 +12,8 @@ import numpy as np
 import pytest
 import ranks
 from run_folder import equal, history, names, tensors, train_until
-from workflow_tree import ROOT
 
-from structgan import files, train
+from structgan import files, sources, train
 from structgan.training.preempt import EXIT_CODE
 
 STEPS = 6
@@ -86,6 +85,7 @@ def test_a_signal_to_one_process_stops_both_at_one_step_and_they_go_on_exactly(m
     assert (run / "history.json").read_bytes() == (whole / "history.json").read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sizes", [(1, 2), (2, 1)])
 def test_a_run_goes_on_with_another_number_of_processes(make_run, digits, alone, sizes):
     run = make(make_run, "run")
@@ -101,6 +101,7 @@ def test_a_run_goes_on_with_another_number_of_processes(make_run, digits, alone,
     assert_near(run, alone)
 
 
+@pytest.mark.slow
 def test_numbers_that_are_not_finite_stop_both(make_run, digits):
     settings = {"optimizer": {"discriminator": {"lr": 10.0}, "generator": {"lr": 10.0}}, "ema": 0.0}
     run = make(make_run, "run", settings=settings, steps=60)
@@ -132,7 +133,7 @@ def torchrun(tmp_path):
         return subprocess.Popen(
             [sys.executable, *launch, "structgan", "train", "--device", "cpu", "--run", str(run), "--data", str(data)],
             cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+            env={**os.environ, "PYTHONPATH": str(sources.ROOT), "OMP_NUM_THREADS": "1"},
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
@@ -141,6 +142,7 @@ def torchrun(tmp_path):
     return start
 
 
+@pytest.mark.slow
 def test_a_job_that_is_preempted_goes_on_under_torchrun(make_run, digits, torchrun):
     """All processes of the job get the signal, and the workers get it from torchrun once more."""
     run = make(make_run, "run", method="simclr", steps=80, save_every=20)
@@ -156,11 +158,3 @@ def test_a_job_that_is_preempted_goes_on_under_torchrun(make_run, digits, torchr
     said = job.communicate(timeout=ranks.LIMIT_S)[1]
     assert job.returncode == 0 and said.count(f"resumed at step {told['step']}") == 1, said
     assert files.read_json(run / "env.json")["processes"] == 2
-
-
-def test_a_batch_that_cannot_be_shared_out_is_one_line(make_run, digits, torchrun):
-    job = torchrun(make(make_run, "run", method="simclr", batch_size=15), digits)
-    said = job.communicate(timeout=ranks.LIMIT_S)[1]
-    lines = [line for line in said.splitlines() if line.startswith("structgan: ")]
-    assert job.returncode and len(lines) == 1, said
-    assert "training.batch_size = 15" in lines[0] and "2 processes" in lines[0]

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import shutil
 
 import pytest
-from forked import Training, log
+from forked import Training
 from run_folder import names, tensors
 
 from structgan import files, sources
@@ -27,7 +26,7 @@ def assert_same(run, whole):
     for name in OUTPUTS:
         assert (run / name).exists() == (whole / name).exists()
         assert not (whole / name).exists() or (run / name).read_bytes() == (whole / name).read_bytes(), name
-    ours, theirs = tensors(run / checkpoint.NEWEST), tensors(whole / checkpoint.NEWEST)
+    ours, theirs = tensors(run / checkpoint.NAME), tensors(whole / checkpoint.NAME)
     assert ours.keys() == theirs.keys()
     assert [name for name in ours if ours[name].numpy().tobytes() != theirs[name].numpy().tobytes()] == []
     assert [name for name in names(run) if name.endswith(".part")] == []
@@ -66,22 +65,6 @@ def whole(whole_of):
 @pytest.fixture
 def run(make_run):
     return make(make_run, "structural", "run")
-
-
-@pytest.fixture
-def interrupted(untouched, run, digits):
-    """A run with two whole states of its own, killed; a copy of the first such one."""
-    if "interrupted" not in untouched:
-        training = Training(run, digits)
-        assert training.until((run / checkpoint.OLDER).exists) and training.kill()
-        newest, older = run / checkpoint.NEWEST, run / checkpoint.OLDER
-        newest.exists() or shutil.copy(older, newest)
-        assert state_of(newest) >= state_of(older) > 0
-        untouched["interrupted"] = run.with_name("interrupted")
-        shutil.copytree(run, untouched["interrupted"])
-    shutil.copytree(untouched["interrupted"], run, dirs_exist_ok=True)
-    log(run).unlink(missing_ok=True)
-    return run
 
 
 def state_of(path):

@@ -65,8 +65,8 @@ def no_gradient(outputs, inputs, *_, **__):
     return tuple(map(torch.empty_like, inputs if isinstance(inputs, list | tuple) else [inputs]))
 
 
-def ema_update_(optimizer):
-    """Let an optimizer, which was built for parameters elsewhere, update those of the moved method, one by one."""
+def update_one_by_one(optimizer):
+    """Let an optimizer, which was built for parameters elsewhere, update those of the moved method."""
     for group in optimizer.param_groups:
         group.update({key: False for key in ("fused", "foreach") if key in group})
 
@@ -93,7 +93,7 @@ def pretending(name, device):
         for optimizer in made.optimizers().values():
             for group in optimizer.param_groups:
                 group["params"] = [new[parameter] for parameter in group["params"]]
-            ema_update_(optimizer)
+            update_one_by_one(optimizer)
             if device == "cuda":
                 enter(mock.patch.object(optimizer, "step", lambda *_, **__: None))
         if upstream is not None:

@@ -58,18 +58,6 @@ def crash_at(call):
     Path.unlink = crashing(Path.unlink)
 
 
-def crash_between_renames():
-    """Kill the process when its newest state is already the older one, and the new one has no name yet."""
-    replace = os.replace
-
-    def crashing(source, target):
-        if Path(target).name == "state.safetensors" and Path(target).with_name("state.previous.safetensors").exists():
-            os.kill(os.getpid(), signal.SIGKILL)
-        replace(source, target)
-
-    os.replace = crashing
-
-
 def stall():
     """From its third batch on the process does nothing, as in a step that takes very long."""
     from structgan.train import Batches
