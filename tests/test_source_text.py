@@ -49,15 +49,10 @@ def test_every_package_is_installed_with_the_project():
     assert folders | {"benchmarks"} == listed
 
 
-LONG = {"testing.py": 380, "train.py": 255}
-"""Files of structgan that may be longer than 250 lines, and no longer than this: all but testing are to be split."""
-
-
 @pytest.mark.parametrize("path", [*FILES, *WORKFLOW], ids=lambda path: str(path.relative_to(ROOT)))
 def test_files_are_short_and_open_with_their_purpose(path):
     text = path.read_text()
-    limit = LONG.get(path.name, 250) if path.parent == ROOT / "structgan" else 250
-    assert len(text.splitlines()) <= limit
+    assert len(text.splitlines()) <= 250
     assert text.startswith(("#", '"""')) and not re.search(r"\b(TODO|FIXME|XXX)\b", text)
     assert not re.search(r"(/home/|/Users/|/root/)", text)
 

@@ -28,7 +28,8 @@ def members(path: Path, wanted: Callable[[PurePosixPath], bool]) -> Iterator[tup
     """Yield the name and content of each wanted file of a tar (plain, gz, bz2 or xz), a zip or a folder.
 
     Raises:
-        UserError: ``path`` does not exist or is damaged; an archive contains a link, a device or an encrypted file.
+        UserError: ``path`` does not exist or is damaged; an archive contains a link, a device or an encrypted file; a
+            folder contains a broken link or a device.
     """
     if not path.exists():
         raise UserError(f"{path}: no such file or folder")
@@ -94,4 +95,6 @@ def _folder(path: Path) -> Iterator[Entry]:
     for root, _, files in os.walk(path, onerror=fail, followlinks=True):
         for name in files:
             file = Path(root, name)
+            if not file.is_file() and not name.startswith("."):
+                raise UserError(f"{file}: a broken link or a device")
             yield file.relative_to(path).as_posix(), file.read_bytes

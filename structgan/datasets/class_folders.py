@@ -62,7 +62,9 @@ def read(path: Path, size: int, resize: bool, only: Collection[str] = (), modes:
     for split, wanted in (("train", "train/<class>/"), (test, "test/<class>/ (or val/<class>/)")):
         if not found.get(split):
             raise UserError(f"{path}: no folder {wanted} with images")
-    classes = tuple(sorted({*only, *found["train"], *found[test]}))
+    folders = [*path.glob("train/*/"), *path.glob(f"{test}/*/")] if path.is_dir() else []  # an empty one is a class too
+    named = {folder.name for folder in folders if locate(PurePosixPath(folder.parent.name, folder.name, "image"))}
+    classes = tuple(sorted({*only, *named, *found["train"], *found[test]}))
     train, held_out = (_stack(path, split, found.pop(split), classes) for split in ("train", test))
     return Parts(classes, train, held_out)
 

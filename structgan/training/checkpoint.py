@@ -1,8 +1,8 @@
 """Everything that a run needs to go on, in one safetensors file: networks, optimizers, bank, RNG, step, history.
 
 Nested mappings and lists are flattened: tensors become tensors of the file, the rest is JSON in its metadata. No
-pickle. A new state takes the old one's place in one rename, so that the file is whole at every moment. It carries the
-SHA-256 of its content, which is verified when it is read.
+pickle. A new state takes the old one's place in one rename, so that the file is whole at every moment. The one before
+is kept: each carries the SHA-256 of its content, and where the newest is damaged, a run goes on from the previous one.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from structgan.files import load_tensors, save_tensors
 from structgan.method import Method
 
 FORMAT = "structgan-state-4"
-NAME = "state.safetensors"
+NAME, PREVIOUS = "state.safetensors", "state.previous.safetensors"
 
 
 def flatten(value: Any, tensors: dict[str, Tensor], path: str = "") -> Any:
@@ -61,7 +61,7 @@ def checksum(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
 
 
 class States:
-    """The state file of one run.
+    """The two last states of one run.
 
     Args:
         run: its folder.
@@ -69,7 +69,7 @@ class States:
     """
 
     def __init__(self, run: Path, of: Mapping[str, str]) -> None:
-        self.path, self.of = run / NAME, {"format": FORMAT, **of}
+        self.path, self.previous, self.of = run / NAME, run / PREVIOUS, {"format": FORMAT, **of}
 
     def save(self, method: Method, loop: dict[str, Any]) -> None:
         """Save the state of a method and of the training loop.
@@ -81,22 +81,30 @@ class States:
         optimizers = {name: optimizer.state_dict() for name, optimizer in method.optimizers().items()}
         tree = flatten({"networks": method.state_dict(), "optimizers": optimizers, "loop": loop}, tensors)
         metadata = {**self.of, "tree": json.dumps(tree)}
-        save_tensors(self.path, tensors, {**metadata, "sha256": checksum(tensors, metadata)})
+        metadata["sha256"] = checksum(tensors, metadata)
+        save_tensors(self.path, tensors, metadata, keep=self.previous)
 
     def find(self) -> dict[str, Any] | None:
-        """``networks``, ``optimizers`` and ``loop``; None if there is no state of use, and a line that says why."""
-        if not self.path.exists():
-            return None
-        try:
-            tensors, metadata = load_tensors(self.path)
-            if metadata.get("sha256") != checksum(tensors, metadata):
-                raise UserError(f"{self.path}: damaged (its content has another checksum than it was written with)")
-            for name, value in self.of.items():
-                if metadata.get(name) != value:
-                    raise UserError(f"{self.path}: of another {name} ({metadata.get(name)}, not {value})")
-        except UserError as error:
-            print(f"starting afresh: {error}", file=sys.stderr)
-            return None
+        """``networks``, ``optimizers`` and ``loop`` of the newest state of use, or None; a line says what is not."""
+        for path in (path for path in (self.path, self.previous) if path.exists()):
+            try:
+                return self.read(path)
+            except UserError as error:
+                print(f"not used: {error}", file=sys.stderr)
+        return None
+
+    def read(self, path: Path) -> dict[str, Any]:
+        """One state.
+
+        Raises:
+            UserError: it is damaged, or of another run or data set.
+        """
+        tensors, metadata = load_tensors(path)
+        if metadata.get("sha256") != checksum(tensors, metadata):
+            raise UserError(f"{path}: damaged (its content has another checksum than it was written with)")
+        for name, value in self.of.items():
+            if metadata.get(name) != value:
+                raise UserError(f"{path}: of another {name} ({metadata.get(name)}, not {value})")
         state: dict[str, Any] = restore(json.loads(metadata["tree"]), tensors)
         return state
 

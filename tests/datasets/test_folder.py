@@ -119,6 +119,17 @@ def test_missing_and_broken_paths_are_named(read, tmp_path, monkeypatch):
     with refused("train/cat/9.png"):
         read(place)
     (place / "train/cat/9.png").unlink()
+    for split in ("train", "test"):
+        (place / split / "emu").symlink_to(tmp_path / "gone")
+    with refused("/emu: a broken link"):
+        read(place)
+    for split in ("train", "test"):
+        (place / split / "emu").unlink()
+        (place / split / "emu").mkdir()
+    with refused("'emu' is missing from train/"):
+        read(place)
+    for split in ("train", "test"):
+        (place / split / "emu").rmdir()
     listed = os.scandir
 
     def scandir(path):

@@ -115,12 +115,11 @@ def test_a_state_that_is_damaged_or_of_another_run_is_not_used(make_run, digits,
     again.states.path.write_bytes(DAMAGE[damage](raw) if DAMAGE[damage] else raw)
     again.resume()
     said = capsys.readouterr().err.splitlines()[-1]
-    assert said.startswith(f"starting afresh: {again.states.path}: ") and again.step == 0
+    assert said.startswith(f"not used: {again.states.path}: ") and again.step == 0
     assert ("damaged" if DAMAGE[damage] else f"of another {damage}") in said
-    again.states.path.write_bytes(raw)
-    if DAMAGE[damage]:
-        again.resume()
-        assert again.step == 2
+    again.states.previous.write_bytes(raw)
+    again.resume()
+    assert again.step == (2 if DAMAGE[damage] else 0)
 
 
 def test_a_batch_larger_than_the_data_set_is_refused(make_run, digits):
@@ -201,7 +200,7 @@ def test_missing_input_is_named(make_run, digits, tmp_path, gone):
 def test_a_run_publishes_what_the_next_rules_read(make_run, digits):
     folder = make_run("structural", steps=6)
     train.run(folder, digits)
-    networks = ("encoder", "generator", "discriminator", "discriminator_ema", "state")
+    networks = ("encoder", "generator", "discriminator", "discriminator_ema", "state", "state.previous")
     others = ["config.json", "env.json", "history.json", "lock", "progress.json"]
     assert names(folder) == sorted([*(f"{name}.safetensors" for name in networks), *others])
     config, env = (files.read_json(folder / name) for name in ("config.json", "env.json"))
