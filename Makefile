@@ -42,10 +42,10 @@ lint: setup
 	snakemake --lint --configfile workflow/config/demo.yaml
 
 test: lint
-	OMP_NUM_THREADS=1 pytest -n 2 --dist loadgroup --durations 10
+	OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile --durations 10
 
 test-slow: setup
-	OMP_NUM_THREADS=1 pytest -n 2 --dist loadgroup -m slow --durations 10
+	OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile -m slow --durations 10
 
 test-faults: setup
 	OMP_NUM_THREADS=1 pytest -n 2 -m faults --durations 10

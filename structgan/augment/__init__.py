@@ -101,11 +101,13 @@ class Augment:
 
     def _jitter_(self, views: Tensor, uniform: Tensor) -> None:
         jitter = self.regime["jitter"]
-        chosen = (uniform[0] < jitter["p"]).nonzero()[:, 0]
-        order, values = uniform[1:5, chosen].T.argsort(1), uniform[5:, chosen]  # a random permutation for each sample
-        blends = order[order != color.HUE].view(-1, 3)
+        chosen = _chosen(uniform[0] < jitter["p"], torch.device("cpu"))
+        order = uniform[1:5, chosen].T.argsort(1)  # (n, 4), a random permutation of the operations
         before = (order == color.HUE).int().argmax(1)  # blends before the hue
-        groups = [_chosen(before == step, views.device) for step in range(4)] if jitter["hue"] else []
+        sorted_ = before.argsort()
+        chosen, order, values = chosen[sorted_], order[sorted_], uniform[5:, chosen[sorted_]]
+        groups = torch.bincount(before, minlength=4).tolist() if jitter["hue"] else [0] * 4
+        blends = order[order != color.HUE].view(-1, 3)
         strength = torch.tensor([jitter[name] for name in BLENDS])
         least = (1 - strength).clamp_(min=0)
         factors = least + values[:3].T * (1 + strength - least)
@@ -117,7 +119,7 @@ class Augment:
 
     def _blur_(self, views: Tensor, uniform: Tensor) -> None:
         blur = self.regime["blur"]
-        chosen = (uniform[0] < blur["p"]).nonzero()[:, 0]
+        chosen = _chosen(uniform[0] < blur["p"], torch.device("cpu"))
         low, high = blur["sigma"]
         sigma = (low + uniform[1, chosen] * (high - low)).to(views.device, non_blocking=True)
         chosen = chosen.to(views.device, non_blocking=True)

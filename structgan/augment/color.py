@@ -5,8 +5,6 @@ Shapes: images (N, 3, H, W) float32 in [0, 1], parameters (N,) float32 on the sa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
@@ -40,20 +38,22 @@ def blend_(images: Tensor, operation: Tensor, factor: Tensor) -> Tensor:
     return images.mul_(weight).add_(reference.mul_(1 - weight)).clamp_(0, 1)
 
 
-def turn_hue(images: Tensor, shift: Tensor) -> Tensor:
-    """Turn the hue by ``shift`` of the whole circle, keeping HSV's saturation and value.
+def turn_hue_(images: Tensor, shift: Tensor) -> Tensor:
+    """Turn the hue in place by ``shift`` of the whole circle, keeping HSV's saturation and value.
 
     The way through HSV and back is written without saturation: with value v and chroma c, a channel that lies d sixths
     of the circle from the hue is v - c·clip(d - 1, 0, 1).
 
     Args:
+        images: changed in place.
         shift: (N,) in [-0.5, 0.5].
     """
     red, green, blue = images.unbind(1)
-    value = images.amax(1)
-    chroma = value - images.amin(1)
+    kept = images.clone() if images.requires_grad else images  # the extremes' derivative reads what is overwritten here
+    value, least = kept.amax(1), kept.amin(1)
+    chroma = value - least
     scale = chroma.clamp(min=1e-12).reciprocal_()
-    # The hue's formula depends on which channel is the greatest; weights of 0 and 1 are faster here than torch.where.
+    # The hue's formula depends on which channel is the largest; weights of 0 and 1 are faster here than torch.where.
     by_red = (value == red).to(value.dtype)
     by_green = (value == green).to(value.dtype).mul_(1 - by_red)
     sixths = (red - green).mul_(scale).add_(4)
@@ -62,24 +62,26 @@ def turn_hue(images: Tensor, shift: Tensor) -> Tensor:
     sixths.sub_((sixths / 6).floor_(), alpha=6)  # now in [0, 6]
     # Only red lies where the circle closes; beyond 2 sixths the clip makes the way round the circle irrelevant.
     to_red, to_green, to_blue = (sixths - 3).abs_().neg_().add_(3), (sixths - 2).abs_(), (sixths - 4).abs_()
-    away = torch.stack([to_red, to_green, to_blue], 1).sub_(1).clamp_(0, 1)
-    return torch.addcmul(value[:, None], chroma[:, None], away, value=-1)
+    for channel, away in enumerate((to_red, to_green, to_blue)):
+        images[:, channel] = torch.addcmul(value, chroma, away.sub_(1).clamp_(0, 1), value=-1)
+    return images
 
 
-def jitter_(images: Tensor, factors: Tensor, shift: Tensor, blends: Tensor, groups: Sequence[Tensor]) -> Tensor:
+def jitter_(images: Tensor, factors: Tensor, shift: Tensor, blends: Tensor, groups: list[int]) -> Tensor:
     """All four operations in place, each sample in its own order.
 
     Args:
-        images: changed in place.
+        images: sorted by how many of the three blends come before the hue.
         factors: (N, 3) for BRIGHTNESS, CONTRAST and SATURATION.
         shift: (N,) for the hue.
         blends: (N, 3), int64, the order of the three blends.
-        groups: the samples whose hue is turned before the first, second and third blend, and after them; empty where
-            no hue is turned.
+        groups: how many samples have their hue turned before the first, second and third blend, and after them.
     """
-    for step in range(4):
-        if groups:
-            images[groups[step]] = turn_hue(images[groups[step]], shift[groups[step]])
+    start = 0
+    for step, samples in enumerate(groups):
+        if samples:
+            turn_hue_(images[start : start + samples], shift[start : start + samples])
+        start += samples
         if step < 3:
             operation = blends[:, step]
             blend_(images, operation, factors.gather(1, operation[:, None])[:, 0])

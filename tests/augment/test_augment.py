@@ -102,7 +102,7 @@ def test_each_color_operation_equals_torchvision_per_sample():
         ours = color.blend_(images.clone(), torch.full((30,), number), factors)
         theirs = torch.stack([function(image, float(f)) for image, f in zip(images, factors, strict=True)])
         torch.testing.assert_close(ours, theirs, atol=2e-6, rtol=0)
-    ours = color.turn_hue(images, shift)
+    ours = color.turn_hue_(images.clone(), shift)
     theirs = torch.stack([tv.adjust_hue(image, float(s)) for image, s in zip(images, shift, strict=True)])
     torch.testing.assert_close(ours, theirs, atol=5e-6, rtol=0)
     torch.testing.assert_close(color.gray(images), tv.rgb_to_grayscale(images), atol=2e-6, rtol=0)

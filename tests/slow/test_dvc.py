@@ -17,7 +17,7 @@ PARTS = (".gitignore", "dvc.yaml", ".dvc/config", ".dvc/plots", ".dvc/.gitignore
 SUITE = "workflow/config/small.yaml"
 GAN, RANDOM = (f"results/runs/digits/{name}/none/base/seed=0" for name in ("plain_gan", "random"))
 REPORT, LEARNING_RATE = {"table", "plot", "report"}, "discriminator: {lr: 1.0e-3}"
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("dvc")]
+pytestmark = pytest.mark.slow
 
 
 class Repository(Tree):

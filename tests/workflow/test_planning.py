@@ -177,5 +177,5 @@ def test_what_a_suite_asks_for_is_planned_and_a_mistake_is_one_line(tree: Tree) 
     (tree.root / "bad.yaml").write_text('{"evaluation": {"dense": {"detection": {"strid": 4}}}}')
     said = tree.snakemake("--dry-run", configs=(*OTHER, "bad.yaml"), code=2).splitlines()
     (line,) = (line for line in said if line.startswith("structgan:"))
-    assert "bad.yaml: " in line and "evaluation.dense.detection.strid" in line and "'stride'" in line
+    assert "bad.yaml: evaluation.dense.detection: unknown key 'strid'" in line and "'stride'" in line
     assert not [line for line in said if "Traceback" in line]

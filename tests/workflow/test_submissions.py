@@ -12,7 +12,7 @@ from tree import ROOT, TINY, Tree
 
 from structgan import config, provenance
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("submissions")]
+pytestmark = pytest.mark.slow
 BOTH = ("evaluate", "evaluate_samples")
 CONFIGS = (*TINY, "one.yaml")
 GRID = {"datasets": ["digits"], "methods": ["structural"], "augmentations": ["none"], "seeds": [0]}

@@ -10,7 +10,7 @@ from tree import TINY, Tree
 
 from structgan import files, provenance
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("upstream")]
+pytestmark = pytest.mark.slow
 SUITE = """
 suite: downstream
 methods:
