@@ -5,8 +5,6 @@ redundancy between dimensions). Loss and head are lightly's. The head's last lay
 release: the loss does not depend on it, and Adam would move it by rounding errors. Batch norms see one view at a time.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

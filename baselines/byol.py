@@ -9,8 +9,6 @@ in the authors' release: the predictor's batch norm hides it from the online los
 rounding errors, and the targets with it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

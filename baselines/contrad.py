@@ -9,8 +9,6 @@ Networks, adversarial loss and averages are the plain GAN's; the two projections
 the two views are equal, and SimCLR's loss only spreads the images, as it does in SimCLR.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

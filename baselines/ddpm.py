@@ -19,8 +19,6 @@ only. The reversed gradient reaches the decoder, as the game's generator, and no
 of the whole reverse process would be closer to the paper's G(w), but take many passes a step.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from typing import Any

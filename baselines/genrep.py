@@ -8,8 +8,6 @@ Chosen here, where the release is silent: images are new at each step and not fr
 truncated, because the generators of this suite are trained and measured without truncation.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

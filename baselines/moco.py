@@ -10,8 +10,6 @@ views, so that a query only meets keys of views like its own key's. lightly's qu
 its own end, and belongs to one process. The papers' shuffling for batch norms is not needed: there are none.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

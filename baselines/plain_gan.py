@@ -4,8 +4,6 @@ The projection ends in one logit, the discriminator is spectrally normalized (Mi
 the loss is the hinge or the non-saturating one.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -1,7 +1,5 @@
 """Reference row without training: the encoder as initialized. Its probe is the floor that a method must beat."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

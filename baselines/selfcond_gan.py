@@ -9,8 +9,6 @@ Networks, adversarial loss and averages are the plain GAN's; the clustered featu
 which are the representation. Samples have clusters as frequent as they are in the pool.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

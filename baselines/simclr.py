@@ -4,8 +4,6 @@ The encoder is the backbone of the structural GAN's discriminator, as in every r
 lightly's; the loss equals lightly's in value and gradient, but does not wait for the GPU.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

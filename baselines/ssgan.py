@@ -8,8 +8,6 @@ Chosen here, where the paper is silent: each image of a batch is rotated once, i
 that every rotation has a quarter of the batch; all logits share the projection's hidden layer.
 """
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor

@@ -1,7 +1,5 @@
 """Supervised reference row: the same encoder trained with the labels, an upper bound for its probe."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

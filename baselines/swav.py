@@ -11,8 +11,6 @@ Two kinds of collapse end the run: assignments that are alike for all images, wh
 ``collapse_vectors``, and a loss that stays at ln K, the loss of uniform predictions, for ``stuck.steps`` steps.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from typing import Any

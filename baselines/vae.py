@@ -15,8 +15,6 @@ image by its blur, while a generated image is compared with all. The bound wants
 L_Gaussian spreads them over the real images and L_cluster brings neighbors together, which the bound does not ask for.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from typing import Any

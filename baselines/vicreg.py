@@ -6,8 +6,6 @@ pseudocode does not). The expander is lightly's without the last bias, as in tha
 it, and Adam would move it by rounding errors. Batch norms see one view at a time.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -5,8 +5,6 @@ usual side starts from PIL images, as a DataLoader's workers do, and ends in a n
 from one uint8 tensor. The draws and what they do to an image are the same.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 

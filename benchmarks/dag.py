@@ -5,8 +5,6 @@ bare Snakefile has the same rules, wildcards, inputs, outputs and logs, and no c
 imports.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -4,8 +4,6 @@
 half the paper's width. The probes run as in a job, on a tenth of CIFAR's images.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from benchmarks import settings, step, timing

@@ -6,8 +6,6 @@ solver of the same objective, on a part where the whole takes many minutes: ``co
 one-vs-rest problems at once, so that its ratio scales scikit-learn's seconds for two of them to all.
 """
 
-from __future__ import annotations
-
 import argparse
 import multiprocessing
 import resource

@@ -5,8 +5,6 @@ float32 and in bfloat16. With one seed all three begin with the same weights, ba
 rounding, so they part within tens of steps; what can be compared is the demo's linear probe of their encoders.
 """
 
-from __future__ import annotations
-
 import tempfile
 from pathlib import Path
 

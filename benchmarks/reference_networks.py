@@ -3,8 +3,6 @@
 ``benchmarks.reference_step`` has the step over them, and says what they are for.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 

@@ -10,8 +10,6 @@ parameter by parameter; every loss is read on each step.
 same losses, gradients and weights, provided that the suite's step is the release's.
 """
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable
 from typing import Any, TypeAlias

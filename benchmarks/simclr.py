@@ -5,8 +5,6 @@ cores, and the two views through the network one after the other in float32. The
 images lie and runs both views at once, in float32 and in bfloat16. A round is ``--steps`` steps, input included.
 """
 
-from __future__ import annotations
-
 import copy
 import os
 from collections.abc import Callable, Iterator

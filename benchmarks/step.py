@@ -5,8 +5,6 @@ in bfloat16, all from the same weights of the paper's networks. The losses and g
 The reference keeps 70 GiB or more of 512 images, so that it steps on at most 128; ratios are of times per image.
 """
 
-from __future__ import annotations
-
 import statistics
 from collections.abc import Callable
 from functools import partial

@@ -4,8 +4,6 @@ Each round runs every side once, and the order reverses from round to round, so 
 while slows all sides alike. A ratio of two sides is the median of the rounds' ratios.
 """
 
-from __future__ import annotations
-
 import argparse
 import statistics
 import sys

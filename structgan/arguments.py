@@ -1,7 +1,5 @@
 """Options that several commands share, and how --plan and --device are resolved."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

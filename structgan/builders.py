@@ -10,8 +10,6 @@ A builder is a file ``structgan/datasets/NAME.py`` with
 ``DEFAULTS`` and ``LIMITS`` are literals.
 """
 
-from __future__ import annotations
-
 import ast
 import functools
 import itertools

@@ -1,7 +1,5 @@
 """Settings of a plan that do not fit each other or the data, refused before anything is trained. Imports no torch."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any

@@ -4,8 +4,6 @@ A run that is being trained is never touched, and ``gc`` refuses while Snakemake
 renamed, then removed, so that no part of a run is ever left under its name.
 """
 
-from __future__ import annotations
-
 import fcntl
 import os
 import shutil

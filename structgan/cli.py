@@ -1,7 +1,5 @@
 """The command line: one command per rule of the DAG, and others. Each command does its own heavy imports."""
 
-from __future__ import annotations
-
 import os
 import sys
 from pathlib import Path

@@ -5,8 +5,6 @@ violation is raised as a ``UserError`` of one line. What concerns several keys a
 ``checks``.
 """
 
-from __future__ import annotations
-
 import copy
 import functools
 import json

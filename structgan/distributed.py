@@ -11,8 +11,6 @@ of the whole batch or of fixed groups of it: a result depends on the number of p
 process all is the identity.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """Where a run happened: versions, hardware, threads, precision, memory, git; and how a process keeps its memory."""
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import importlib.metadata

@@ -1,7 +1,5 @@
 """The one exception that a user is meant to see, a single clear line without a traceback, and the words in it."""
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Iterable
 from typing import Any

@@ -4,8 +4,6 @@ What an evaluation measures is ``run(job) -> Measured`` of its module in ``struc
 here, once for all evaluations.
 """
 
-from __future__ import annotations
-
 import importlib
 import time
 from collections.abc import Mapping
@@ -57,8 +55,8 @@ class Job:
     config: Mapping[str, Any]
     trained: Mapping[str, Any]
     planned: Mapping[str, Any]
-    dataset: Dataset
-    method: Method
+    dataset: "Dataset"
+    method: "Method"
     device: str
     raw: Path
 
@@ -154,7 +152,7 @@ def run(run: Path, protocol: Path, data: Path | None = None, device: str = "cpu"
     return out
 
 
-def describe(dataset: Dataset) -> dict[str, Any]:
+def describe(dataset: "Dataset") -> dict[str, Any]:
     """What a result says of the data set that it was measured on."""
     return {
         "name": dataset.name,

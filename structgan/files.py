@@ -3,8 +3,6 @@
 Each function raises ``UserError``, which names the file, if it is missing, damaged or cannot be written.
 """
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import hashlib
@@ -117,7 +115,7 @@ def read_json(path: str | os.PathLike[str]) -> Any:
 
 
 def save_tensors(
-    path: str | os.PathLike[str], tensors: Mapping[str, Tensor], metadata: Mapping[str, str], keep: Path | None = None
+    path: str | os.PathLike[str], tensors: "Mapping[str, Tensor]", metadata: Mapping[str, str], keep: Path | None = None
 ) -> None:
     """Save tensors as safetensors, atomically; equal content gives equal bytes. ``keep`` is as of ``replacing``."""
     from safetensors import SafetensorError
@@ -146,7 +144,7 @@ def sort_metadata(path: Path) -> None:
             file.write(text.ljust(length))
 
 
-def load_tensors(path: str | os.PathLike[str], device: str = "cpu") -> tuple[dict[str, Tensor], dict[str, str]]:
+def load_tensors(path: str | os.PathLike[str], device: str = "cpu") -> "tuple[dict[str, Tensor], dict[str, str]]":
     """Load a safetensors file: its tensors and its metadata."""
     from safetensors import SafetensorError, safe_open
 

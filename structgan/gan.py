@@ -1,7 +1,5 @@
 """What adversarial methods share: two networks, their moving averages, their optimizers and schedules."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -5,8 +5,6 @@ of an axis means all of its points. A method's block, or one of its variants key
 be finished first, ``upstream: {method, augmentation, variant}``; its data set and seed are the run's own.
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -40,7 +38,7 @@ class RunConfig:
     data: str
     settings: Mapping[str, Any]
     sources: str
-    upstream: RunConfig | None = None
+    upstream: "RunConfig | None" = None
 
     @cached_property
     def names(self) -> dict[str, Any]:

@@ -1,7 +1,5 @@
 """Tiny runs of a method, and comparisons bit for bit: what the checks in ``structgan/testing.py`` are written with."""
 
-from __future__ import annotations
-
 import contextlib
 import inspect
 import io
@@ -59,7 +57,7 @@ class Harness:
     processes: int = 1
 
     @classmethod
-    def load(cls, name: str, files: list[str], data: Path, processes: int = 1) -> Harness:
+    def load(cls, name: str, files: list[str], data: Path, processes: int = 1) -> "Harness":
         """Read configuration files, replace their sizes by those of a check, and prepare the digits.
 
         Raises:
@@ -127,7 +125,7 @@ class Harness:
         size = int(self.config["datasets"]["digits"]["image_size"])
         return torch.rand(n, 3, size, size, generator=torch.Generator().manual_seed(9)) * 2 - 1
 
-    def check(self, function: Check) -> tuple[str, str]:
+    def check(self, function: "Check") -> tuple[str, str]:
         """Run a check quietly; "ok", "-" or "WRONG", and its remark. An error of the method's code is wrong too."""
         nowhere = io.StringIO()
         silent = contextlib.redirect_stderr(nowhere), contextlib.redirect_stdout(nowhere)

@@ -5,8 +5,6 @@ A method lives in ``structgan/methods/<name>.py`` or ``baselines/<name>.py``: on
 registers it.
 """
 
-from __future__ import annotations
-
 import importlib
 import inspect
 from collections.abc import Callable, Mapping
@@ -55,7 +53,7 @@ class Method(nn.Module):
     uses_labels: ClassVar[bool] = False
     uses_generator: ClassVar[bool] = False
     companions: ClassVar[tuple[str, ...]] = ()
-    upstream: Method | None = None
+    upstream: "Method | None" = None
     encoder: nn.Module
     identity: str
     transform: Callable[[Tensor], Tensor]
@@ -67,7 +65,7 @@ class Method(nn.Module):
         self.rng = torch.Generator()
         self.step_index = 0
 
-    def attach(self, upstream: Method) -> None:
+    def attach(self, upstream: "Method") -> None:
         """Take the upstream run, before the first step; a subclass raises ``UserError`` if it is of no use to it."""
         vars(self)["upstream"] = upstream  # not by assignment, with which a module becomes part of this one
 

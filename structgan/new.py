@@ -1,7 +1,5 @@
 """``structgan new`` writes the two files of a baseline or an evaluation from the example in its guide; no torch."""
 
-from __future__ import annotations
-
 import ast
 import keyword
 import re

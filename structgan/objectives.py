@@ -16,8 +16,6 @@ it enters the made images. Neighbors are found, as in the paper, by the pooled f
 among the batch's real images and a memory bank. There is no L_reg: the model's own loss keeps E from degenerating.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

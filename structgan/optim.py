@@ -1,7 +1,5 @@
 """Optimizers and learning-rate schedules by name, as a method's settings give them."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any

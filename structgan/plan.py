@@ -5,8 +5,6 @@ the identity of the content. So any planner may write one that is missing, two p
 existing one is never changed.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path

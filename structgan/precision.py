@@ -7,8 +7,6 @@ forward only outside the context: ``optim.minimize`` leaves it. Evaluation compu
 of training, has the precision of training.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar

@@ -1,7 +1,5 @@
 """Progress of long work: a live bar with rate and time left on a terminal, plain lines in a log."""
 
-from __future__ import annotations
-
 import sys
 import time
 from types import TracebackType

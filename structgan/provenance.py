@@ -7,8 +7,6 @@ Tables, figures, jobs, ``structgan status`` and ``structgan verify`` read result
 raises ``UserError`` if a file is missing, and ``Damaged`` if it was edited or belongs to something else.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterable, Mapping

@@ -5,8 +5,6 @@ reach by imports. Editing a comment changes no digest; editing a loss changes th
 imports no torch, so planning is fast.
 """
 
-from __future__ import annotations
-
 import ast
 import functools
 import hashlib

@@ -3,8 +3,6 @@
 It takes no lock and reads no tensor, so it can look at runs that are being trained. Imports no torch.
 """
 
-from __future__ import annotations
-
 import os
 import socket
 from collections.abc import Iterable, Mapping

@@ -3,8 +3,6 @@
 A line is a row of the grid with its seeds. A large grid is folded, except rows that need a look. Imports no torch.
 """
 
-from __future__ import annotations
-
 import statistics
 import textwrap
 import time

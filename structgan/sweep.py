@@ -6,8 +6,6 @@ A method's block says ``sweep: {cluster.k: [1, 2, 4]}``, or with several setting
 ``base``, which the suite has anyway. An axis may instead name variants of the block.
 """
 
-from __future__ import annotations
-
 import itertools
 import json
 import re

@@ -4,8 +4,6 @@
 and returns a remark, or None if it does not apply. It raises ``ContractError`` if the method breaks the contract.
 """
 
-from __future__ import annotations
-
 import contextlib
 import math
 import os

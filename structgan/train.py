@@ -6,8 +6,6 @@ record are in it too: a resumed run goes on exactly, at any step. On a CPU it en
 run; CUDA's sums are not repeatable to the last bit, interrupted or not.
 """
 
-from __future__ import annotations
-
 import json
 import signal
 import sys

@@ -1,7 +1,5 @@
 """Recompute every checksum of a suite: data, extractors, runs, evaluations, tables, figures and page."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable, Mapping
 from functools import partial

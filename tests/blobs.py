@@ -1,7 +1,5 @@
 """Features whose classes are Gaussian blobs, as near to each other as a test needs them."""
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -1,7 +1,5 @@
 """Shared fixtures: tiny real data and suites, run folders with a real config.json, the tree copied, real commands."""
 
-from __future__ import annotations
-
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: bit-identical sums, and no fight for cores

@@ -1,7 +1,5 @@
 """A loss and its gradient against a literal NumPy function, on points of the sphere, in float64."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 

@@ -1,7 +1,5 @@
 """A suite with every file that its jobs would leave, sealed as they seal them; its numbers mean nothing."""
 
-from __future__ import annotations
-
 import json
 import os
 import time

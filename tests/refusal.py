@@ -1,7 +1,5 @@
 """What a user is told: one line."""
 
-from __future__ import annotations
-
 import contextlib
 
 import pytest

@@ -1,7 +1,5 @@
 """The images that methods are shown, and their state before and after, compared bit for bit."""
 
-from __future__ import annotations
-
 import torch
 
 from structgan.harness import same

@@ -1,7 +1,5 @@
 """Who may import whom, as the syntax trees say, and what must stay light."""
 
-from __future__ import annotations
-
 import ast
 import re
 import sys

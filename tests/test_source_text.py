@@ -1,7 +1,5 @@
 """What must be nowhere in the sources: unpickling, unquoted values in a shell, packages left out, files without end."""
 
-from __future__ import annotations
-
 import ast
 import re
 import tomllib

@@ -1,7 +1,5 @@
 """A discriminator that is small and exact enough to be compared with the reference step, and what it is given."""
 
-from __future__ import annotations
-
 import torch
 from torch import nn
 

@@ -5,8 +5,6 @@ Writes ``results/tables/cifar10-gpu`` (csv, md) and ``results/figures/cifar10-gp
 missing is left out.
 """
 
-from __future__ import annotations
-
 import json
 import shutil
 from pathlib import Path

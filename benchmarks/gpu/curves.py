@@ -1,7 +1,5 @@
 """Curves of equal compute: five runs take turns in slices of about equal seconds, and a probe follows each slice."""
 
-from __future__ import annotations
-
 import json
 import time
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """What this machine can do, whether each method runs on it, how fast a step is, and where its time goes."""
 
-from __future__ import annotations
-
 import copy
 import statistics
 import time

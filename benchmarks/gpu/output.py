@@ -1,7 +1,5 @@
 """What was asked for, the folder for the results, and the clock of a short run."""
 
-from __future__ import annotations
-
 import faulthandler
 import math
 import os

@@ -8,8 +8,6 @@ Each result is on the disk as soon as it is known, so that a kill at any moment 
 ``benchmarks.gpu.absorb`` can read. A part that fails is recorded, and the next one begins.
 """
 
-from __future__ import annotations
-
 import math
 import os
 import subprocess

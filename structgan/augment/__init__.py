@@ -14,8 +14,6 @@ generator on the CPU the same seed gives the same choices on every device, and n
 made on the host before work is sent.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -3,8 +3,6 @@
 Shapes: images (N, 3, H, W) float32 in [0, 1], parameters (N,) float32 on the same device. Images may take a gradient.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -1,7 +1,5 @@
 """Resampling along both axes, each sample of a batch with its own matrices: crop, flip, resize and blur are such."""
 
-from __future__ import annotations
-
 import math
 
 import torch

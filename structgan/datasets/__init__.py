@@ -4,8 +4,6 @@ To add one, write ``structgan/datasets/NAME.py`` (``structgan.builders`` says wh
 ``datasets: {...: {builder: NAME, image_size: ...}}`` in the configuration.
 """
 
-from __future__ import annotations
-
 import importlib
 import time
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Images with masks and boxes, for segmentation and detection."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from torch import Tensor

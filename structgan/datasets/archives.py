@@ -1,7 +1,5 @@
 """Read files from an archive or a folder one by one, into memory. Nothing is ever extracted to disk."""
 
-from __future__ import annotations
-
 import fnmatch
 import lzma
 import os

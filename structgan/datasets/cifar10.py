@@ -4,8 +4,6 @@ The binary version is read, whose format is on https://www.cs.toronto.edu/~kriz/
 the Python version, which must be unpickled.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

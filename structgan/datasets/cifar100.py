@@ -1,7 +1,5 @@
 """CIFAR-100 with its 100 fine classes, see ``cifar10``."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from structgan.datasets import cifar10

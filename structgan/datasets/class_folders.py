@@ -3,8 +3,6 @@
 torchvision's ImageFolder reads no archives, and its errors do not name the damaged file.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 from pathlib import Path, PurePosixPath

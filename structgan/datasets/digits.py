@@ -5,8 +5,6 @@ random gradient. Colors are independent of the class, so a linear classifier on 
 shapes. Train and test use different scans.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Download published files, or find them in a folder, and check their hash."""
 
-from __future__ import annotations
-
 import hashlib
 import http.client
 from collections.abc import Iterator

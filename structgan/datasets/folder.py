@@ -1,7 +1,5 @@
 """Your own images as class folders, in a folder or an archive."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from structgan.datasets import class_folders

@@ -4,8 +4,6 @@ Other data sets share this name; the WordNet ids below say which one it is. Imag
 is downloaded.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from structgan.datasets import class_folders

@@ -1,7 +1,5 @@
 """Imagenette: ten easy classes of ImageNet, published by fast.ai (https://github.com/fastai/imagenette)."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from structgan.datasets import class_folders

@@ -1,7 +1,5 @@
 """Decode and resize images."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Collection
 

@@ -4,8 +4,6 @@ Each scan has its own color and does not touch another one. Its mask is where it
 a pixel; its box is the tight frame of the mask. Test scenes show scans that an encoder trained on ``digits`` never saw.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

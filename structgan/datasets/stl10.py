@@ -5,8 +5,6 @@ https://cs.stanford.edu/~acoates/stl10/. torchvision's reader extracts 3 GB to d
 the label -1. Preparing takes about 9 GB of memory at 96 pixels.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

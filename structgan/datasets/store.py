@@ -4,8 +4,6 @@ Tensors: ``{train,test}/{images,labels}`` and, where there is an unlabelled part
 format, name, classes, content_hash, identity, settings, note, image_size.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Mapping

@@ -4,8 +4,6 @@ The splits are train and val of the segmentation task. Nothing is downloaded, as
 Images, masks and boxes are stretched to a square, which leaves the IoU of boxes as it is.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

@@ -5,8 +5,6 @@ assign ``SETTINGS``, ``FILES``, ``NEEDS`` and ``ALSO``; see ``Evaluation``. All 
 from the syntax tree, without importing the module and torch. This file imports no torch.
 """
 
-from __future__ import annotations
-
 import ast
 import functools
 import itertools

@@ -1,7 +1,5 @@
 """Segmentation and detection by linear heads on frozen feature maps."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal

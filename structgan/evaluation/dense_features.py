@@ -4,8 +4,6 @@ A head is a 1×1 convolution on the encoder's maps, resampled to one grid and co
 convolution commute, so a head is applied to each map at its own resolution and only its scores are resampled.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -67,7 +65,7 @@ class Head:
     weight: Tensor
     bias: Tensor
 
-    def unscaled(self, shift: Tensor, scale: Tensor) -> Head:
+    def unscaled(self, shift: Tensor, scale: Tensor) -> "Head":
         """The head on features as they are, from this one on standardized features, (x - shift) * scale."""
         return Head(self.weight * scale, self.bias - (self.weight * scale) @ shift)
 

@@ -5,8 +5,6 @@ predicts that box, by the distances from its center to the four edges. Here both
 minimum: logistic regression for the class, ridge regression for the edges.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -5,8 +5,6 @@ Settings: width (channels), epochs over the train split, batch_size, lr (peak of
 shift (largest random translation in pixels, the only augmentation).
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass

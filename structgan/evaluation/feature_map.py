@@ -1,7 +1,5 @@
 """Test features in two dimensions, for the figure of features."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Frozen features: read in batches, checked, normalized; and the hash of a network."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -51,7 +49,7 @@ class Features:
         return {"split": "train→test", "n_train": len(self.train), "n_test": len(self.test)}
 
 
-def read(encode: Callable[[Tensor], Tensor], dataset: Dataset) -> Features:
+def read(encode: Callable[[Tensor], Tensor], dataset: "Dataset") -> Features:
     """Features of a data set, which is on the encoder's device. ``encode`` as in ``extract``."""
     train, test = (extract(encode, split.images) for split in (dataset.train, dataset.test))
     return Features(train, dataset.train.labels, test, dataset.test.labels)

@@ -1,7 +1,5 @@
 """Metrics of generated images through torch-fidelity: FID, Inception Score, KID, precision and recall."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

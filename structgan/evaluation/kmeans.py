@@ -1,7 +1,5 @@
 """K-means on features; and with unit centers, as in the release of Zhang & Maire 2023."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """The weighted k-nearest-neighbor classifier by cosine (Wu et al. 2018, arXiv 1805.01978, section 3.4), on the CPU."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

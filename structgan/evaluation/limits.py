@@ -3,8 +3,6 @@
 Planning checks them where it knows the numbers, and every job checks them again on the prepared data.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

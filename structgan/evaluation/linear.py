@@ -5,8 +5,6 @@ gradients, after a change of variables by the Cholesky factor of the approximate
 same, and strongly correlated features no longer cost thousands of iterations.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal

@@ -3,8 +3,6 @@
 A new probe is an entry in ``probes``, a column and, if it has settings, the name of their block in ``SETTINGS``.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any

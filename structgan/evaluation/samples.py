@@ -1,7 +1,5 @@
 """Images drawn from a method's generator, and a picture of them for people."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Protocol
 

@@ -1,7 +1,5 @@
 """torch-fidelity behind one function: generated and reference images in, numbers out; and the weights of Inception."""
 
-from __future__ import annotations
-
 import os
 import pickle
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Transfer of a frozen encoder to other data sets than its own: linear probe and kNN on each."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 

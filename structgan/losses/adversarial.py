@@ -1,7 +1,5 @@
 """Adversarial losses of a GAN with one logit, and the norm hinge that keeps embeddings away from the origin."""
 
-from __future__ import annotations
-
 import torch.nn.functional as F
 from torch import Tensor
 

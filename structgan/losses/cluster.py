@@ -1,7 +1,5 @@
 """Fine scale: each sample is drawn to its nearest real neighbors, found by features of the EMA discriminator."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

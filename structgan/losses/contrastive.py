@@ -1,7 +1,5 @@
 """Contrastive losses: NT-Xent of two views, and SupCon with the anchors of one class only."""
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor

@@ -9,8 +9,6 @@ inverse in the Bhattacharyya mean term and the square roots of Wasserstein-2 are
 that same blurred covariance, so that the three forms differ in the distance alone.
 """
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor

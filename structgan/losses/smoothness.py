@@ -5,8 +5,6 @@ so that d sigma / d theta = (J v / |J v|)^T (dJ/d theta) v. Samples do not inter
 the whole batch gives the value and the gradient of the per-sample form.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

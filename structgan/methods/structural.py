@@ -11,8 +11,6 @@ the updated discriminator. Neighbors in the batch take gradients, those in the b
 lists what still differs from the release.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

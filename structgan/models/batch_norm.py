@@ -1,7 +1,5 @@
 """Batch norms with the statistics of the whole batch, or of fixed groups of it, on any number of processes."""
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -1,7 +1,5 @@
 """A small convolutional classifier: the feature extractor of the generation metrics on small data sets."""
 
-from __future__ import annotations
-
 import torch.nn.functional as F
 from torch import Tensor, nn
 

@@ -4,8 +4,6 @@ K-means is scikit-learn's, the matching SciPy's, both on the host and on one thr
 their last digits each time, and a resumed run would not equal the uninterrupted one.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from scipy.optimize import linear_sum_assignment

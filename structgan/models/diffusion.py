@@ -4,8 +4,6 @@ q(x_t | x_0) = N(a_t x_0, b_t^2 I) with a_t^2 = abar_t, b_t^2 = 1 - abar_t and a
 t = 1..T (Ho et al. 2020, arXiv 2006.11239, eq. 4); at t = 0 an image is clean.
 """
 
-from __future__ import annotations
-
 import itertools
 import math
 

@@ -6,8 +6,6 @@ pooling, before the convolution and in the shortcut. Convolutions have no bias a
 Every layer carries values and tangents, see ``structgan.models.tangent``.
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Sequence
 from dataclasses import replace

@@ -7,8 +7,6 @@ doublings, 32 three, 64 four; 96 start from a 6x6 map.
 Unlike the release, convolutions inside blocks have no bias: the batch norm that follows each would cancel it.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,7 +1,5 @@
 """State beside the weights: the memory bank of earlier real samples, and moving averages."""
 
-from __future__ import annotations
-
 import copy
 from typing import TypeVar
 

@@ -1,7 +1,5 @@
 """Spectral normalization: weights divided by their largest singular value, in full precision and once a pass."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Iterator
 from typing import TypeVar

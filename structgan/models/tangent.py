@@ -6,8 +6,6 @@ their bias; ELU and GroupNorm have closed-form tangents with closed-form gradien
 ``torch.func.jvp`` in a fraction of its time, and one ordinary backward goes through both.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias

@@ -6,8 +6,6 @@ a clean image without a time, and its pooled feature takes part in every pixel. 
 encoder on the time and use attention at 16x16.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """The figures of an ablation: a chart of each axis, and the axes side by side."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from typing import Any

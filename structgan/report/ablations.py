@@ -1,7 +1,5 @@
 """The tables of an ablation: the variants of a method, and the values of each setting that is varied."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 

@@ -1,7 +1,5 @@
 """What a table is, before it is written in any format: headings, rows of cells, a caption, notes and references."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """How sure the means are: an interval for each, and paired tests of every row against the main row of its data set."""
 
-from __future__ import annotations
-
 import functools
 import itertools
 

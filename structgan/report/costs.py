@@ -1,7 +1,5 @@
 """What a training costs: seconds per thousand images, total seconds, peak memory, a block for each machine."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from structgan.report.cells import Cell, Row, Table, figure, lead, naming, numbers, word

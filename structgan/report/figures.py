@@ -1,7 +1,5 @@
 """The figures of a suite. To add one, add an entry to ``FIGURES``."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Small multiples: training curves, grids of samples, maps of the features."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

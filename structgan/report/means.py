@@ -1,7 +1,5 @@
 """Means over seeds in tables: the number of a configuration, what is best or tied, what is missing, the notes."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 

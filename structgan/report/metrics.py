@@ -1,7 +1,5 @@
 """Metrics and protocols: what a suite measures, and what must be equal before two of its numbers are compared."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping

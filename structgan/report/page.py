@@ -1,7 +1,5 @@
 """The page of a suite: one html file that holds its figures, tables, protocol and the runs behind every number."""
 
-from __future__ import annotations
-
 import base64
 import re
 from datetime import UTC, datetime

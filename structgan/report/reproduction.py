@@ -1,7 +1,5 @@
 """Whether a published number was reproduced: our mean against it, where our runs had what it was measured under."""
 
-from __future__ import annotations
-
 import functools
 import itertools
 import math

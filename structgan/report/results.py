@@ -5,8 +5,6 @@ Example:
     >>> frame[frame.metric == "linear"].groupby(["method", "augmentation"]).value.mean()
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Mapping
 from pathlib import Path
@@ -60,7 +58,7 @@ def load(suite: str | Path) -> pd.DataFrame:
     return read(suite).frame
 
 
-def read(suite: str | Path) -> Suite:
+def read(suite: str | Path) -> "Suite":
     """A suite's plan and results; arguments and errors as in ``load``."""
     return Suite(Path(suite) if str(suite).endswith(".json") else plan.newest(str(suite)))
 

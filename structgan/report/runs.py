@@ -1,7 +1,5 @@
 """The runs behind each row: their state, environments and settings, and the commands that make them again."""
 
-from __future__ import annotations
-
 import json
 import shlex
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Statistics over seeds: means and deviations, intervals, paired tests, and Holm's correction."""
 
-from __future__ import annotations
-
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence

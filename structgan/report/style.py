@@ -4,8 +4,6 @@ Every color of text, grid and method is a constant that the page replaces by a C
 the reader's light or dark scheme.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The tables of a suite. To add one, add an entry to ``TABLES``."""
 
-from __future__ import annotations
-
 import fnmatch
 import functools
 import itertools

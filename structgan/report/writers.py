@@ -1,7 +1,5 @@
 """Writes a table as csv, Markdown and LaTeX, with pandas, and what a folder of tables or figures was made from."""
 
-from __future__ import annotations
-
 import contextlib
 import itertools
 import re

@@ -1,7 +1,5 @@
 """Which images a step sees: an endless shuffled order, cut into batches that are augmented on the device."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

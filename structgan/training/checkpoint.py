@@ -5,8 +5,6 @@ pickle. A new state takes the old one's place in one rename, so that the file is
 is kept: each carries the SHA-256 of its content, and where the newest is damaged, a run goes on from the previous one.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import random

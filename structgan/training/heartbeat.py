@@ -8,8 +8,6 @@ No result depends on progress.json: a run whose file cannot be written trains on
 process is gone, the run was killed.
 """
 
-from __future__ import annotations
-
 import contextlib
 import fcntl
 import os

@@ -1,7 +1,5 @@
 """What is watched while a run trains: its losses, and whether weights are finite and features differ between images."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -7,8 +7,6 @@ average, the classifier learns on the network in training and an average of its 
 Scores are top-1 on the whole test split. Nothing is selected by them.
 """
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Mapping
 from typing import Any

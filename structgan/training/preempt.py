@@ -10,8 +10,6 @@ A step in progress is always finished, because half of its updates cannot be und
 time of ``--signal`` must cover one step and one save; otherwise the run goes on from the previous state.
 """
 
-from __future__ import annotations
-
 import os
 import signal
 import sys

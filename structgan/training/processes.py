@@ -1,7 +1,5 @@
 """Training on several processes: the same weights, shared statistics, averaged gradients."""
 
-from __future__ import annotations
-
 import torch
 import torch.distributed as dist
 from torch import nn

@@ -1,7 +1,5 @@
 """Loads the finished run that another one depends on: verified, of the planned identity, frozen."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """Augmentation against torchvision, operation by operation and end to end, and what must hold for every regime."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

@@ -1,7 +1,5 @@
 """The contrastive and clustering baselines against their papers' pseudocode in NumPy."""
 
-from __future__ import annotations
-
 import copy
 import math
 

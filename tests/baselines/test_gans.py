@@ -1,7 +1,5 @@
 """The GAN-based feature learners against what their papers say: losses in loops, and where gradients go."""
 
-from __future__ import annotations
-
 import copy
 import math
 

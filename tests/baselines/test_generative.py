@@ -1,7 +1,5 @@
 """The variational autoencoder and the denoising diffusion model: their losses, their samples, the game in both."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The structural GAN beside its step, which is compared with the reference in ``test_reference_step.py``."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from tiny_networks import TINY, jacobian, pictures, seeded, transcribed

@@ -1,7 +1,5 @@
 """The short run of a GPU in a process of its own, on the CPU and in small, to its end or until it kills itself."""
 
-from __future__ import annotations
-
 import os
 import signal
 import sys

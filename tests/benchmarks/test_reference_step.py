@@ -4,8 +4,6 @@ The reference step shares no code with the suite, so that a generator that upsam
 order or a bias too many shows here.
 """
 
-from __future__ import annotations
-
 import inspect
 import re
 

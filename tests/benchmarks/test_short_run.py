@@ -1,7 +1,5 @@
 """The short run of a GPU, rehearsed on the CPU: to its end, killed at random moments, and with parts that fail."""
 
-from __future__ import annotations
-
 import random
 import signal
 from types import SimpleNamespace

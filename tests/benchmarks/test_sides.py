@@ -1,7 +1,5 @@
 """The benchmarks' sides are what they say, and their settings are the configuration's."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

@@ -1,7 +1,5 @@
 """Files are whole or absent: atomic writes, damaged files named, and a real disk that is really full."""
 
-from __future__ import annotations
-
 import shutil
 import textwrap
 

@@ -1,7 +1,5 @@
 """Progress in a log: what a line says."""
 
-from __future__ import annotations
-
 from structgan.progress import Progress
 
 

@@ -1,7 +1,5 @@
 """What would run code: pickles, YAML, and names of a configuration that are commands."""
 
-from __future__ import annotations
-
 import copy
 import pickle
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Tiny archives and trees in the formats that the publishers of CIFAR, STL-10, ImageNet and Pascal VOC use."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

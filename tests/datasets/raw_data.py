@@ -1,7 +1,5 @@
 """Raw data as a user has it: pictures, folders and archives of them, and the settings of the smallest data set."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import tarfile

@@ -1,7 +1,5 @@
 """Archives from strangers: nothing is unpacked, and links, devices and encrypted files are refused."""
 
-from __future__ import annotations
-
 import stat
 import tarfile
 import zipfile

@@ -1,7 +1,5 @@
 """Digits on color gradients: determined by the seed, from disjoint scans, with enough contrast."""
 
-from __future__ import annotations
-
 import numpy as np
 from raw_data import TINY
 

@@ -1,7 +1,5 @@
 """Class folders in a folder, a tar or a zip, and everything that can be wrong with them."""
 
-from __future__ import annotations
-
 import io
 import os
 import zipfile

@@ -1,7 +1,5 @@
 """Prepared images never change: their content hashes are those in tests/goldens/datasets.json."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

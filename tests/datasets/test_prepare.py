@@ -1,7 +1,5 @@
 """Preparing a data set: settings are checked, and a new builder is one new file."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

@@ -1,7 +1,5 @@
 """CIFAR, STL-10, ImageNet-10 and Imagenette from tiny files in their formats, and downloads."""
 
-from __future__ import annotations
-
 import functools
 import http.server
 import threading

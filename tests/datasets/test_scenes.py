@@ -1,7 +1,5 @@
 """Scenes of digits: masks and boxes are exact, and train and test show different scans."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

@@ -1,7 +1,5 @@
 """The prepared file: its content hash, how it is loaded, and each thing that can be wrong with it."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """Pascal VOC: a small tree in its format is read; what is missing or damaged is named."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

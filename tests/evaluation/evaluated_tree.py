@@ -1,7 +1,5 @@
 """A tree of runs with fresh weights and of protocols, on the data set "halves": images with one bright half."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -67,7 +65,7 @@ class Tree:
         self.extractor = root / provenance.extractor_path("halves", DATA, planned)
 
     @classmethod
-    def write(cls, root: Path, methods: Iterable[str] = RUNS) -> Tree:
+    def write(cls, root: Path, methods: Iterable[str] = RUNS) -> "Tree":
         """The data set, a trained extractor and a run of each method."""
         tree = cls(root)
         tree.add_data("halves", Parts(CLASSES, pictures(400, 0), pictures(200, 1)))
@@ -76,7 +74,7 @@ class Tree:
         tree.train_extractor(tree.extractor)
         return tree
 
-    def copy(self, root: Path) -> Tree:
+    def copy(self, root: Path) -> "Tree":
         """The same tree elsewhere, free to be changed."""
         shutil.copytree(self.root, root)
         return Tree(root)

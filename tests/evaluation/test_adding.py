@@ -1,7 +1,5 @@
 """What it takes to add a number: a metric is one place and its value, an evaluation is a file and a block."""
 
-from __future__ import annotations
-
 import json
 
 MEASURE = """if True:

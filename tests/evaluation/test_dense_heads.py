@@ -1,7 +1,5 @@
 """Linear heads on maps: where they read, that they find what is linear in the maps, and how they are scored."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 import torch.nn.functional as F

@@ -1,7 +1,5 @@
 """The feature extractors: a small classifier trained on the data set, and Inception from its published file."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """torch-fidelity's numbers on the embedded classifier's features; samples, the reference and limits."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 from typing import Any

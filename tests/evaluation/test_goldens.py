@@ -1,7 +1,5 @@
 """The numbers of every evaluation on small fixed data are those of goldens/evaluation.json."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """The one job of all evaluations: what it reads is checked, what it writes is sealed, what it measures is frozen."""
 
-from __future__ import annotations
-
 import pytest
 from evaluated_tree import CLASSES, SETTINGS, Tree, pictures
 from refusal import refused

@@ -1,7 +1,5 @@
 """k-means against literal loops and scikit-learn, the release's variant, and the matching of clusters with classes."""
 
-from __future__ import annotations
-
 import itertools
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Linear classifiers against scikit-learn's solvers of the same objectives, and the subsets with few labels."""
 
-from __future__ import annotations
-
 import itertools
 
 import numpy as np

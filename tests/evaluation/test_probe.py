@@ -1,7 +1,5 @@
 """Features, the probes of them, and the map: right on separable features, at chance on others."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math

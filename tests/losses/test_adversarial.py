@@ -1,7 +1,5 @@
 """The norm hinge and the plain GAN's losses, with their gradients, against literal formulas."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

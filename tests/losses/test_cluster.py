@@ -1,7 +1,5 @@
 """Nearest neighbors and their similarity against literal loops."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from gradcheck import RNG, agree, sphere

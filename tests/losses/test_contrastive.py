@@ -1,7 +1,5 @@
 """The contrastive losses with their gradients, against a literal loop and against lightly."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

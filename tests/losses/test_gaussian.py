@@ -1,7 +1,5 @@
 """The distances of Gaussians and their gradients against literal NumPy loops of their equations, in float64."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

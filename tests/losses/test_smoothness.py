@@ -1,7 +1,5 @@
 """The smoothness penalty with its gradient, and the vector at which the Jacobian is taken."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -6,8 +6,6 @@ run there (it asks for a real CUDA context), so that ``backward`` and ``grad`` d
 ``meta``: tensors without content, backward and optimizers included, but without autocast, which that device lacks.
 """
 
-from __future__ import annotations
-
 import contextlib
 from unittest import mock
 

@@ -1,7 +1,5 @@
 """The contract on every method that is found, and on small methods that break it in one place each."""
 
-from __future__ import annotations
-
 import json
 import sys
 import types

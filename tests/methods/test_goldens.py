@@ -4,8 +4,6 @@
 compared, so that a network may be renamed.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import platform

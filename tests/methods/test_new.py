@@ -1,7 +1,5 @@
 """``structgan new baseline``: the guide's example under another name, both files or none, and nothing overwritten."""
 
-from __future__ import annotations
-
 import ast
 
 import pytest

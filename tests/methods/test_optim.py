@@ -1,7 +1,5 @@
 """Optimizers by name, and schedules as pure functions of the step."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

@@ -1,7 +1,5 @@
 """Every method on devices that this machine lacks: nothing mixes devices, waits for a GPU, or leaves its precision."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from pretend_device import BATCH, pretending

@@ -1,7 +1,5 @@
 """Clusters that are found again: their ids stay with the samples, whatever the features have become."""
 
-from __future__ import annotations
-
 import itertools
 
 import pytest

@@ -1,7 +1,5 @@
 """The diffusion process against its equations in plain loops, and the U-Net on the backbone."""
 
-from __future__ import annotations
-
 import itertools
 import math
 

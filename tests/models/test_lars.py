@@ -1,7 +1,5 @@
 """LARS with a clipped rate against its equations in NumPy."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

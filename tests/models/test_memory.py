@@ -1,7 +1,5 @@
 """The memory bank as a queue, and the averages that follow a network."""
 
-from __future__ import annotations
-
 from collections import deque
 
 import pytest

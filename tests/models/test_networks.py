@@ -1,7 +1,5 @@
 """Networks: their shape and size, the image sizes that they take, spectral norm, and what is refused."""
 
-from __future__ import annotations
-
 import copy
 import math
 

@@ -1,7 +1,5 @@
 """The tangent's rules against the reference step, whole and layer by layer."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 import torch.nn.functional as F

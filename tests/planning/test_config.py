@@ -1,7 +1,5 @@
 """From YAML to settings and their identity: merging, the order of the layers, the values of the paper, fingerprints."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re

@@ -1,7 +1,5 @@
 """The digest of the sources: what changes it, whose runs it changes, and what it covers."""
 
-from __future__ import annotations
-
 import ast
 import importlib.util
 

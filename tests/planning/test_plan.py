@@ -1,7 +1,5 @@
 """The plan: each run of the grid once, the grid of the paper, files that are pure functions of their paths."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

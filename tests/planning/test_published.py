@@ -1,7 +1,5 @@
 """Files of published numbers: one clear line on bad input, the repository's own files, the paper's left to a person."""
 
-from __future__ import annotations
-
 import copy
 
 import pytest

@@ -1,7 +1,5 @@
 """A wrong configuration is one line that says all; the repository's own files and schemas are right."""
 
-from __future__ import annotations
-
 import pytest
 from refusal import refused
 

@@ -1,7 +1,5 @@
 """Axes of an ablation: how a list of values becomes variants, what is refused, what the suites plan."""
 
-from __future__ import annotations
-
 import pytest
 from refusal import refused
 

@@ -1,7 +1,5 @@
 """Runs that depend on other runs, as planned: their identity, what is added, what is refused."""
 
-from __future__ import annotations
-
 import pytest
 from refusal import refused
 

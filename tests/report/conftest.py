@@ -1,7 +1,5 @@
 """Synthetic suites: one for each test to change, and one with its page and figures for all tests to read."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

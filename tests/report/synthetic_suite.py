@@ -1,7 +1,5 @@
 """A suite of finished runs as the report reads it: a plan, sealed files of runs, written to a folder."""
 
-from __future__ import annotations
-
 import copy
 import csv
 import functools

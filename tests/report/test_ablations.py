@@ -1,7 +1,5 @@
 """The tables, figures and page of an ablation's axes; a suite without axes has none of them."""
 
-from __future__ import annotations
-
 import math
 from pathlib import Path
 

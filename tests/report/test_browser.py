@@ -1,7 +1,5 @@
 """The page in a real browser: it sorts, links and opens, and no word of a configuration runs."""
 
-from __future__ import annotations
-
 import html
 import json
 import re

@@ -1,7 +1,5 @@
 """Costs: what a run recorded, over its seeds; machines apart."""
 
-from __future__ import annotations
-
 import math
 import re
 from typing import Any

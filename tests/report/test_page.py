@@ -1,7 +1,5 @@
 """The figures and the page: repeatable, self-contained, escaped; every number leads to its runs; odd suites."""
 
-from __future__ import annotations
-
 import html
 import re
 from pathlib import Path

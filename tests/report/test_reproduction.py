@@ -1,7 +1,5 @@
 """Published numbers: compared only where the runs had all that they were measured under; null stays null."""
 
-from __future__ import annotations
-
 import dataclasses
 from typing import Any
 

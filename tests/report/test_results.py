@@ -1,7 +1,5 @@
 """results.load: one tidy frame of every number, read through seals."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 from typing import Any

@@ -1,7 +1,5 @@
 """Intervals, paired tests and ties, against closed forms, the library and values worked out by hand."""
 
-from __future__ import annotations
-
 import math
 from pathlib import Path
 

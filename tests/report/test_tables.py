@@ -1,7 +1,5 @@
 """The tables: columns, means and deviations, what is best or tied, differences, published numbers, three formats."""
 
-from __future__ import annotations
-
 import csv
 import json
 import math

@@ -1,7 +1,5 @@
 """Deleting runs: which ones, that it asks, and that nothing that lives or is planned is touched."""
 
-from __future__ import annotations
-
 import fcntl
 import shutil
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The state of each cell and the screen that tells it, over a real plan with files as runs leave them."""
 
-from __future__ import annotations
-
 import json
 import re
 import subprocess

@@ -1,7 +1,5 @@
 """What the training of a run gets of the run that it depends on, what it records, and what stops it."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 

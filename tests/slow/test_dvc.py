@@ -1,7 +1,5 @@
 """Real DVC, git and Snakemake on two runs: what is made again, what is recorded, what a fresh clone plans."""
 
-from __future__ import annotations
-
 import json
 import os
 import random

@@ -5,8 +5,6 @@ Snakemake's plug-in drops SLURM_CONF: two links in /etc/slurm, made where nothin
 The daemons end with the process that started them, even one that is killed.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import shutil

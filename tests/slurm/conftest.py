@@ -1,7 +1,5 @@
 """The cluster of a session, and scratch copies of the repository to run on it."""
 
-from __future__ import annotations
-
 import signal
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A method that takes its time, so that a test can interrupt its training; and what an untouched training gives."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import sys

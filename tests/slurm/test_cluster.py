@@ -1,7 +1,5 @@
 """The test cluster keeps its hands off a machine that has a Slurm of its own."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import cluster

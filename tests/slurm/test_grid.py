@@ -1,7 +1,5 @@
 """`snakemake --profile slurm` runs the demo's grid, tiny, to the end."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

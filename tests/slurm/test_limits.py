@@ -1,8 +1,6 @@
 """A training that is longer than its partition's limit goes on over as many submissions as it needs; limits run out by
 themselves, which takes minutes (make test-slurm-limits)."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Trainings that the cluster interrupts, each in another way, all end as if nobody had touched them."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """A copy of the repository whose Snakemake may run in the background, as a cluster's tests need."""
 
-from __future__ import annotations
-
 import signal
 import subprocess
 

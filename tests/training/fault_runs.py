@@ -1,7 +1,5 @@
 """Small runs to be killed, stopped and damaged, the untouched ones they must equal, and what tells them apart."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

@@ -3,8 +3,6 @@
 A child runs the real command line and can really be killed; what it prints goes to ``<run>/../<run name>.log``.
 """
 
-from __future__ import annotations
-
 import contextlib
 import multiprocessing
 import os

@@ -3,8 +3,6 @@
 Every function here gives the same on any number of processes, up to rounding; a test calls it in its own process too.
 """
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import os

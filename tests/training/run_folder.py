@@ -1,7 +1,5 @@
 """What lies in the folder of a run, read back."""
 
-from __future__ import annotations
-
 import json
 
 import torch

@@ -1,7 +1,5 @@
 """One run on two processes gives what it gives on one: every method, for real, over gloo."""
 
-from __future__ import annotations
-
 import pytest
 import ranks
 import torch

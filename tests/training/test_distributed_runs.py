@@ -1,7 +1,5 @@
 """Runs on two processes through the real command line: what they write, how they stop, go on, and end badly."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

@@ -1,7 +1,5 @@
 """What env.json says of where a run was trained: its submissions and the state of the tree."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import subprocess

@@ -1,7 +1,5 @@
 """Training killed, stopped, damaged and fought over, in real processes: it ends as if nothing had been."""
 
-from __future__ import annotations
-
 import functools
 import random
 import shutil

@@ -1,7 +1,5 @@
 """The classifier that is trained beside a method: it learns, is scored as it says, and leaves the training alone."""
 
-from __future__ import annotations
-
 from types import SimpleNamespace
 
 import pytest

@@ -1,7 +1,5 @@
 """The process's generators are put back where they stood, through a state file too."""
 
-from __future__ import annotations
-
 import json
 import random
 

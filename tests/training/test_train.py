@@ -1,7 +1,5 @@
 """The training loop: what a seed decides, which images a step sees, what stops a run or keeps it from starting."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from run_folder import history, names, progress, replan, train_until

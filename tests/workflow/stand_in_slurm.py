@@ -3,8 +3,6 @@
 In place of ``python -m structgan VERB`` the jobs leave empty files, or fail where a test says so.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import sys

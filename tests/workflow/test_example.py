@@ -1,7 +1,5 @@
 """The example of baselines/README.md, from two new files to a table."""
 
-from __future__ import annotations
-
 import pytest
 from tree import PARTS, ROOT, TINY, Tree
 

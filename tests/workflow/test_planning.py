@@ -1,7 +1,5 @@
 """What real Snakemake plans on a finished suite: after changed values and code, with other suites, in a fresh clone."""
 
-from __future__ import annotations
-
 import json
 import os
 import random

@@ -1,7 +1,5 @@
 """What the slurm profile submits for a run, with the real plug-in and scripts in place of Slurm's commands."""
 
-from __future__ import annotations
-
 import json
 import sys
 from pathlib import Path

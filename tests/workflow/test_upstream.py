@@ -1,7 +1,5 @@
 """A suite of one run of GenRep, with real Snakemake: trained once, then what is planned when something changes."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

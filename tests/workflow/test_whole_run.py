@@ -3,8 +3,6 @@
 No path leads from an edited, damaged, swapped or missing file to a published number; each is named.
 """
 
-from __future__ import annotations
-
 import html
 import json
 import re

@@ -1,7 +1,5 @@
 """A copy of the repository, the tiny suite in it, and the commands that a user types there."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import json
@@ -31,7 +29,7 @@ class Tree:
     root: Path
 
     @classmethod
-    def copy(cls, root: Path, *more: str) -> Tree:
+    def copy(cls, root: Path, *more: str) -> "Tree":
         """Copy what a run needs; links such as ``slurm`` stay links."""
         for part in (*PARTS, *more):
             source, target = ROOT / part, root / part
@@ -42,7 +40,7 @@ class Tree:
                 shutil.copy2(source, target, follow_symlinks=False)
         return cls(root)
 
-    def copied(self, root: Path) -> Tree:
+    def copied(self, root: Path) -> "Tree":
         """The same tree elsewhere, with the same file times."""
         return type(self)(Path(shutil.copytree(self.root, root, symlinks=True)))
 
