@@ -10,17 +10,14 @@ A builder is a file ``structgan/datasets/NAME.py`` with
 ``DEFAULTS`` and ``LIMITS`` are literals.
 """
 
-import ast
-import functools
-import itertools
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from structgan import sources
 from structgan.errors import UserError, unknown
 
 FOLDER = sources.ROOT / "structgan" / "datasets"
+DECLARED = ("DEFAULTS", "LIMITS")
 COMMON = ("builder", "title", "note", "reference", "training")
 """Keys that every data set may have. Only ``builder`` and ``note`` matter to the prepared file."""
 LIMITS = {"image_size": (4, 1024)}
@@ -28,7 +25,7 @@ LIMITS = {"image_size": (4, 1024)}
 
 def names() -> list[str]:
     """The names of all builders."""
-    return [path.stem for path in sorted(FOLDER.glob("[!_]*.py")) if "DEFAULTS" in _literals(path)]
+    return [path.stem for path in sorted(FOLDER.glob("[!_]*.py")) if "DEFAULTS" in sources.literals(path, *DECLARED)]
 
 
 def resolve(settings: Mapping[str, Any], where: Callable[[str], str]) -> dict[str, Any]:
@@ -44,7 +41,7 @@ def resolve(settings: Mapping[str, Any], where: Callable[[str], str]) -> dict[st
     known = names()
     if settings.get("builder") not in known:
         raise unknown("builder", str(settings.get("builder")), known, where("builder"))
-    declared = _literals(FOLDER / f"{settings['builder']}.py")
+    declared = sources.literals(FOLDER / f"{settings['builder']}.py", *DECLARED)
     defaults, limits = declared["DEFAULTS"], {**LIMITS, **declared.get("LIMITS", {})}
     for key in settings:
         if key not in defaults and key not in COMMON:
@@ -56,19 +53,6 @@ def resolve(settings: Mapping[str, Any], where: Callable[[str], str]) -> dict[st
             found = f"is {resolved[key]!r}" if key in settings else "is missing"
             raise UserError(f"{where(key)}: {key} {found} (allowed: {allowed})")
     return resolved
-
-
-@functools.cache
-def _literals(path: Path) -> dict[str, Any]:
-    """The values of ``DEFAULTS`` and ``LIMITS`` in a file."""
-    found: dict[str, Any] = {}
-    for name, node in itertools.product(("DEFAULTS", "LIMITS"), sources.tree(path).body):
-        if sources.declares(node, name):
-            try:
-                found[name] = ast.literal_eval(node.value)  # type: ignore[attr-defined]
-            except ValueError as error:
-                raise UserError(f"{path}: {name} must be a literal: {error}") from error
-    return found
 
 
 def _compare(value: Any, default: Any, limits: Any) -> tuple[bool, str]:

@@ -8,6 +8,7 @@ imports no torch, so planning is fast.
 import ast
 import functools
 import hashlib
+import itertools
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -111,6 +112,23 @@ def declares(node: ast.stmt, name: str) -> bool:
     """Whether a statement assigns a literal to a name of the module."""
     targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
     return any(isinstance(target, ast.Name) and target.id == name for target in targets)
+
+
+@functools.cache
+def literals(path: Path, *names: str) -> dict[str, Any]:
+    """What a file assigns to those of the names that it has, read without running it.
+
+    Raises:
+        UserError: one of them is no literal.
+    """
+    found: dict[str, Any] = {}
+    for name, node in itertools.product(names, tree(path).body):
+        if declares(node, name):
+            try:
+                found[name] = ast.literal_eval(node.value)  # type: ignore[attr-defined]
+            except ValueError as error:
+                raise UserError(f"{path}: {name} must be a literal: planning reads it without running it") from error
+    return found
 
 
 def logic(node: object) -> str:

@@ -5,9 +5,7 @@ assign ``SETTINGS``, ``FILES``, ``NEEDS`` and ``ALSO``; see ``Evaluation``. All 
 from the syntax tree, without importing the module and torch. This file imports no torch.
 """
 
-import ast
 import functools
-import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -87,13 +85,7 @@ def found() -> dict[str, Evaluation]:
 def declared(name: str) -> Evaluation | None:
     """What the module of this name declares; None where it is no evaluation."""
     path = FOLDER / f"{name}.py"
-    given: dict[str, Any] = {}
-    for key, node in itertools.product(DECLARED, sources.tree(path).body):
-        if sources.declares(node, key):
-            try:
-                given[key.lower()] = ast.literal_eval(node.value)  # type: ignore[attr-defined]
-            except ValueError as error:
-                raise UserError(f"{path}: {key} must be a literal: planning reads it without running") from error
+    given = {key.lower(): value for key, value in sources.literals(path, *DECLARED).items()}
     if "columns" not in given:
         return None
     try:
