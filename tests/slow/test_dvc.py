@@ -119,21 +119,6 @@ def test_what_only_training_needs_is_neither_versioned_nor_deleted(recorded: Rep
     assert not [path for path in listed if Path(path).name in kept]
 
 
-def test_a_new_seed_trains_only_its_run(recorded: Repository, tmp_path: Path) -> None:
-    tree = recorded.copied(tmp_path / "tree")
-    before = tree.trained()
-    tree.edit(
-        SUITE,
-        "methods: [random], augmentations: [none], seeds: [0]",
-        "methods: [random], augmentations: [none], seeds: [0, 1]",
-    )
-    assert tree.stages_run() == ["data", "runs", "tables"]
-    after = tree.trained()
-    (new,) = (run for run in after if after[run] != before.get(run))
-    assert new.startswith(RANDOM.replace("seed=0", "seed=1"))
-    assert ",random,none,base,2," in (tree.root / "results/tables/small/representation.csv").read_text()
-
-
 def test_a_fresh_clone_trains_and_measures_nothing_whatever_its_file_times(clone: Repository) -> None:
     chance, before = random.Random(0), clone.trained()
     for path in (path for part in ("data", "results") for path in (clone.root / part).rglob("*") if path.is_file()):
