@@ -41,7 +41,7 @@ class GAN(Method):
         self.optimizer_g = optim.build(self.generator.parameters(), settings["optimizer"]["generator"])
 
     def build_discriminator(self) -> None:
-        """Create the discriminator, and whatever else its optimizer updates; by default one logit."""
+        """Create the discriminator, with one logit by default, and all else that its optimizer updates."""
         self.discriminator = Discriminator(self.image_size, **{"embedding": 1, **self.settings["discriminator"]})
 
     def build_generator(self) -> None:

@@ -1,37 +1,21 @@
 """The short run of a GPU in a process of its own, on the CPU and in small, to its end or until it kills itself."""
 
-import os
-import signal
 import sys
 
-from forked import CONTEXT, LIMIT_S
+from forked import CONTEXT, LIMIT_S, crash_at, write_to
 
 OPTIONS = ("--device", "cpu", "--small", "--check", "structural", "--deadline", "3000")
 
 
 def child(arguments, log, crash):
-    """The command line, which kills its process at call number ``crash`` that brings something to the disk."""
-    with log.open("a") as file:
-        os.dup2(file.fileno(), 1)
-        os.dup2(file.fileno(), 2)
-    calls = 0
-
-    def counted(function):
-        def call(*given, **named):
-            nonlocal calls
-            calls += 1
-            if calls == crash:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return function(*given, **named)
-
-        return call
-
-    os.fsync, os.replace = counted(os.fsync), counted(os.replace)
+    """The command line, which kills its process at call number ``crash`` that changes a file."""
+    write_to(log)
+    calls = crash_at(crash)
     from benchmarks.gpu import short_run
 
     sys.argv = ["short_run", *map(str, arguments)]
     short_run.main()
-    print(f"calls: {calls}")
+    print(f"calls: {calls()}")
 
 
 def run(place, name, crash=0):

@@ -22,10 +22,15 @@ def log(run: Path) -> Path:
     return run.with_name(f"{run.name}.log")
 
 
-def command_line(run, data, arguments, prepare):
-    with log(run).open("a") as file:
+def write_to(log):
+    """Append to a file all that the process prints from now on."""
+    with log.open("a") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
+
+
+def command_line(run, data, arguments, prepare):
+    write_to(log(run))
     from structgan import cli
 
     prepare()
@@ -38,7 +43,11 @@ def nothing():
 
 
 def crash_at(call):
-    """Before call number ``call`` that writes, renames or removes a file, the process kills itself."""
+    """Before call number ``call`` that writes, renames or removes a file, the process kills itself.
+
+    Returns:
+        A function that returns how many such calls there were.
+    """
     calls = 0
 
     def crashing(function):
@@ -54,6 +63,7 @@ def crash_at(call):
     for name in ("fsync", "chmod", "replace"):
         setattr(os, name, crashing(getattr(os, name)))
     Path.unlink = crashing(Path.unlink)
+    return lambda: calls
 
 
 def stall():
