@@ -45,7 +45,7 @@ def main() -> None:
         times = timing.in_turn(sides, options.rounds, device=options.device)
         rows += [{"axis": axis, "point": point, **timing.figures(seconds)} for point, seconds in times.items()]
     timing.table(rows)
-    timing.conclude(options, {"precision": options.precision, "base": BASE, "samples": SAMPLES, "sides": rows})
+    timing.save(options, {"precision": options.precision, "base": BASE, "samples": SAMPLES, "sides": rows})
 
 
 if __name__ == "__main__":

@@ -83,7 +83,7 @@ def main() -> None:
                 print(rows[-1], flush=True)
     compared = compare(pd.DataFrame(rows)).to_dict("records")
     timing.table(compared)
-    timing.conclude(options, {"runs": rows, "compared": compared})
+    timing.save(options, {"runs": rows, "compared": compared})
 
 
 if __name__ == "__main__":
