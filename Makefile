@@ -5,6 +5,7 @@
 # make test-faults        trainings killed at many points
 # make test-slurm         on a one-node Slurm that root starts here for the length of the tests
 # make test-slurm-limits  the same, waiting for time limits to run out
+# make docs               the pages of docs/ as a site, site/index.html
 # Each sets up .venv first.
 PYTHON ?= python3
 VENV := .venv
@@ -15,7 +16,7 @@ SMALL := workflow/config/cifar10-small.yaml $(if $(wildcard $(RAW_JPEG)),workflo
 SMALL_SUITE := $(if $(wildcard $(RAW_JPEG)),cifar10-small-jpeg,cifar10-small)
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: setup demo cifar10-small test test-slow test-faults test-slurm test-slurm-limits lint clean
+.PHONY: setup demo cifar10-small test test-slow test-faults test-slurm test-slurm-limits docs lint clean
 
 setup: $(VENV)/.installed
 
@@ -57,6 +58,10 @@ test-slurm: setup
 test-slurm-limits: setup
 	tests/slurm/install
 	OMP_NUM_THREADS=1 pytest -m limits --durations 5 tests/slurm
+
+docs: setup
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c requirements.lock --editable '.[docs]'
+	NO_MKDOCS_2_WARNING=1 python -m mkdocs build --strict
 
 clean:
 	rm -rf .pytest_cache .mypy_cache .ruff_cache

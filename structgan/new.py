@@ -10,7 +10,7 @@ from structgan.errors import UserError
 from structgan.files import write_new
 
 GUIDE = sources.ROOT / "baselines" / "README.md"
-EVALUATIONS = sources.ROOT / "docs" / "evaluations.md"
+EVALUATIONS = sources.ROOT / "docs" / "how-to" / "own-evaluation.md"
 EXAMPLE = "mine"
 
 
