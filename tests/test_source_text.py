@@ -58,11 +58,3 @@ def test_files_are_short_and_open_with_their_purpose(path):
 def test_tests_are_short_too():
     lengths = {path.name: len(path.read_text().splitlines()) for path in (ROOT / "tests").rglob("*.py")}
     assert len(lengths) > 50 and {name: length for name, length in lengths.items() if length > 250} == {}
-
-
-def test_tests_and_benchmarks_that_a_page_names_exist():
-    pages = [path for path in ROOT.rglob("*.md") if not {"results", ".venv"} & {*path.relative_to(ROOT).parts}]
-    named = {
-        name for page in pages for name in re.findall(r"\b(?:tests|benchmarks)/[\w/]+\.(?:py|md)", page.read_text())
-    }
-    assert len(named) > 3 and [each for each in named if not (ROOT / each).exists()] == []
