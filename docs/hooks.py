@@ -1,13 +1,17 @@
-"""What mkdocs adds to the site: pages and files that lie beside the code, and the tables of the configuration."""
+"""What mkdocs adds to the site: pages and files beside the code, the configuration, the commands, and mathematics."""
 
+import html
 import os
 import re
 from pathlib import Path
 
+import click
 import yaml
+from latex2mathml.converter import convert
 from mkdocs.structure.files import File
 
 from structgan import builders, sources
+from structgan.cli import cli
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = {
@@ -20,7 +24,7 @@ PAGES = {
 }
 """Pages of the repository outside of docs/, and where the site has them."""
 LINK = re.compile(r"\[([^\]]*)\]\((?![a-z]+:|#)([^)#\s]+)(#[^)\s]*)?\)")
-MARK = "<!-- tables of the schemas -->"
+MATH = re.compile(r'<(?:span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</(?:span|div)>', re.S)
 SCHEMAS = ROOT / "workflow" / "schemas"
 
 
@@ -66,7 +70,24 @@ def on_page_markdown(markdown, page, config, files):
             return text
         return f"[{text}]({os.path.relpath(place(path), Path(uri).parent)}{anchor or ''})"
 
-    return LINK.sub(moved, markdown).replace(MARK, configuration() if MARK in markdown else "")
+    made = {"<!-- tables of the schemas -->": configuration, "<!-- help of the commands -->": commands}
+    return re.sub("|".join(made), lambda mark: made[mark[0]](), LINK.sub(moved, markdown))
+
+
+def on_page_content(text, page, config, files):
+    """Equations as MathML, which browsers show without a script and without a network."""
+    return MATH.sub(
+        lambda found: convert(html.unescape(found[2]), display="inline" if found[1] == "(" else "block"), text
+    )
+
+
+def commands():
+    """The help of every command."""
+    made = []
+    for name, command in cli.commands.items():
+        context = click.Context(command, info_name=f"structgan {name}", terminal_width=100)
+        made += [f"## structgan {name}", "", "```text", command.get_help(context), "```", ""]
+    return "\n".join(made)
 
 
 def configuration():
