@@ -71,25 +71,21 @@ def planned(wildcards):
         sys.exit(2)
 
 
-def data_file(wildcards):
+def training_files(wildcards):
+    """A training's data set, and the encoder of its upstream run, if there is one."""
     entry = planned(wildcards)
-    return (
-        entry["data"]
-        if "run" in entry
-        else provenance.data_path(entry["dataset"], entry["data"])
-    )
-
-
-def upstream_files(wildcards):
-    """The encoder of the upstream run, if there is one."""
-    above = planned(wildcards).get("upstream")
-    return [f"{above['run']}/encoder.safetensors"] if above else []
+    above = [entry["upstream"]["run"]] if "upstream" in entry else []
+    return [data_file(entry), *(f"{run}/encoder.safetensors" for run in above)]
 
 
 def evaluation_files(wildcards):
-    """Further files that an evaluation reads, beside the run and its data set."""
-    run = RUN.format(**wildcards)
-    return PLAN.inputs(RUNS[run], wildcards.evaluation) if run in RUNS else []
+    """An evaluation's data set, and further files that it reads beside the run."""
+    entry = planned(wildcards)
+    return [data_file(entry), *(PLAN.inputs(entry, wildcards.evaluation) if "run" in entry else ())]
+
+
+def data_file(entry):
+    return entry["data"] if "run" in entry else provenance.data_path(entry["dataset"], entry["data"])
 
 
 def extractor_data(wildcards):
@@ -106,7 +102,7 @@ def data_files():
     ]
 
 
-def result_files():
+def result_files(wildcards):
     """Every JSON that the tables and figures read, and that makes a run complete."""
     return [
         f"{run}/{name}"
@@ -125,11 +121,6 @@ def launcher(wildcards, resources):
     signals = "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1"
     torchrun = ["torchrun", "--standalone", "--nproc-per-node", str(resources.gpu)]
     return [*torchrun, "--signals-to-handle", signals, "-m", "--"]
-
-
-def folder(wildcards, output):
-    """The folder of a job's first output."""
-    return str(Path(output[0]).parent)
 
 
 def extra_rules():
