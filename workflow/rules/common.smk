@@ -64,28 +64,28 @@ wildcard_constraints:
 def planned(wildcards):
     """The plan's entry of a job's run; its config.json in a cluster's job, whose sources may be newer."""
     run = RUN.format(**wildcards)
+    if run in RUNS:
+        return RUNS[run]
     try:
-        return RUNS.get(run) or provenance.read_config(Path(run))
+        own = provenance.read_config(Path(run))
     except UserError as error:
         print(f"structgan: {error}", file=sys.stderr)
         sys.exit(2)
+    return own | {"data": provenance.data_path(own["dataset"], own["data"])}
 
 
 def training_files(wildcards):
     """A training's data set, and the encoder of its upstream run, if there is one."""
     entry = planned(wildcards)
     above = [entry["upstream"]["run"]] if "upstream" in entry else []
-    return [data_file(entry), *(f"{run}/encoder.safetensors" for run in above)]
+    return [entry["data"], *(f"{run}/encoder.safetensors" for run in above)]
 
 
 def evaluation_files(wildcards):
     """An evaluation's data set, and further files that it reads beside the run."""
     entry = planned(wildcards)
-    return [data_file(entry), *(PLAN.inputs(entry, wildcards.evaluation) if "run" in entry else ())]
-
-
-def data_file(entry):
-    return entry["data"] if "run" in entry else provenance.data_path(entry["dataset"], entry["data"])
+    also = PLAN.inputs(entry, wildcards.evaluation) if "run" in entry else []
+    return [entry["data"], *also]
 
 
 def extractor_data(wildcards):
