@@ -36,6 +36,11 @@ ID = f"[0-9a-f]{{{provenance.ID}}}"
 DATA = "data/prepared/{dataset}-{data}"
 RUN = "results/runs/{dataset}/{method}/{augmentation}/{variant}/seed={seed}/{id}"
 RUNS = {entry["run"]: entry for entry in PLAN.content["runs"]}
+RESULTS = [  # every JSON that the tables and figures read, and that makes a run complete
+    f"{run}/{name}"
+    for run, entry in RUNS.items()
+    for name in ("history.json", "env.json", *entry["evaluations"].values())
+]
 EXTRACTORS = {
     Path(provenance.extractor_path(name, settings["identity"], PLAN.embedded)): (
         provenance.data_path(name, settings["identity"])
@@ -99,15 +104,6 @@ def data_files():
     return [
         provenance.data_path(name, each["identity"])
         for name, each in PLAN.datasets.items()
-    ]
-
-
-def result_files(wildcards):
-    """Every JSON that the tables and figures read, and that makes a run complete."""
-    return [
-        f"{run}/{name}"
-        for run, entry in RUNS.items()
-        for name in ("history.json", "env.json", *entry["evaluations"].values())
     ]
 
 

@@ -2,7 +2,7 @@
 rule table:
     input:
         plan=ancient(PLAN.path),
-        results=result_files,
+        results=RESULTS,
     output:
         made=f"results/tables/{SUITE}/made_from-{PLAN_ID}.json",
     log:
@@ -18,7 +18,7 @@ rule table:
 rule plot:
     input:
         plan=ancient(PLAN.path),
-        results=result_files,
+        results=RESULTS,
     output:
         made=f"results/figures/{SUITE}/made_from-{PLAN_ID}.json",
     log:
