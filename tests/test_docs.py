@@ -4,12 +4,9 @@ import re
 import shlex
 
 import pytest
-from dvc.cli.parser import get_main_parser
-from snakemake.cli import get_argument_parser
 from test_architecture import ROOT, WORKFLOW
 
-from structgan import config
-from structgan.cli import cli
+from structgan import cli, config
 
 FOLDERS = ("README.md", "baselines/*.md", "benchmarks/**/*.md", "docs/**/*.md", "workflow/**/*.md")
 PAGES = {str(path.relative_to(ROOT)): path.read_text() for name in FOLDERS for path in sorted(ROOT.glob(name))}
@@ -21,25 +18,28 @@ OPTIONS = {*re.findall(r'"(--[\w-]+)"', "".join(path.read_text() for path in ROO
 NAMED = re.compile(r"\b(?:structgan|workflow|tests|benchmarks|baselines|docs)/[\w/.-]+\.(?:py|md|yaml|smk)\b")
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_links_and_named_files_exist(page):
-    text = PAGES[page]
+@pytest.mark.parametrize(("page", "text"), PAGES.items(), ids=PAGES)
+def test_links_and_named_files_exist(page, text):
     own = [match["file"] or match[1] for match in WRITTEN.finditer(text)] + re.findall(r"structgan new \w+ (\w+)", text)
     named = [file for file in NAMED.findall(text) if not re.search(rf"\b({'|'.join([*own, 'mine', 'NAME'])})\b", file)]
     links = [f"{page}/../{link}" for link in LINK.findall(BLOCK.sub("", text))]
     assert [file for file in [*named, *links] if not (ROOT / file).resolve().exists()] == []
-    assert page != "README.md" or len(text.splitlines()) <= 130
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_commands_and_their_configurations_are_valid(page, tmp_path):
-    text, snakemake, dvc = PAGES[page], get_argument_parser(), get_main_parser()
+@pytest.mark.parametrize(("page", "text"), PAGES.items(), ids=PAGES)
+def test_commands_and_their_configurations_are_valid(page, text, tmp_path):
+    from dvc.cli.parser import get_main_parser
+    from snakemake.cli import get_argument_parser
+
+    snakemake, dvc = get_argument_parser(), get_main_parser()
     files = {match["file"] or match[1]: match["line"] or match[2] for match in WRITTEN.finditer(text)}
     lines = "".join(code for kind, code in BLOCK.findall(text) if kind == "sh").replace("\\\n", " ").splitlines()
     lines += [code for code in re.findall("`([^`\n]+)`", BLOCK.sub("", text)) if "…" not in code]
-    typed = (TYPED.fullmatch(part.strip()) for line in lines for part in re.split("&&|; ", line))
-    for program, verb, *words in (shlex.split(match[1], comments=True) for match in typed if match):
-        given = []
+    found = map(TYPED.fullmatch, re.split(r" *(?:&&|; |\n) *", "\n".join(lines)))
+    typed = [shlex.split(match[1], comments=True) for match in found if match]
+    assert page != "README.md" or (len(text.splitlines()) <= 130 and len(typed) > 15)
+    for program, verb, *words in typed:
+        used = []
         if program == "make":
             assert {verb, *words} <= {*re.findall(r"^([\w-]+):(?!=)", (ROOT / "Makefile").read_text(), re.M)}
         elif program.startswith("python"):
@@ -48,13 +48,13 @@ def test_commands_and_their_configurations_are_valid(page, tmp_path):
         elif program == "dvc":
             dvc.parse_args([verb, *words])
         elif program == "structgan":
-            given = cli.commands[verb].make_context(verb, words, resilient_parsing=not words).params.get("files", ())
+            used = cli.cli.commands[verb].make_context(verb, words, resilient_parsing=not words).params.get("files", ())
         elif "kubernetes" not in words:  # a plug-in that is not installed here
             parsed = snakemake.parse_args([verb, *words])
-            given = [str(file) for file in parsed.configfile or ()]
+            used = [str(file) for file in parsed.configfile or ()]
             assert {*parsed.targets} <= {*RULES} and all((ROOT / each).is_dir() for each in parsed.profile or ())
-        code = [*re.findall(r"(\w+)\.py`:", text), *re.findall(r"structgan new \w+ (\w+)", text), "mine", "FILE"]
-        if given and not any(file.removesuffix(".yaml").endswith(tuple(code)) for file in given):
-            for number, file in enumerate(given):
+        code = (*re.findall(r"\w+(?=\.py`:)|(?<=new baseline )\w+|(?<=new evaluation )\w+", text), "mine", "FILE")
+        if used and not any(file.removesuffix(".yaml").endswith(code) for file in used):
+            for number, file in enumerate(used):
                 (tmp_path / f"{number}.yaml").write_text(files.get(file) or (ROOT / file).read_text())
-            config.load(tmp_path / f"{number}.yaml" for number in range(len(given)))
+            config.load(tmp_path / f"{number}.yaml" for number in range(len(used)))
