@@ -10,18 +10,11 @@ from structgan.errors import UserError
 PATH = click.Path(path_type=Path)
 
 
-def plan_file(given: str) -> Path:
-    """The plan that ``--plan`` names, by its file or by its suite."""
-    from structgan import plan
-
-    return Path(given) if given.endswith(".json") else plan.newest(given)
-
-
 def plan_files(given: Sequence[str]) -> list[Path]:
-    """The plans that ``--plan`` names; without any, the newest of every suite."""
+    """The plans that ``--plan`` names, by file or by suite; without any, the newest of every suite."""
     from structgan import plan
 
-    return [plan_file(each) for each in given] or plan.suites()
+    return [Path(each) if each.endswith(".json") else plan.newest(each) for each in given] or plan.suites()
 
 
 def resolve_device(device: str) -> str:
