@@ -133,22 +133,3 @@ def test_tables_that_say_nothing_are_named_in_one_line(whole: Tree) -> None:
                         ("reproduction", "no published number"), ("release", "nothing was measured")):  # fmt: skip
         assert f'id="table-{name}"' not in text and words in line[1] and f'download="{name}.csv"' in line[1]
         assert (whole.tables / f"{name}.md").exists()
-
-
-def test_statistics_published_numbers_and_cost_are_on_the_page(tmp_path: Path) -> None:
-    """With their captions and downloads; a published number leads to no run of ours."""
-    tree = Tree(tmp_path, {"structural/none/full": [0.5, 0.54, 0.52], "plain_gan/none/base": [0.28, 0.30, 0.33]})
-    ours, tolerance = (
-        {"method": "structural", "augmentation": "none", "variant": "full"},
-        {"value": 2, "unit": "points"},
-    )
-    number = {"dataset": "digits", "method": "theirs", "metric": "linear", "value": 0.53, "source": "", "ours": ours}
-    tree.plan["references"] = [{**number, "tolerance": tolerance, "requires": {"probe": "offline"}}]
-    tree["plain_gan/none/base/1"]["env"]["threads"] = 7
-    text = tree.page()
-    for name in ("statistics", "comparisons", "reproduction", "cost"):
-        part = text[text.index(f'<article class="table" id="table-{name}">') :].split("</article>")[0]
-        assert part.count('class="get"') == 3 and "How to read this table" in part
-        assert "Data set: <b>Digits" in part and ">Data set<" not in part  # one data set: no column for it
-    assert "<b>reproduced</b>" in text and 'data-v="0.53"><span class="">53.0</span></td>' in text
-    assert ">Machine<" in text and "Machine 2: device cpu, threads 7" in text
