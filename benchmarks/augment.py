@@ -71,7 +71,7 @@ def main() -> None:
             row["side / suite"] = timing.ratio(seconds, times["suite"]) / views
             rows.append(row)
     timing.table(rows)
-    timing.conclude(options, {"batch": options.batch, "sides": rows})
+    timing.save(options, {"batch": options.batch, "sides": rows})
 
 
 if __name__ == "__main__":

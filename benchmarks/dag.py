@@ -84,7 +84,7 @@ def main() -> None:
     timing.begin(options)
     grids = [compare(jobs, options.rounds) for jobs in options.jobs]
     timing.table([{**grid, **{side: grid[side]["seconds"] for side in ("ours", "bare")}} for grid in grids])
-    timing.conclude(options, {"grids": grids})
+    timing.save(options, {"grids": grids})
 
 
 if __name__ == "__main__":

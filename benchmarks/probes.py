@@ -165,7 +165,7 @@ def main() -> None:
                 found[f"{name}_{classes}"] = apart.submit(measure, name, classes, options).result()
     keys = ("seconds", "peak_mb", "accuracy_gap_points", "ratio", "compared")
     timing.table([{"probe": name, **{key: one[key] for key in keys}} for name, one in found.items()])
-    timing.conclude(options, {"probes": found})
+    timing.save(options, {"probes": found})
 
 
 if __name__ == "__main__":

@@ -92,7 +92,7 @@ def main() -> None:
         row["lightly / side"] = timing.ratio(times["lightly"], seconds)
         rows.append(row)
     timing.table(rows)
-    timing.conclude(options, {"batch": options.batch, "sides": rows})
+    timing.save(options, {"batch": options.batch, "sides": rows})
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ in bfloat16, all from the same weights of the paper's networks. The losses and g
 The reference keeps 70 GiB or more of 512 images, so that it steps on at most 128; ratios are of times per image.
 """
 
+import math
 import statistics
 from collections.abc import Callable
 from functools import partial
@@ -23,6 +24,7 @@ from structgan.losses import adversarial, cluster
 from structgan.method import Method
 from structgan.methods.structural import Structural
 
+FIGURES = ("ratio", "grad_cosine", "loss_difference")
 SHORT = {"float32": "float32", "bfloat16": "fast"}
 """Precision to the name of its figures."""
 
@@ -136,28 +138,47 @@ def main() -> None:
     device, width = options.device, options.width
     batch = options.batch or (512 if device.startswith("cuda") else 64)
     few, images = min(batch, 128), scans(batch, 32, device)
-    found: dict[str, Any] = {"batch": batch, "reference_batch": few, "width": width, "terms": {}}
-    for name in options.precision:
-        found |= agreement(images[:few], name, device, width)
+    found: dict[str, Any] = {"batch": batch, "reference_batch": few, "width": width}
+    found |= {"failed": {}, "steps": {}, "terms": {}}
     methods = {name: build(device, width) for name in options.precision}
     reference = ReferenceStep(build(device, width))
     sides: dict[str, Callable[[], object]] = {"reference": lambda: reference.step(images[:few])}
     sides |= {name: stepping(method, [images], name) for name, method in methods.items()}
-    times = timing.in_turn(sides, options.rounds, device=device)
-    found["steps"] = {name: timing.figures(seconds) for name, seconds in times.items()}
-    for name, step in found["steps"].items():
-        step["batch"] = few if name == "reference" else batch
-        step["images_per_s"] = step["batch"] / step["seconds"]
-    for name, method in methods.items():
-        found[f"ratio_{SHORT[name]}"] = timing.ratio(times["reference"], times[name]) * batch / few
-        found["steps"][name] |= timing.work_of(sides[name], device)
-        found["terms"][name] = terms(method, images, name, options.rounds)
+
+    def attempt(what: str, work: Callable[[], dict[str, Any]]) -> None:
+        """Add figures to those found, or why there are none; both are on the disk at once."""
+        try:
+            found.update(merge(found, work()))
+        except (RuntimeError, MemoryError) as error:  # such as a side that needs more memory than there is
+            found["failed"][what] = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:300]}"
+            print(f"{what} failed: {found['failed'][what]}")
+        timing.save(options, found)
+
+    def parts(name: str) -> dict[str, Callable[[], dict[str, Any]]]:
+        return {
+            "first step": lambda: agreement(images[:few], name, device, width),
+            "operations": lambda: {"steps": {name: timing.work_of(sides[name], device)}},
+            "terms": lambda: {"terms": {name: terms(methods[name], images, name, options.rounds)}},
+        }
+
+    for name, side in sides.items():
+        attempt(name, lambda name=name, side=side: {"steps": {name: {"seconds": timing.timed(side, device)}}})  # type: ignore[misc]
+    times = timing.in_turn({name: sides[name] for name in found["steps"]}, options.rounds, device=device)
+    for name, seconds in times.items():
+        size = few if name == "reference" else batch
+        figures = timing.figures(seconds)
+        found["steps"][name] = {**figures, "batch": size, "images_per_s": size / figures["seconds"]}
+        if name != "reference" and "reference" in times:
+            found[f"ratio_{SHORT[name]}"] = timing.ratio(times["reference"], seconds) * batch / few
+    for name in [name for name in methods if name in times]:
+        for what, work in parts(name).items():
+            attempt(f"{what} in {name}", work)
     timing.table([{"side": name, **step} for name, step in found["steps"].items()])
-    for name in options.precision:
-        about = [f"{key}: {found[f'{key}_{SHORT[name]}']:.4g}" for key in ("ratio", "grad_cosine", "loss_difference")]
+    for name, costs in found["terms"].items():
+        about = [f"{key}: {found.get(f'{key}_{SHORT[name]}', math.nan):.4g}" for key in FIGURES]
         print(f"\n{name}, {', '.join(about)}; its terms, backward included:")
-        timing.table([{"term": key, **cost} for key, cost in found["terms"][name].items()])
-    timing.conclude(options, found)
+        timing.table([{"term": key, **cost} for key, cost in costs.items()])
+    timing.save(options, found)
 
 
 if __name__ == "__main__":

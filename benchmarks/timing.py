@@ -102,8 +102,7 @@ def table(rows: Sequence[Mapping[Any, Any]]) -> None:
     print("\n" + pd.DataFrame(rows).to_string(index=False, na_rep="-", float_format="{:,.4g}".format))
 
 
-def conclude(options: argparse.Namespace, found: Mapping[str, Any]) -> None:
+def save(options: argparse.Namespace, found: Mapping[str, Any]) -> None:
     """Write the figures with machine, versions and threads to the file that was asked for."""
     if options.json:
         write_json(options.json, {**found, "environment": environment.describe(options.device)})
-        print(f"{options.json} written")

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from structgan import kernels
 from structgan.sources import ROOT
 
 PACKAGES = (
@@ -90,6 +91,7 @@ def describe(device: str, precision: str = "float32") -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "processes": int(os.environ.get("WORLD_SIZE", "1")),
         "precision": {"step": precision, "tf32_matmul": torch.backends.cuda.matmul.allow_tf32},
+        "fused_kernels": kernels.on(device, getattr(torch, precision)),
         "versions": versions,
         "hardware": hardware(device),
         "git": git(),

@@ -1,8 +1,8 @@
 """Tables and figures from what a short run brought home: ``python -m benchmarks.gpu.absorb DIR``.
 
-Writes ``results/tables/cifar10-gpu`` (csv, md) and ``results/figures/cifar10-gpu``, and copies the files themselves to
-``benchmarks/results/gpu``. A run that was killed leaves less: a last line that is cut off is skipped, and what is
-missing is left out.
+Writes ``results/tables/cifar10-gpu`` (csv, md) and ``results/figures/cifar10-gpu``, and copies the files themselves,
+all but the weights, to ``benchmarks/results/gpu``. A run that was killed leaves less: a last line that is cut off is
+skipped, and what is missing is left out.
 """
 
 import json
@@ -110,7 +110,12 @@ def cli(folder: Path, to: Path) -> None:
         write_text(out / f"{name}.md", f"{text}\n\n{title}. {NOTE}\n")
     if "curve" in found:
         draw(to / "results" / "figures" / SUITE, found["curve"], title)
-    shutil.copytree(folder, to / "benchmarks" / "results" / "gpu", dirs_exist_ok=True)
+    shutil.copytree(
+        folder,
+        to / "benchmarks" / "results" / "gpu",
+        ignore=shutil.ignore_patterns("*.safetensors"),
+        dirs_exist_ok=True,
+    )
     click.echo(f"{out}: {', '.join(f'{len(table)} rows of {name}' for name, table in found.items())}")
 
 

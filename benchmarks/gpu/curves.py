@@ -17,7 +17,7 @@ from benchmarks.probes import nearest
 from structgan import precision, provenance, sources, train
 from structgan.evaluation import extractor, features, linear, probe, samples
 from structgan.evaluation.features import Features, Scored
-from structgan.files import write_json
+from structgan.files import save_tensors, write_json
 
 ENTRIES = (
     ("structural", "none"),
@@ -35,6 +35,8 @@ REHEARSED = 500
 """Images of a split that a rehearsal probes."""
 FIRST = ("linear", "knn", "samples", "fidelity")
 """Official measures, most wanted first, before all others."""
+SHARD_BYTES = 15 * 2**20
+"""Most bytes of weights in a file: machines that are lent often return small files only."""
 
 
 class Entry:
@@ -142,17 +144,36 @@ def turn(out: Output, entry: Entry, target: float, to_come: float, played: int) 
 
 
 def finish(out: Output, plan: Plan, data: Path, entries: list[Entry]) -> None:
-    """The official measures of every run, most wanted first, as many as there is time for."""
+    """The first run's encoder, and the official measures of every run, most wanted first, while there is time."""
+    for entry in entries[:1]:
+        out.attempt(f"encoder of {entry.title}", 1.0, bring_encoder, out, entry)
     jobs: list[tuple[str, Entry, Callable[[], Scored]]] = []
     for entry in entries:
         found = out.attempt(f"features of {entry.title}", 1.0, entry.features, "float32")
         own: dict[str, Callable[[], Scored]] = dict(probe.probes(found, plan.evaluation)) if found else {}
         if sources.capabilities(entry.name)["samples"]:
-            own["samples"] = partial(grid, out, entry)
+            if entry.augmentation == "none":  # eight files at most are brought home
+                own["samples"] = partial(grid, out, entry)
             own["fidelity"] = partial(distance, out, data, entry)
         jobs += [(name, entry, job) for name, job in own.items()]
     for name, entry, job in sorted(jobs, key=lambda job: FIRST.index(job[0]) if job[0] in FIRST else len(FIRST)):
         out.attempt(f"{name} of {entry.title}", 0.995, measure, out, entry, name, job)
+
+
+def bring_encoder(out: Output, entry: Entry) -> None:
+    """Write the encoder's weights in bfloat16, in files that each hold at most SHARD_BYTES."""
+    shards: list[dict[str, Tensor]] = [{}]
+    size = 0
+    for name, tensor in entry.run.method.encoder.state_dict().items():
+        kept = tensor.bfloat16() if tensor.is_floating_point() else tensor
+        if size + kept.nbytes > SHARD_BYTES and shards[-1]:
+            shards.append({})
+            size = 0
+        shards[-1][name] = kept
+        size += kept.nbytes
+    about = {"method": entry.name, "augmentation": entry.augmentation, "step": str(entry.run.step)}
+    for number, shard in enumerate(shards, 1):
+        save_tensors(out.folder / f"encoder-{number}-of-{len(shards)}.safetensors", shard, about)
 
 
 def measure(out: Output, entry: Entry, name: str, job: Callable[[], Scored]) -> None:

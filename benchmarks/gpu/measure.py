@@ -15,6 +15,7 @@ from benchmarks.gpu.output import CHECKS_END, SPEED_END, Options, Output
 from benchmarks.reference_step import ReferenceStep
 from benchmarks.step import scans, stepping
 from structgan import config, method, sources, train
+from structgan import kernels as fused_kernels
 from structgan.datasets import Parts, Split, store
 from structgan.files import read_json, write_json
 from structgan.grid import Grid
@@ -138,7 +139,7 @@ def speed(out: Output, plan: Plan) -> None:
     """Step times of each method by batch and precision, most wanted first."""
     first, *others = out.options.speed_batches
     sides = [(name, out.options.precision, first) for name in TIMED]
-    sides += [("reference", "float32", out.options.reference_batch)]
+    sides += [("eager", out.options.precision, first), ("reference", "float32", out.options.reference_batch)]
     sides += [(name, out.options.precision, batch) for batch in others for name in TIMED]
     if out.options.precision != "float32":
         sides += [(name, "float32", batch) for batch in out.options.speed_batches for name in TIMED]
@@ -148,9 +149,12 @@ def speed(out: Output, plan: Plan) -> None:
 
 
 def measure_step(out: Output, plan: Plan, name: str, precision: str, batch: int) -> None:
-    """Seconds, operations, memory and kernels of one side; the seconds are on the disk before the rest is tried."""
+    """Seconds, operations, memory and kernels of one side; the seconds are on the disk before the rest is tried.
+
+    ``eager`` is the structural GAN without the fused kernels.
+    """
     device = out.options.device
-    own = "structural" if name == "reference" else name
+    own = "structural" if name in ("eager", "reference") else name
     torch.manual_seed(0)
     made = method.build(read_json(plan.describe(out.scratch / "steps", own, "none") / "config.json"), 10).to(device)
     made.rng = torch.Generator(device).manual_seed(1)
@@ -159,6 +163,8 @@ def measure_step(out: Output, plan: Plan, name: str, precision: str, batch: int)
     if name == "reference":
         reference = ReferenceStep(made)
         work = lambda: reference.step(images)  # noqa: E731
+    elif name == "eager":
+        work = fused_kernels.eager()(work)
     seconds = repeat(work, out.options, 2.0)
     side: dict[str, Any] = {"method": name, "precision": precision, "batch": batch, **timing.figures(seconds)}
     side["images_per_s"] = batch / statistics.median(seconds)
@@ -168,7 +174,7 @@ def measure_step(out: Output, plan: Plan, name: str, precision: str, batch: int)
     side["flops_per_s"] = side["flops"] / side["seconds"]
     if peak := out.found["ceilings"].get("bfloat16_flops_per_s"):
         side["share_of_peak"] = side["flops_per_s"] / peak
-    if name == "reference" or (precision, batch) == (out.options.precision, out.options.speed_batches[0]):
+    if own != name or (precision, batch) == (out.options.precision, out.options.speed_batches[0]):
         out.append("profile.txt", f"{name}, {precision}, batch {batch}, one step\n{kernels(work, device)}\n")
 
 

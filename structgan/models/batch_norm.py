@@ -28,6 +28,21 @@ class GroupedBatchNorm(nn.BatchNorm2d):
         normalized += [F.batch_norm(x, None, None, self.weight, self.bias, True, eps=self.eps) for x in others]
         return torch.cat(normalized) if others else normalized[0]
 
+    def conditional_relu(self, x: Tensor, gain: Tensor, bias: Tensor) -> Tensor:
+        """relu(bias + norm(x) (1 + gain)) in training, by the fused kernels. Shape: (N, C, H, W), (N, C), (N, C)."""
+        from structgan.kernels.batch_norm import ConditionalReLU
+
+        size = group_size(len(x), self.per_process)
+        given = (x.contiguous(memory_format=torch.channels_last), gain, bias, size, self.eps)
+        y, mean, variance = ConditionalReLU.apply(*given)  # type: ignore[no-untyped-call]
+        count, momentum = size * math.prod(x.shape[2:]), self.momentum
+        assert self.running_mean is not None and self.running_var is not None and momentum is not None
+        assert self.num_batches_tracked is not None
+        self.num_batches_tracked.add_(1)
+        self.running_mean.lerp_(mean[0], momentum)
+        self.running_var.lerp_(variance[0] * (count / (count - 1)), momentum)
+        return y  # type: ignore[no-any-return]
+
 
 class SharedBatchNorm(_BatchNorm):
     """Batch norm with the statistics of all processes, or of groups, on any device. Shape: (N / P, C, ...).

@@ -39,7 +39,13 @@ class ResidualBlock(nn.Module):
         self.activation = ELU()
 
     def forward(self, x: Signal) -> Any:
-        return self.activation(tangent.add(self.body(x), self.shortcut(x)))
+        if not tangent.fused(x):
+            return self.activation(tangent.add(self.body(x), self.shortcut(x)))
+        *layers, norm = self.body
+        y = x
+        for layer in layers:
+            y = layer(y)
+        return norm.joined(y, self.shortcut(x), elu=True)  # type: ignore[operator]
 
 
 class Backbone(nn.Module):

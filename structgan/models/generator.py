@@ -13,13 +13,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from structgan import kernels
 from structgan.models.batch_norm import GroupedBatchNorm
 from structgan.models.spectral import cached_spectral_norm, spectrally_normalized
 from structgan.precision import upsample, wide
 
 
 class ConditionalBatchNorm(nn.Module):
-    """Batch norm whose gain 1 + g and bias b are linear in a condition vector. Shape: (N, C, H, W) and (N, D)."""
+    """Batch norm whose gain 1 + g and bias b are linear in a condition vector, then ReLU.
+
+    Shape: (N, C, H, W) and (N, D) to (N, C, H, W).
+    """
 
     def __init__(self, channels: int, condition: int, per_process: int | None) -> None:
         super().__init__()
@@ -28,8 +32,10 @@ class ConditionalBatchNorm(nn.Module):
         self.bias = nn.Linear(condition, channels, bias=False)
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        gain, bias = (linear(condition)[:, :, None, None] for linear in (self.gain, self.bias))
-        return torch.addcmul(bias, self.norm(x), 1 + gain)
+        gain, bias = self.gain(condition), self.bias(condition)
+        if self.training and isinstance(self.norm, GroupedBatchNorm) and kernels.fused(x):
+            return self.norm.conditional_relu(x, gain, bias)
+        return F.relu(torch.addcmul(bias[:, :, None, None], self.norm(x), 1 + gain[:, :, None, None]))
 
 
 class BottleneckBlock(nn.Module):
@@ -51,7 +57,7 @@ class BottleneckBlock(nn.Module):
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         y, size = x, (self.scale * x.shape[2], self.scale * x.shape[3])
         for index, (norm, conv) in enumerate(zip(self.norms, self.convs, strict=True)):
-            y = F.relu(norm(y, condition))
+            y = norm(y, condition)
             y = conv(upsample(y, size) if index == 1 else y)
         return y + upsample(x, size)
 

@@ -14,9 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from structgan import kernels
 from structgan.precision import wide
 
-Saved: TypeAlias = tuple[Tensor, ...]
+Saved: TypeAlias = tuple[Any, ...]
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,11 @@ class Tangent:
 
 
 Signal: TypeAlias = Tensor | Traced | Tangent
+
+
+def fused(x: Signal) -> bool:
+    """Whether a signal goes through the fused kernels, see ``structgan.kernels``."""
+    return kernels.fused(x if isinstance(x, Tensor) else x.tensor)
 
 
 class _ELU(torch.autograd.Function):
@@ -162,6 +168,10 @@ class ELU(_Layer):
         return y, (y,)
 
     def tangent(self, t: Tensor, *saved: Tensor) -> Tensor:
+        if kernels.fused(t):
+            from structgan.kernels import elu
+
+            return elu.Tangent.apply(t, *saved)  # type: ignore[no-any-return, no-untyped-call]
         return _ELU.apply(t, *saved)  # type: ignore[no-any-return, no-untyped-call]
 
 
@@ -183,6 +193,24 @@ class GroupNorm(_Layer, nn.GroupNorm):
     def tangent(self, t: Tensor, *saved: Tensor) -> Tensor:
         x, t = (tensor.contiguous(memory_format=torch.channels_last) for tensor in (saved[0], t))
         return _GroupNorm.apply(t, x, *saved[1:])  # type: ignore[no-any-return, no-untyped-call]
+
+    def forward(self, x: Any) -> Any:
+        return self.joined(x, None, elu=False) if self.affine and fused(x) else super().forward(x)
+
+    def joined(self, x: Signal, shortcut: Signal | None, elu: bool) -> Signal:
+        """elu(norm(x) + shortcut) by the fused kernels; without a shortcut nothing is added."""
+        from structgan.kernels import group_norm
+
+        maps = [None if one is None else one if isinstance(one, Tensor) else one.tensor for one in (x, shortcut)]
+        given, other = (one if one is None else one.contiguous(memory_format=torch.channels_last) for one in maps)
+        if isinstance(x, Tangent):
+            return replace(x, tensor=group_norm.Tangent.apply(given, other, *next(x.tape)))  # type: ignore[no-untyped-call]
+        parameters = (self.weight, self.bias, self.num_groups, self.eps, elu)
+        y, mean, r = group_norm.Value.apply(given, other, *parameters)  # type: ignore[no-untyped-call]
+        if isinstance(x, Tensor):
+            return y  # type: ignore[no-any-return]
+        x.tape.append((given, y if elu else None, self.weight, mean, r))
+        return replace(x, tensor=y)
 
 
 class AvgPool2d(_Layer):
