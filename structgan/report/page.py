@@ -12,7 +12,7 @@ from structgan import provenance
 from structgan.files import write_text
 from structgan.report import figures, results, runs, style, tables
 from structgan.report.cells import NAMES, Table
-from structgan.report.metrics import MAIN, shown
+from structgan.report.metrics import MAIN, shown, text
 from structgan.report.results import Group, Suite
 from structgan.report.statistics import pooled_std
 
@@ -121,6 +121,5 @@ def _protocol(evaluations: dict[str, dict[str, Any]]) -> dict[str, dict[str, str
     for name, protocol in evaluations.items():
         for key, value in ((key, value) for key, value in protocol.items() if value is not None):
             part, _, rest = key.partition(".")
-            words = f"{value:g}" if isinstance(value, float) else str(value)
-            cards.setdefault((part if rest else name).replace("_", " "), {})[rest or part] = words
+            cards.setdefault((part if rest else name).replace("_", " "), {})[rest or part] = text(value)
     return cards

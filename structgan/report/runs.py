@@ -1,12 +1,11 @@
 """The runs behind each row: their state, environments and settings, and the command that makes them again."""
 
-import json
 import shlex
 from collections.abc import Mapping
 from typing import Any
 
 from structgan.files import read_json
-from structgan.report.metrics import DASH, MAIN, flat, number, shown
+from structgan.report.metrics import DASH, MAIN, flat, number, shown, text
 from structgan.report.results import Group, Run, Suite, group_of
 
 SHARED = ("device", "precision", "determinism", "threads", "processes", "versions", "hardware")
@@ -35,7 +34,7 @@ def gather(suite: Suite) -> tuple[dict[Group, dict[str, Any]], list[dict[str, st
             "commit": next((commit for commit, dirty in commits if len(commits) == 1 and not dirty), None),
             "upstream": group_of(by_path[runs[0]["upstream"]["run"]]) if "upstream" in runs[0] else None,
             "workflow": _workflow(suite, runs),
-            "settings": {part: {key: _text(value) for key, value in flat(block)} for part, block in settings.items()},
+            "settings": {part: {key: text(value) for key, value in flat(block)} for part, block in settings.items()},
         }
     return found, [{key: _words(value) for key, value in one.items()} for one in environments]
 
@@ -65,10 +64,6 @@ def _workflow(suite: Suite, runs: list[Run]) -> str:
     targets = [f"{run['run']}/{file}" for run in runs for file in run["evaluations"].values()]
     command = ["snakemake", "--profile", "workflow/profiles/local", *(["--configfile", *files] if files else [])]
     return shlex.join([*command, "--", *targets])
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _words(value: Any) -> str:

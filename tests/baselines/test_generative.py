@@ -19,14 +19,6 @@ REAL, N = IMAGES.double(), len(IMAGES)
 
 
 @pytest.fixture
-def doubles():
-    """Everything in float64, so that two ways to the same gradient agree to many digits."""
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
-
-
-@pytest.fixture
 def build(demo):
     """A tiny method in training mode, all its weights moved from where they start; keywords change its settings."""
 

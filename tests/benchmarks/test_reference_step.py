@@ -58,14 +58,6 @@ def batch(step):
     return pictures(8, 8).roll(step, 3)
 
 
-@pytest.fixture
-def doubles():
-    """Everything in float64, where rounding does not grow from step to step."""
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
-
-
 def test_the_reference_shares_no_code_with_the_suite():
     text = "".join(map(inspect.getsource, (reference_step, reference_networks)))
     modules = set(re.findall(r"^\s*(?:from|import) ([\w.]+)", text, re.MULTILINE))
