@@ -61,7 +61,7 @@ def sensitivity(suite: Suite) -> Any:
     means = seeds.groupby([*keys, "value", "default"], sort=False)["y"].mean().reset_index().sort_values("y")
     means["width"] = means.groupby(keys)["y"].transform(lambda y: y.max() - y.min())
     means["count"] = means.groupby(keys)["y"].transform("size")
-    means = means[means["count"] > 1]
+    means = means[means["count"] > 1].copy()
     if means.empty:
         return empty("No axis with two finished values yet: nothing to compare.")
     ends = means.groupby(keys)["value"].transform(lambda values: f"{values.iloc[0]} … {values.iloc[-1]}")
@@ -76,9 +76,9 @@ def sensitivity(suite: Suite) -> Any:
         axes.plot("y", "axis", "o", data=rows, color=color, markerfacecolor=PAPER)
         axes.plot("y", "axis", "o", data=rows[rows["default"]], color=color)
         default = seeds[(seeds["family"] == family) & seeds["default"]].groupby("axis")["y"]
-        mean, half = default.mean().iloc[0], default.std().fillna(0).iloc[0]  # the same runs on each axis
-        axes.axvline(mean, color=INK, linewidth=1.0, linestyle=":", zorder=1)
-        axes.axvspan(mean - half, mean + half, color=GRID, alpha=0.6, linewidth=0, zorder=0.5)
+        for mean, half in zip(default.mean()[:1], default.std()[:1].fillna(0), strict=True):  # equal on each axis
+            axes.axvline(mean, color=INK, linewidth=1.0, linestyle=":", zorder=1)
+            axes.axvspan(mean - half, mean + half, color=GRID, alpha=0.6, linewidth=0, zorder=0.5)
         words = f"{suite.metric('linear').title}; dotted: default, band: ± its deviation over seeds"
         axes.set(title=family, xlabel=words, ylabel="", ylim=(rows["axis"].nunique() - 0.5, -0.5))
     return figure
