@@ -207,12 +207,12 @@ def published_files(run: Path, method: str) -> list[Path]:
     return [*companions, *reversed(network_files(run, method))]
 
 
-def load_run(run: str | Path, content_hash: str, device: str = "cpu", companions: bool = False) -> Method:
+def load_run(run: str | Path, content_hash: str | None, device: str = "cpu", companions: bool = False) -> Method:
     """A finished run's method in evaluation mode, frozen: its encoder and, where there is one, its generator.
 
     Args:
         run: the run's folder.
-        content_hash: of the data set that it is to be measured on.
+        content_hash: of the data set that it is to be measured on; None for any.
         companions: load the further networks too, for ``readouts``.
 
     Raises:
@@ -226,7 +226,7 @@ def load_run(run: str | Path, content_hash: str, device: str = "cpu", companions
     for name, (_, metadata) in files.items():
         if metadata.get("identity") != config["identity"]:
             raise UserError(f"{folder}: {name}.safetensors was trained under another config.json; train the run again")
-        if metadata["content_hash"] != content_hash:
+        if content_hash not in (None, metadata["content_hash"]):
             raise UserError(f"{folder}: {name}.safetensors was trained on other images than these; train the run again")
     method = build(config, int(files["encoder"][1]["num_classes"]))
     for name, (tensors, _) in files.items():
