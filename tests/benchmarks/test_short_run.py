@@ -49,7 +49,7 @@ def test_a_whole_run_leaves_every_part(whole):
     assert result["checks"]["structural"]["samples_finite"]
     assert [side["method"] for side in result["steps"]] == [*measure.TIMED, "eager", "reference"]
     assert all(side["flops"] > 0 and side["share_of_peak"] > 0 for side in result["steps"])
-    assert (folder / "profile.txt").read_text().count("one step") == 4
+    assert (folder / "profile.txt").read_text().count("one step") == 5
     assert [(line["method"], line["augmentation"]) for line in lines] == list(curves.ENTRIES) * 2
     for line in lines:
         assert 0 <= line["linear"] <= 1 and 0 <= line["knn"] <= 1 and line["step"] <= line["planned_steps"]
