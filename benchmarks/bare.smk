@@ -15,7 +15,10 @@ RESULTS = [
 TABLES, FIGURES = (f"results/{kind}/grid/made_from-{PLAN.name}" for kind in ("tables", "figures"))
 PAGE = "results/report/grid.html"
 
-wildcard_constraints: id="[0-9a-f]{8}", protocol="[0-9a-f]{8}"
+wildcard_constraints:
+    **dict.fromkeys(("dataset", "method", "augmentation", "variant"), "[^/]+"),
+    **dict.fromkeys(("id", "protocol"), "[0-9a-f]{8}"),
+    seed=r"\d+",
 
 rule all:
     input: RESULTS, TABLES, FIGURES, PAGE

@@ -36,6 +36,11 @@ ID = f"[0-9a-f]{{{provenance.ID}}}"
 DATA = "data/prepared/{dataset}-{data}"
 RUN = "results/runs/{dataset}/{method}/{augmentation}/{variant}/seed={seed}/{id}"
 RUNS = {entry["run"]: entry for entry in PLAN.content["runs"]}
+RESULTS = [  # every JSON that the tables and figures read, and that makes a run complete
+    f"{run}/{name}"
+    for run, entry in RUNS.items()
+    for name in ("history.json", "env.json", *entry["evaluations"].values())
+]
 EXTRACTORS = {
     Path(provenance.extractor_path(name, settings["identity"], PLAN.embedded)): (
         provenance.data_path(name, settings["identity"])
@@ -64,32 +69,28 @@ wildcard_constraints:
 def planned(wildcards):
     """The plan's entry of a job's run; its config.json in a cluster's job, whose sources may be newer."""
     run = RUN.format(**wildcards)
+    if run in RUNS:
+        return RUNS[run]
     try:
-        return RUNS.get(run) or provenance.read_config(Path(run))
+        own = provenance.read_config(Path(run))
     except UserError as error:
         print(f"structgan: {error}", file=sys.stderr)
         sys.exit(2)
+    return own | {"data": provenance.data_path(own["dataset"], own["data"])}
 
 
-def data_file(wildcards):
+def training_files(wildcards):
+    """A training's data set, and the encoder of its upstream run, if there is one."""
     entry = planned(wildcards)
-    return (
-        entry["data"]
-        if "run" in entry
-        else provenance.data_path(entry["dataset"], entry["data"])
-    )
-
-
-def upstream_files(wildcards):
-    """The encoder of the upstream run, if there is one."""
-    above = planned(wildcards).get("upstream")
-    return [f"{above['run']}/encoder.safetensors"] if above else []
+    above = [entry["upstream"]["run"]] if "upstream" in entry else []
+    return [entry["data"], *(f"{run}/encoder.safetensors" for run in above)]
 
 
 def evaluation_files(wildcards):
-    """Further files that an evaluation reads, beside the run and its data set."""
-    run = RUN.format(**wildcards)
-    return PLAN.inputs(RUNS[run], wildcards.evaluation) if run in RUNS else []
+    """An evaluation's data set, and further files that it reads beside the run."""
+    entry = planned(wildcards)
+    also = PLAN.inputs(entry, wildcards.evaluation) if "run" in entry else []
+    return [entry["data"], *also]
 
 
 def extractor_data(wildcards):
@@ -106,15 +107,6 @@ def data_files():
     ]
 
 
-def result_files():
-    """Every JSON that the tables and figures read, and that makes a run complete."""
-    return [
-        f"{run}/{name}"
-        for run, entry in RUNS.items()
-        for name in ("history.json", "env.json", *entry["evaluations"].values())
-    ]
-
-
 def launcher(wildcards, resources):
     """Starts a training: Python, or torchrun with a process for each of its GPUs.
 
@@ -125,11 +117,6 @@ def launcher(wildcards, resources):
     signals = "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1"
     torchrun = ["torchrun", "--standalone", "--nproc-per-node", str(resources.gpu)]
     return [*torchrun, "--signals-to-handle", signals, "-m", "--"]
-
-
-def folder(wildcards, output):
-    """The folder of a job's first output."""
-    return str(Path(output[0]).parent)
 
 
 def extra_rules():

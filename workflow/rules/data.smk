@@ -22,8 +22,6 @@ rule extractor:
         "results/runs/{dataset}/extractor-{id}.log",
     conda:
         "../envs/structgan.yaml"
-    params:
-        device=config["device"],
     shell:
-        "python -m structgan extractor --data {input.data:q} --protocol {input.protocol:q} --device {params.device:q}"
+        "python -m structgan extractor --data {input.data:q} --protocol {input.protocol:q} --device {config[device]:q}"
         " --out {output.extractor:q} > {log:q} 2>&1"

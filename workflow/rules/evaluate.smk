@@ -2,9 +2,8 @@
 rule evaluate:
     input:
         encoder=ancient(f"{RUN}/encoder.safetensors"),
-        data=ancient(data_file),
+        data=ancient(evaluation_files),
         protocol=ancient("results/protocols/{evaluation}-{protocol}.json"),
-        also=ancient(evaluation_files),
     output:
         result=f"{RUN}/{{evaluation,{OF_FEATURES}}}-{{protocol}}.json",
     log:
@@ -15,11 +14,10 @@ rule evaluate:
     resources:
         evaluations=1,
     params:
-        run=folder,
-        device=config["device"],
+        run=RUN,
     shell:
-        "python -m structgan evaluate --run {params.run:q} --protocol {input.protocol:q} --data {input.data:q}"
-        " --device {params.device:q} > {log:q} 2>&1"
+        "python -m structgan evaluate --run {params.run:q} --protocol {input.protocol:q} --data {input.data[0]:q}"
+        " --device {config[device]:q} > {log:q} 2>&1"
 
 
 # Last in a cluster's submission, which ends with the first job that fails: without Inception's weights, the probes are still made.

@@ -2,7 +2,7 @@
 rule table:
     input:
         plan=ancient(PLAN.path),
-        results=result_files(),
+        results=RESULTS,
     output:
         made=f"results/tables/{SUITE}/made_from-{PLAN_ID}.json",
     log:
@@ -10,7 +10,7 @@ rule table:
     conda:
         "../envs/structgan.yaml"
     params:
-        out=folder,
+        out=f"results/tables/{SUITE}",
     shell:
         "python -m structgan table --plan {input.plan:q} --out {params.out:q} > {log:q} 2>&1"
 
@@ -18,7 +18,7 @@ rule table:
 rule plot:
     input:
         plan=ancient(PLAN.path),
-        results=result_files(),
+        results=RESULTS,
     output:
         made=f"results/figures/{SUITE}/made_from-{PLAN_ID}.json",
     log:
@@ -26,7 +26,7 @@ rule plot:
     conda:
         "../envs/structgan.yaml"
     params:
-        out=folder,
+        out=f"results/figures/{SUITE}",
     shell:
         "python -m structgan plot --plan {input.plan:q} --out {params.out:q} > {log:q} 2>&1"
 
@@ -43,8 +43,8 @@ rule report:
     conda:
         "../envs/structgan.yaml"
     params:
-        tables=lambda wildcards, input: str(Path(input.tables).parent),
-        figures=lambda wildcards, input: str(Path(input.figures).parent),
+        tables=rules.table.params.out,
+        figures=rules.plot.params.out,
     shell:
         "python -m structgan report --plan {input.plan:q} --tables {params.tables:q} --figures {params.figures:q}"
         " --out {output.page:q} > {log:q} 2>&1"

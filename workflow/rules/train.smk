@@ -3,8 +3,7 @@
 rule train:
     input:
         config=ancient(f"{RUN}/config.json"),
-        data=ancient(data_file),
-        upstream=ancient(upstream_files),
+        data=ancient(training_files),
     output:
         encoder=f"{RUN}/encoder.safetensors",
         history=f"{RUN}/history.json",
@@ -15,7 +14,6 @@ rule train:
         "../envs/structgan.yaml"
     params:
         launcher=launcher,
-        run=folder,
-        device=config["device"],
+        run=RUN,
     shell:
-        "{params.launcher:q} structgan train --run {params.run:q} --data {input.data:q} --device {params.device:q} > {log:q} 2>&1"
+        "{params.launcher:q} structgan train --run {params.run:q} --data {input.data[0]:q} --device {config[device]:q} > {log:q} 2>&1"
