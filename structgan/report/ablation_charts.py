@@ -8,7 +8,7 @@ import seaborn as sns
 
 from structgan.report import ablations
 from structgan.report.results import Suite
-from structgan.report.style import GRID, INK, PAPER, colors, empty, panels
+from structgan.report.style import GRID, HALO, INK, colors, empty, panels
 
 
 def numbers(suite: Suite, axis: Mapping[str, Any], metrics: int) -> pd.DataFrame:
@@ -35,7 +35,7 @@ def axis(suite: Suite, axis: Mapping[str, Any]) -> Any:
         return empty("Nothing to draw: no value is finished.")
     values = pd.Series([point["value"] for points in axis["points"].values() for point in points])
     numeric = pd.to_numeric(values, errors="coerce").notna().all()
-    look = {"linewidth": 1.6, "markersize": 6.5, "markerfacecolor": PAPER, "linestyle": "-" if numeric else "none"}
+    look = {"linewidth": 1.6, "markersize": 6.5, "markerfacecolor": HALO, "linestyle": "-" if numeric else "none"}
     bars = {"errorbar": "sd", "err_kws": {"linewidth": 1.4, "zorder": 1}}
     groups = frame.groupby(["family", "method", "evaluation", "metric"], sort=False)
     figure, grid = panels(len(groups), frame["metric"].nunique(), 3.4, 2.6)
@@ -73,7 +73,7 @@ def sensitivity(suite: Suite) -> Any:
         color = colors(suite)[rows["method"].iloc[0]]
         band = {"errorbar": ("pi", 100), "err_kws": {"alpha": 0.3, "linewidth": 7}, "linestyle": "none", "marker": ""}
         sns.pointplot(rows, x="y", y="axis", color=color, ax=axes, **band)
-        axes.plot("y", "axis", "o", data=rows, color=color, markerfacecolor=PAPER)
+        axes.plot("y", "axis", "o", data=rows, color=color, markerfacecolor=HALO)
         axes.plot("y", "axis", "o", data=rows[rows["default"]], color=color)
         default = seeds[(seeds["family"] == family) & seeds["default"]].groupby("axis")["y"]
         for mean, half in zip(default.mean()[:1], default.std()[:1].fillna(0), strict=True):  # equal on each axis

@@ -11,7 +11,7 @@ import seaborn as sns
 from structgan.report import ablation_charts, ablations, grids, results, style, writers
 from structgan.report.cells import captions
 from structgan.report.results import Group, Suite
-from structgan.report.style import MARKERS, MUTED, PAPER, colors, empty, panels
+from structgan.report.style import HALO, MARKERS, MUTED, colors, empty, panels
 
 DASHED = (5, 3)
 
@@ -51,7 +51,7 @@ def augmentation(suite: Suite) -> Any:
     datasets = [key for key in suite.plan["datasets"] if (frame["dataset"] == key).any()]
     look = {"x": "x", "y": "y", "hue": "method", "hue_order": methods, "palette": colors(suite)}
     styles = {
-        "style": "method", "style_order": methods, "markeredgecolor": PAPER, "markersize": 7,
+        "style": "method", "style_order": methods, "markeredgecolor": HALO, "markersize": 7,
         "markers": {key: MARKERS[at % len(MARKERS)] for at, key in enumerate(methods)},
         "dashes": {key: DASHED if key in references else "" for key in methods},
     }  # fmt: skip

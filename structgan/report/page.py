@@ -1,6 +1,7 @@
 """The page of a suite: one html file that holds its figures, tables, protocol and the runs behind every number."""
 
 import base64
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ def write(plan: str | Path, tables_dir: str | Path, figures_dir: str | Path, out
         "shown": shown,
         "utc": lambda seconds: f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M}",
     }
+    palette = style.colors(suite)
     html = environment.get_template("page.html.j2").render(
         suite=suite,
         plan=suite.plan,
@@ -50,7 +52,8 @@ def write(plan: str | Path, tables_dir: str | Path, figures_dir: str | Path, out
         sources=sources,
         environments=environments,
         metric={name: suite.metric(name) for name in MAIN},
-        colors=style.colors(suite),
+        slots={key: index for index, key in enumerate(palette)},
+        palette=[(color, style.DARK[color]) for color in palette.values()],
         css=Markup((here / "page.css").read_text(encoding="utf-8")),
         script=Markup((here / "page.js").read_text(encoding="utf-8")),
     )
@@ -89,9 +92,16 @@ def _link(form: str, content: bytes) -> str:
 
 
 def _drawing(folder: Path, name: str) -> str | None:
-    """A link that holds a figure's svg; None where it is not drawn."""
+    """A link that holds a figure's svg, in the colors of the reader's color scheme; None where it is not drawn."""
     path = folder / f"{name}.svg"
-    return _link("svg", path.read_bytes()) if path.exists() else None
+    if not path.exists():
+        return None
+    svg = path.read_text(encoding="utf-8").replace(f"fill: {style.PAPER}", "fill: none")
+    svg = re.sub("|".join(style.DARK), lambda match: f"var(--c{match[0][1:]})", svg)
+    light = "".join(f"--c{color[1:]}:{color};" for color in style.DARK)
+    dark = "".join(f"--c{color[1:]}:{other};" for color, other in style.DARK.items())
+    rules = f"<style>:root{{{light}}}@media (prefers-color-scheme: dark){{:root{{{dark}}}}}</style>"
+    return _link("svg", re.sub(r"(<svg[^>]*>)", lambda match: match[0] + rules, svg, count=1).encode())
 
 
 def _view(table: Table, folder: Path) -> dict[str, Any]:

@@ -1,4 +1,8 @@
-"""How figures look: a color per method that the color-blind can tell apart, files that regenerate byte for byte."""
+"""How figures look: a color per method that the color-blind can tell apart, files that regenerate byte for byte.
+
+Every color of text, grid and method is a constant that the page replaces by a CSS variable, so that a drawing follows
+the reader's light or dark scheme.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,10 +15,17 @@ import matplotlib.pyplot as plt
 from structgan.files import replacing
 from structgan.report.results import Group, Suite
 
-INK, MUTED, GRID, PAPER = "#23272f", "#5f6672", "#dde1e7", "#ffffff"
+INK, MUTED, GRID, PAPER, HALO = "#23272f", "#5f6672", "#dde1e7", "#ffffff", "#fefefe"
 # Okabe and Ito's palette (jfly.uni-koeln.de/color), reordered: the first color is the suite's own method.
 COLORS = ("#d55e00", "#0072b2", "#009e73", "#aa4499", "#b8860b", "#3a9fd8", "#7a5230", "#e0559a")
 GRAYS = ("#7b828e", "#454c59", "#9aa1ac")
+DARK = {
+    INK: "#e7eaf0", MUTED: "#a2aab8", GRID: "#363c48", HALO: "#1b1f27",
+    "#d55e00": "#ff8a3d", "#0072b2": "#5db4f0", "#009e73": "#3ccf9f", "#aa4499": "#dd84cf", "#b8860b": "#e6b94d",
+    "#3a9fd8": "#8fd0f7", "#7a5230": "#c79a6f", "#e0559a": "#ff8fc0", "#7b828e": "#9aa3b2", "#454c59": "#d3d9e3",
+    "#9aa1ac": "#727b89",
+}  # fmt: skip
+"""What the page shows in place of each color in a dark color scheme."""
 MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*")
 
 

@@ -84,7 +84,7 @@ def test_page_gives_the_command_and_where_numbers_come_from(whole: Tree) -> None
     marks = {name: found["identity"][:8] for name, found in whole.plan["evaluations"].items()}
     made = " ".join(f"{path}/{name}-{mark}.json" for path in paths for name, mark in marks.items())
     assert f"snakemake --profile workflow/profiles/local --configfile a.yaml -- {made}<" in text
-    assert whole.config(whole["structural/none/full/0"])["identity"] in text
+    assert whole.config(whole["structural/none/full/0"])["identity"] in text and "prefers-color-scheme: dark" in text
     assert "sees none" in text and "solo-learn README" in text
 
 
