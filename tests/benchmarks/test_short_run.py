@@ -2,6 +2,7 @@
 
 import random
 import signal
+from types import SimpleNamespace
 
 import pytest
 import rehearsal
@@ -149,6 +150,41 @@ def test_a_part_that_fails_is_recorded_and_the_next_one_runs(out):
 def test_images_that_cannot_be_prepared_are_a_reason(out):
     with pytest.raises(UserError, match="no folder train/<class>/ with images"):
         short_run.wait_for(*short_run.prepare(out), out)
+
+
+@pytest.mark.parametrize("probe", [1.0, 4.0, 40.0])
+def test_slices_are_equal_and_end_where_the_last_part_begins(out, monkeypatch, probe):
+    clock, plans = [100.0], {}
+
+    class Entry:
+        run = SimpleNamespace(history=SimpleNamespace(records=[{"losses": {}}]))
+
+        def __init__(self, name, augmentation, *_):
+            self.title, self.seconds = f"{name}-{augmentation}", 1.0
+
+        def train(self, seconds, to_come):
+            clock[0] += seconds + 0.1
+            self.seconds += seconds
+            plans.setdefault(self.title, []).append((seconds, to_come))
+
+        def record(self):
+            return {"seconds": self.seconds}
+
+        def score(self):
+            clock[0] += probe
+            return {}
+
+    monkeypatch.setattr(out, "now", lambda: clock[0])
+    monkeypatch.setattr(curves, "Entry", Entry)
+    end = output.CURVES_END * 570
+    assert len(curves.race(out, SimpleNamespace(describe=lambda *_: None), None)) == 5
+    assert end - 5 * (probe + 15) <= clock[0] <= end + 15 + probe
+    lines = absorb.lines(out.folder / "curve.jsonl")
+    for first in range(0, len(lines) - 4, 5):
+        assert len({round(line["seconds"], 6) for line in lines[first : first + 5]}) == 1
+    if probe < 10:  # else the first guess was too far off to plan by
+        assert len(lines) % 5 == 0 and len(lines) >= 15
+        assert all(planned[-1][0] == pytest.approx(planned[-1][1]) for planned in plans.values())
 
 
 def test_the_devices_neighbors_are_scikit_learns():
