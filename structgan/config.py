@@ -13,16 +13,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from structgan import builders, evaluation, sources
 from structgan.errors import UserError, limits, unknown
+from structgan.yaml_reader import OPTION, read
 
 SCHEMAS = sources.ROOT / "workflow" / "schemas"
 PARTS = "parts.yaml"
 """What the schemas of several methods refer to."""
 BASE = sources.ROOT / "workflow" / "config" / "config.yaml"
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -35,25 +33,12 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def read(path: str | Path) -> dict[str, Any]:
-    """One YAML file as a mapping."""
-    try:
-        value = _parse(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: no such configuration file") from error
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(value, dict):
-        raise UserError(f"{path}: must be a mapping of keys, found {type(value).__name__}")
-    return copy.deepcopy(value)
-
-
-@functools.cache
-def _parse(text: str) -> Any:
-    """The content of a YAML text; each error reads the same few files to find the origin of its key."""
-    return LOADER(text).get_single_data()
+def check_options(words: Iterable[str]) -> None:
+    """Refuse an option for configurations that a command line has twice: Snakemake would silently drop the first."""
+    given = [word.partition("=")[0] for word in words]
+    for names in (("--configfile", "--configfiles"), ("--config", "-C")):
+        if sum(map(given.count, names)) > 1:
+            raise UserError(f"{names[0]} is given twice, and only the last would count: give it once, with all values after it")
 
 
 def load(paths: Iterable[str | Path]) -> dict[str, Any]:
@@ -143,7 +128,8 @@ def _validator(schema: Path) -> Any:
                 yield jsonschema.ValidationError(f"{whole} = {numbers[0]} must be a multiple of {part} = {numbers[1]}")
 
     known = jsonschema.Draft202012Validator
-    extended = jsonschema.validators.extend(known, {"ordered": ordered, "multiples": multiples})
+    types = known.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int)  # no 8.0, whose id is not 8's
+    extended = jsonschema.validators.extend(known, {"ordered": ordered, "multiples": multiples}, type_checker=types)
     parts = DRAFT202012.create_resource(read(SCHEMAS / PARTS))
     return extended(read(schema), registry=Registry().with_resource(PARTS, parts))
 
@@ -196,6 +182,8 @@ def origin(path: tuple[str, ...], files: Sequence[str]) -> str:
 
 
 def short(file: str) -> str:
-    """A path relative to the repository where it lies in it."""
+    """How an error names a file: relative to the repository where it lies in it."""
+    if file.startswith(OPTION):
+        return OPTION.strip()
     path = Path(file).resolve()
     return str(path.relative_to(sources.ROOT)) if path.is_relative_to(sources.ROOT) else file

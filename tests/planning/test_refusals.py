@@ -83,8 +83,6 @@ BAD = {
         "augmentations: {simclr: {blur: {p: 0.5, sigma: [0.1, 2.0], kernel: 4}}}",
         ["augmentations.simclr.blur.kernel = 4", "odd"],
     ),
-    "no mapping": ("- 1\n- 2", ["mapping", "list"]),
-    "no yaml": ("training: {steps: [1", ["not valid YAML"]),
 }
 
 

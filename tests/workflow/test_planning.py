@@ -38,7 +38,7 @@ def tree(finished: Tree, tmp_path: Path) -> Tree:
 
 def test_a_changed_value_plans_its_runs_alone_and_changed_back_nothing(tree: Tree) -> None:
     before = tree.edit("tests/tiny.yaml", "      encoder: {blocks: [1, 1]}\n  plain_gan",
-                       "      optimizer: {lr: 0.5}\n      encoder: {blocks: [1, 1]}\n  plain_gan")  # fmt: skip
+                       "      optimizer: {lr: 5e-1}\n      encoder: {blocks: [1, 1]}\n  plain_gan")  # fmt: skip
     assert tree.planned() == {"train": 1, "evaluate": 1, **REPORT}
     (tree.root / "tests/tiny.yaml").write_text(before)
     assert tree.planned() == {}
@@ -106,7 +106,7 @@ def test_planners_at_once_disturb_nobody(tree: Tree) -> None:
     command = [sys.executable, "-m", "structgan", "configure"]
     planners = [
         subprocess.Popen(
-            [*command, *(word for file in files for word in ("--configfile", file))],
+            [*command, "--configfile", *files],
             cwd=tree.root, env=tree.environment(), stdout=subprocess.PIPE, text=True,
         )
         for files in (OTHER, TINY, OTHER)
@@ -177,3 +177,15 @@ def test_what_a_suite_asks_for_is_planned_and_a_mistake_is_one_line(tree: Tree) 
     (line,) = (line for line in said if line.startswith("structgan:"))
     assert "bad.yaml: evaluation.dense.detection: unknown key 'strid'" in line and "'stride'" in line
     assert not [line for line in said if "Traceback" in line]
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (("--config", "device=gpu"), '--config: device = "gpu": must be one of auto, cpu, cuda'),
+        (("--configfile", "tests/tiny.yaml"), "--configfile is given twice"),
+    ],
+)
+def test_an_option_that_cannot_be_is_one_line(tree: Tree, words: tuple[str, ...], line: str) -> None:
+    said = tree.snakemake("--dry-run", *words, code=2)
+    assert f"structgan: {line}" in said and "Traceback" not in said
