@@ -38,7 +38,7 @@ def check_options(words: Iterable[str]) -> None:
     given = [word.partition("=")[0] for word in words]
     for names in (("--configfile", "--configfiles"), ("--config", "-C")):
         if sum(map(given.count, names)) > 1:
-            raise UserError(f"{names[0]} is given twice, and only the last would count: give it once, with all values after it")
+            raise UserError(f"{names[0]} is given twice, and only the last would count: give all values after one")
 
 
 def load(paths: Iterable[str | Path]) -> dict[str, Any]:
