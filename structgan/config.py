@@ -8,8 +8,8 @@ violation is raised as a ``UserError`` of one line. What concerns several keys a
 import copy
 import functools
 import json
-import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import operator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +101,7 @@ def check_settings(method: str, settings: Mapping[str, Any], path: tuple[str, ..
 
 def validate(value: Any, schema: Path, path: tuple[str, ...], files: Sequence[str]) -> None:
     """Check ``value`` against a schema; ``path`` is its place in the configuration."""
-    _check_finite(value, path, files)
+    _check_numbers(value, path, files)
     errors = sorted(
         _validator(schema).iter_errors(value), key=lambda error: (list(map(str, error.path)), error.message)
     )
@@ -120,27 +120,39 @@ def _validator(schema: Path) -> Any:
         if isinstance(value, list) and all(isinstance(each, int | float) for each in value) and value != sorted(value):
             yield jsonschema.ValidationError("must go from low to high")
 
-    def multiples(validator: Any, pairs: Mapping[str, str], value: Any, schema: Any) -> Iterator[Any]:
-        """``multiples: {width: channels_per_group}``: the first key's number is a multiple of the second's."""
-        for whole, part in pairs.items() if isinstance(value, Mapping) else ():
-            numbers = value.get(whole), value.get(part)
-            if all(isinstance(each, int) and each > 0 for each in numbers) and numbers[0] % numbers[1]:
-                yield jsonschema.ValidationError(f"{whole} = {numbers[0]} must be a multiple of {part} = {numbers[1]}")
+    def compare(fits: Callable[[int, int], bool], words: str) -> Callable[..., Iterator[Any]]:
+        """A keyword such as ``multiples: {width: channels_per_group}``: the first key's number fits the second's."""
+
+        def keyword(validator: Any, pairs: Mapping[str, str], value: Any, schema: Any) -> Iterator[Any]:
+            for pair in pairs.items() if isinstance(value, Mapping) else ():
+                first, second = map(value.get, pair)
+                if all(type(each) is int and each > 0 for each in (first, second)) and not fits(first, second):
+                    yield jsonschema.ValidationError(f"{pair[0]} = {first} must be {words} {pair[1]} = {second}")
+
+        return keyword
 
     known = jsonschema.Draft202012Validator
     types = known.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int)  # no 8.0, whose id is not 8's
-    extended = jsonschema.validators.extend(known, {"ordered": ordered, "multiples": multiples}, type_checker=types)
+    types = types.redefine("float", lambda _, value: type(value) is float)  # no 0, which torch refuses as a beta
+    own = {
+        "ordered": ordered,
+        "multiples": compare(lambda first, second: first % second == 0, "a multiple of"),
+        "atLeast": compare(operator.ge, "at least"),
+    }
+    extended = jsonschema.validators.extend(known, own, type_checker=types)
     parts = DRAFT202012.create_resource(read(SCHEMAS / PARTS))
     return extended(read(schema), registry=Registry().with_resource(PARTS, parts))
 
 
-def _check_finite(value: Any, path: tuple[str, ...], files: Sequence[str]) -> None:
-    """YAML can write numbers that are infinite or NaN; JSON cannot."""
-    if isinstance(value, float) and not math.isfinite(value):
-        raise UserError(f"{where(path, files)} = {value}: must be finite")
+def _check_numbers(value: Any, path: tuple[str, ...], files: Sequence[str]) -> None:
+    """Refuse numbers that JSON or a float32 cannot hold, and whole numbers beyond any seed or size."""
+    if isinstance(value, float) and not (value == 0 or 1e-37 < abs(value) < 1e38):
+        raise UserError(f"{where(path, files)} = {value}: must be finite, and 0 or from 1e-37 to 1e38 as a float32 is")
+    if isinstance(value, int) and abs(value) >= 2**32:
+        raise UserError(f"{where(path, files)} = {value}: must be at most {2**32 - 1}")
     items = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
     for key, item in items:
-        _check_finite(item, (*path, str(key)), files)
+        _check_numbers(item, (*path, str(key)), files)
 
 
 def _refusal(error: Any, prefix: tuple[str, ...], files: Sequence[str]) -> UserError:
