@@ -24,6 +24,10 @@ def make_plan():
             configuration.OPTION + json.dumps(dict(workflow.config_settings.config))
         )
     try:
+        if re.search("[{}]", str(workflow.basedir)):
+            raise UserError(
+                f"{workflow.basedir}: Snakemake takes braces in a path for wildcards; move the checkout"
+            )
         configuration.check_options(sys.argv)
         settings = configuration.load(files[1:])
         plan = planning.Plan(settings, files)
