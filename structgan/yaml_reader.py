@@ -7,6 +7,7 @@ its config files as YAML 1.1 (010 is eight, 1e-3 a word, ``no`` false); the rule
 import copy
 import functools
 import re
+import stat
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -92,8 +93,9 @@ def read(path: str | Path) -> dict[str, Any]:
     """One YAML file as a mapping; or the values of --config, see ``OPTION``."""
     name = str(path)
     try:
-        text = name.removeprefix(OPTION) if name.startswith(OPTION) else Path(path).read_text(encoding="utf-8")
-        value = _parse(text)
+        if not (given := name.startswith(OPTION)) and not stat.S_ISREG(Path(path).stat().st_mode):
+            raise OSError(0, "not a file")  # a pipe or a device may have no end
+        value = _parse(name.removeprefix(OPTION) if given else Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such configuration file") from error
     except OSError as error:

@@ -88,6 +88,14 @@ BAD = {
         "methods: {ddpm: {settings: {sampling_steps: 9999}}}",
         ["methods.ddpm.settings", "timesteps = 400 must be at least sampling_steps = 9999"],
     ),
+    "a grid without end": (
+        GRID % ("digits, " * 2000, "simclr, " * 2000, "none", "base"),
+        ["grid.0", "4000000 runs (at most 100000)"],
+    ),
+    "an axis without end": (
+        "methods: {simclr: {sweep: {x: {values: {temperature: %s, head_hidden: %s}}}}}" % (([*range(1, 99)],) * 2),
+        ["methods.simclr.sweep.x", "9604 points (at most 1000)"],
+    ),
     "a long name": (f"suite: {'x' * 101}", ["suite", "too long"]),
     "whole beta": (
         "methods: {simclr: {settings: {optimizer: {name: adam, betas: [0, 0.9]}}}}",
