@@ -96,7 +96,7 @@ def mutate(chance, root, path, other):
         node[key] = copy.deepcopy(functools.reduce(operator.getitem, other, root))
     else:
         changed = {"odd": odd, "text": str(value), "list": [value], "nest": {key: value}}
-        node[key] = changed[kind] if kind in changed else value * chance.choice([-1, 0, 3, 0.5, 1000])
+        node[key] = changed[kind] if kind in changed else +value * chance.choice([-1, 0, 3, 0.5, 1000])
 
 
 @pytest.mark.parametrize("examples", [500, pytest.param(20_000, marks=pytest.mark.slow)])

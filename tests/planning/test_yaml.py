@@ -21,6 +21,7 @@ BAD = {
     "a key twice, quoted": ("a: 1\n'a': 1", "key 'a' is written twice, in lines 1 and 2"),
     "a key that is a list": ("{[1]: 2}", "a key must be a word in line 1"),
     "a billion laughs": (LAUGHS, "50000 values"),
+    "a long list": ("a: [" + "1, " * 200_000 + "]", "50000 values"),
     "an alias of itself": ("a: &a {b: *a}", "50 levels"),
     "deep": ("a: " + "[" * 200_000, "50 levels"),
     "object": ("a: !!python/name:os.system", "python/name"),
