@@ -112,10 +112,8 @@ def read(path: str | Path) -> dict[str, Any]:
 @functools.cache
 def _parse(text: str) -> Any:
     """The content of a YAML text; each error reads the same few files to find the origin of its key."""
-    depth = 0
-    for count, event in enumerate(
-        yaml.parse(text, Loader)
-    ):  # libyaml builds values recursively, and thousands of levels crash Python
+    depth = 0  # libyaml builds values recursively, and thousands of levels would crash Python
+    for count, event in enumerate(yaml.parse(text, Loader)):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > DEPTH or count > 2 * NODES:
             raise yaml.MarkedYAMLError(problem=TOO_LARGE, problem_mark=event.start_mark)  # type: ignore[arg-type]
