@@ -1,5 +1,6 @@
 """Options that several commands share, and how --plan and --device are resolved."""
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,6 +9,20 @@ import click
 from structgan.errors import UserError
 
 PATH = click.Path(path_type=Path)
+
+
+class ConfigfileCommand(click.Command):
+    """A command that reads ``--configfile A B`` as Snakemake does: several files after an option that is given once."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Repeat the option for each file, as click has it."""
+        from structgan import config
+
+        config.check_options(args)
+        start = args.index("--configfile") + 1 if "--configfile" in args else len(args)
+        files = list(itertools.takewhile(lambda word: not word.startswith("-"), args[start:]))
+        more = [word for file in files[1:] for word in ("--configfile", file)]
+        return super().parse_args(ctx, [*args[: start + 1], *more, *args[start + len(files) :]] if files else args)
 
 
 def plan_files(given: Sequence[str]) -> list[Path]:
@@ -30,7 +45,11 @@ def resolve_device(device: str) -> str:
 
 
 CONFIGFILES = click.option(
-    "--configfile", "files", multiple=True, help="Laid on top of workflow/config/config.yaml, and of those before it."
+    "--configfile",
+    "files",
+    multiple=True,
+    metavar="FILE...",
+    help="Laid on top of workflow/config/config.yaml, and of those before it.",
 )
 RUN = click.option("--run", required=True, type=PATH, help="Folder of the run; it holds config.json.")
 DATA = click.option("--data", required=True, type=PATH, help="Prepared data set (data/prepared/NAME-ID.safetensors).")

@@ -17,7 +17,7 @@ def cli() -> None:
     """Reproducibility benchmark of structural adversarial objectives for representation learning."""
 
 
-@cli.command()
+@cli.command(cls=arguments.ConfigfileCommand)
 @CONFIGFILES
 def configure(files: tuple[str, ...]) -> None:
     """Check a configuration and write its plan: the plan itself, the protocols and each run's config.json."""
@@ -196,7 +196,7 @@ def new(kind: str, name: str) -> None:
     click.echo(writer.baseline(name) if kind == "baseline" else writer.new_evaluation(name))
 
 
-@cli.command()
+@cli.command(cls=arguments.ConfigfileCommand)
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @CONFIGFILES
 @click.option(

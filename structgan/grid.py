@@ -6,6 +6,7 @@ be finished first, ``upstream: {method, augmentation, variant}``; its data set a
 """
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +16,8 @@ from structgan import config as configuration
 from structgan import provenance, sources, sweep
 from structgan.errors import UserError, unknown
 
+MOST = 100_000
+"""Runs that a block of the grid may name."""
 UPSTREAM = ("method", "augmentation", "variant")
 WORDS = ("title", "note", "reference", "training")
 """Keys of a data set that do not belong to its identity: words for people, and the training of methods on it."""
@@ -117,6 +120,9 @@ class Grid:
 
     def runs(self) -> tuple[list[RunConfig], list[dict[str, str]]]:
         """Every run that the grid names, once, each after the runs that it depends on; and what is not applicable."""
+        for number, block in enumerate(self.config["grid"]):
+            if (count := math.prod(len(listed) for listed in block.values())) > MOST:
+                raise UserError(f"{self.where('grid', str(number))}: names {count} runs (at most {MOST})")
         found: dict[str, RunConfig] = {}
         excluded: dict[tuple[str, ...], dict[str, str]] = {}
         for cell in self.cells():

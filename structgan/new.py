@@ -5,7 +5,7 @@ import keyword
 import re
 from pathlib import Path
 
-from structgan import config, evaluation, sources
+from structgan import config, evaluation, sources, yaml_reader
 from structgan.errors import UserError
 from structgan.files import write_new
 
@@ -51,7 +51,7 @@ def problem(name: str, code: str) -> str | None:
     if class_name(name) in {alias.asname or alias.name for node in imports for alias in node.names}:
         return f"would hide {class_name(name)}, which the example imports"
     for path in sorted(config.BASE.parent.glob("*.yaml")):
-        if config.read(path).get("suite") == name:
+        if yaml_reader.read(path).get("suite") == name:
             return f"is already used by {config.short(str(path))}, as its suite"
     return None
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from structgan import checks, evaluation, provenance, sources
+from structgan import checks, evaluation, provenance, sources, yaml_reader
 from structgan import config as configuration
 from structgan.errors import UserError, unknown
 from structgan.evaluation import limits
@@ -56,7 +56,7 @@ class Plan:
             "suite": config["suite"],
             "title": config["title"],
             "note": config["note"],
-            "configfiles": [configuration.short(file) for file in files],
+            "configfiles": [configuration.short(file) for file in files if not file.startswith(yaml_reader.OPTION)],
             "report": report_digest(),
             "evaluations": self.protocols,
             "datasets": self._words("datasets", used["dataset"], note=""),
@@ -180,7 +180,7 @@ class Plan:
         if not self.config.get(key):
             return []
         file = str(sources.ROOT / self.config[key])
-        content = configuration.read(file)
+        content = yaml_reader.read(file)
         configuration.validate(content, configuration.SCHEMAS / "published.schema.yaml", (), [file])
         for number, row in enumerate(content["rows"]):
             if "ours" in row:

@@ -3,6 +3,7 @@
 import html
 import re
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from PIL import Image
@@ -44,6 +45,27 @@ def test_page_loads_nothing_and_escapes(whole: Tree) -> None:
     assert text.count("<script") == 1 and "SimCLR <b>" not in text
     assert "SimCLR &lt;b&gt;&amp;" in text and "&lt;/pre&gt;&lt;script&gt;" in text
     assert len(ids) == len(set(ids)) and {target[1:] for target in targets if target.startswith("#")} <= set(ids)
+
+
+WILD = r"[ours] 5$ or 6$ $_$ $\foo$ [a](b) ![c][d] <b>&amp; ~~x~~ {v2} %s #_^ \ end"
+
+
+def test_titles_are_written_and_drawn_as_they_stand(tree: Tree) -> None:
+    """No link, formula, markup or command in any format, at the start of a row of LaTeX either."""
+    for section in ("datasets", "methods", "augmentations", "variants"):
+        for name, entry in tree.plan[section].items():
+            entry["title"] = f"{WILD} {name}"
+    tree.plan |= {"title": WILD, "note": WILD}
+    text = tree.page(drawn=True)
+    assert html.escape(WILD, quote=False) in text
+    drawn = (tree.figures / "augmentation.svg").read_text()
+    ElementTree.fromstring(drawn)
+    assert html.escape(WILD, quote=False) in drawn
+    table = (tree.tables / "representation.md").read_text()
+    assert r"## [ours] 5\$ or 6\$ \$\_\$ \$\\foo\$ [a\](b) ![c\][d] &lt;b>\&amp; \~\~x\~\~ {v2}" in table
+    latex = (tree.tables / "representation.tex").read_text()
+    assert r"{[}ours] 5\$ or 6\$ \$\_\$ \$\textbackslash{}foo\$" in latex
+    assert not re.search(r"^\s*[\[*]", latex, re.MULTILINE)
 
 
 def test_every_number_leads_to_its_runs(whole: Tree) -> None:
