@@ -20,7 +20,7 @@ def make_plan():
     files = [str(path) for path in workflow.configfiles if str(path) not in over] + over
     try:
         configuration.check(config, files)
-        plan = planning.Plan(config, files)
+        plan = planning.Plan(config, files, fresh=workflow.is_main_process)
         if workflow.is_main_process:
             plan.write()
         return plan
