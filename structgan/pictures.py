@@ -126,8 +126,8 @@ def digests(path: Path, flat: bool, only: Collection[str], known: Mapping[str, s
         UserError: see ``find``; a file cannot be read.
     """
     groups: dict[str, Mapping[str, Any]] = {path.name: {path.name: path}}
-    if not path.is_file():
-        splits = find(trees.open_tree(path), flat, only)
+    if trees.is_folder(path):
+        splits = find(trees.Tree(path), flat, only)
         groups = {f"{split}/{name}".lstrip("/"): files for split in splits for name, files in splits[split].items()}
     found, seen = Digests(), dict[str, str]()
     with Progress(f"hash {path.name}", None, "file") as progress:

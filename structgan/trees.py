@@ -178,7 +178,16 @@ def open_tree(path: Path) -> Tree:
     """A folder, a tar or a zip, listed.
 
     Raises:
-        UserError: ``path`` does not exist, is none of these, or is damaged.
+        UserError: see ``is_folder``; an archive is damaged.
+    """
+    return Tree(path) if is_folder(path) else Archive(path)
+
+
+def is_folder(path: Path) -> bool:
+    """Whether there is a folder at ``path``, and not a file.
+
+    Raises:
+        UserError: there is nothing, or something else.
     """
     try:
         mode = path.stat().st_mode
@@ -187,7 +196,7 @@ def open_tree(path: Path) -> Tree:
         raise UserError(f"{path}: {reason}") from error
     if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
         raise UserError(f"{path}: {SPECIAL}")
-    return Tree(path) if stat.S_ISDIR(mode) else Archive(path)
+    return stat.S_ISDIR(mode)
 
 
 @contextlib.contextmanager
