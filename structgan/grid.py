@@ -9,11 +9,10 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
-from structgan import builders, pictures, provenance, sources, sweep
 from structgan import config as configuration
+from structgan import pictures, provenance, sources, sweep
 from structgan.errors import UserError, unknown
 
 UPSTREAM = ("method", "augmentation", "variant")
@@ -192,22 +191,10 @@ class Grid:
         if name not in self._data:
             block = self.config["datasets"][name]
             settings = {key: block[key] for key in sorted(block) if key not in WORDS}
-            settings = {"name": name, **settings, **self._content(name, settings)}
-            self._data[name] = provenance.identified({**settings, "sources": sources.builder_digest(block["builder"])})
+            content = self.pictures.content(name, settings, self.where("datasets", name))
+            digest = sources.builder_digest(block["builder"])
+            self._data[name] = provenance.identified({"name": name, **settings, **content, "sources": digest})
         return self._data[name]
-
-    def _content(self, name: str, settings: Mapping[str, Any]) -> dict[str, str]:
-        """The setting ``content`` of a data set of a person's pictures, unless its block has one."""
-        file = builders.FOLDER / f"{settings['builder']}.py"
-        if "content" in settings or not sources.literals(file, "PICTURES"):
-            return {}
-        declared = sources.literals(file, "DEFAULTS", "PICTURES", "CLASSES")
-        resolved = {**declared["DEFAULTS"], **settings}
-        path, flat = Path(declared["PICTURES"].format(**resolved)), bool(resolved.get("split"))
-        try:
-            return {"content": self.pictures.content(name, path, flat, declared.get("CLASSES", ()))}
-        except UserError as error:
-            raise UserError(f"{self.where('datasets', name)}: {error}") from error
 
     def check_axis(self, axis: sweep.Axis, method: str, runs: Sequence[RunConfig]) -> None:
         """Refuse an axis where a data set or an augmentation changes its setting: a point would not be what it says."""

@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from structgan import provenance, sources, trees
+from structgan import builders, provenance, sources, trees
 from structgan.errors import UserError
 from structgan.files import write_json
 from structgan.progress import Progress
@@ -176,14 +176,26 @@ class Record:
         self.found: dict[str, Digests] = {}
         self.seen: dict[str, str] = {}
 
-    def content(self, name: str, path: Path, flat: bool, only: Collection[str]) -> str:
-        """What the identity of a data set says of its pictures. Without them, it is what it was when planned last."""
+    def content(self, name: str, settings: Mapping[str, Any], where: str) -> dict[str, str]:
+        """The setting ``content`` of a data set whose builder declares ``PICTURES``, unless its block has one.
+
+        Without the pictures, it is what it was when the data set was planned last.
+        """
+        file = builders.FOLDER / f"{settings['builder']}.py"
+        if "content" in settings or not sources.literals(file, "PICTURES"):
+            return {}
+        declared = sources.literals(file, "DEFAULTS", "PICTURES", "CLASSES")
+        resolved = {**declared["DEFAULTS"], **settings}
+        path, flat = Path(declared["PICTURES"].format(**resolved)), bool(resolved.get("split"))
         key = f"{name}: {path}"
         if _gone(path) or (key in self.planned and not self.fresh):
-            return sources.fingerprint(self.planned[key]) if key in self.planned else GONE
-        self.found[key], seen = digests(path, flat, only, self.cache)
+            return {"content": sources.fingerprint(self.planned[key]) if key in self.planned else GONE}
+        try:
+            self.found[key], seen = digests(path, flat, declared.get("CLASSES", ()), self.cache)
+        except UserError as error:
+            raise UserError(f"{where}: {error}") from error
         self.seen |= seen
-        return sources.fingerprint(self.found[key])
+        return {"content": sources.fingerprint(self.found[key])}
 
     def write(self) -> None:
         """Write what is new, and say what changed."""

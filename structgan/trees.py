@@ -20,7 +20,6 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
@@ -99,11 +98,8 @@ def _kind(entry: os.DirEntry[str]) -> Node:
     return FOLDER if stat.S_ISDIR(mode) else entry if stat.S_ISREG(mode) else SPECIAL
 
 
-@dataclass(frozen=True)
-class Link:
-    """A link in an archive; ``target`` is a path from the archive's top."""
-
-    target: str
+class Link(str):
+    """A link in an archive: the path of its target from the archive's top."""
 
 
 class Archive(Tree):
@@ -126,10 +122,10 @@ class Archive(Tree):
         """See ``Tree.read``. In the archive's order, because a compressed tar is slow to go back in."""
         last, content = None, b""
         with _named(self.path), zipfile.ZipFile(self.path) if self.zipped else tarfile.open(self.path) as archive:
+            opened: Any = archive.open if isinstance(archive, zipfile.ZipFile) else archive.extractfile
             for key, member in sorted(wanted.items(), key=lambda item: _offset(item[1])):
                 if member is not last:
-                    opened = archive.open(member) if isinstance(archive, zipfile.ZipFile) else _member(archive, member)
-                    with opened as file:
+                    with opened(member) as file:
                         last, content = member, file.read()
                 yield key, content
 
@@ -149,16 +145,14 @@ class Archive(Tree):
         self.folders["/".join(parts[:-1])][parts[-1]] = node
 
     def _scan(self, folder: str) -> dict[str, Node]:
-        children = self.folders.get(self._resolve(folder), {})
-        return {
-            name: self._target(f"{folder}/{name}" if folder else name) if self.linked else node
-            for name, node in children.items()
-        }
+        inside = self.folders.get(self._resolve(folder), {})
+        return {name: self._target(f"{folder}/{name}".lstrip("/")) for name in inside} if self.linked else inside
 
     def _target(self, name: str) -> Node:
         """What a name stands for, its links followed."""
-        above, _, leaf = self._resolve(name).rpartition("/")
-        return self.folders.get(above, {}).get(leaf, BROKEN)
+        found = self._resolve(name)
+        above, _, leaf = found.rpartition("/")
+        return FOLDER if found in self.folders else self.folders.get(above, {}).get(leaf, BROKEN)
 
     def _resolve(self, name: str) -> str:
         """The path of a name without links; a path that does not exist for a circle and a link to the outside."""
@@ -167,10 +161,10 @@ class Archive(Tree):
             for depth in range(1, len(parts) + 1):
                 node = self.folders.get("/".join(parts[: depth - 1]), {}).get(parts[depth - 1])
                 if isinstance(node, Link):
-                    name = posixpath.normpath("/".join([node.target, *parts[depth:]]))
+                    name = posixpath.normpath("/".join([node, *parts[depth:]]))
                     break
             else:
-                return name
+                return "" if name == "." else name
         return ".." if self.linked else name
 
 
@@ -251,7 +245,3 @@ def _link(name: str, target: str) -> Link:
 
 def _offset(member: tarfile.TarInfo | zipfile.ZipInfo) -> int:
     return member.header_offset if isinstance(member, zipfile.ZipInfo) else member.offset_data
-
-
-def _member(archive: tarfile.TarFile, member: tarfile.TarInfo) -> Any:
-    return archive.extractfile(member)

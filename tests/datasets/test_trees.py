@@ -66,6 +66,7 @@ REFUSED = {
     "a broken link to a split": ({**TRAIN, **inside("val", TEST), "test": Link("gone")}, "test: a broken link"),
     "a circle of links": ({**PLAIN, "train/cat/8": Link("9"), "train/cat/9": Link("8")}, "train/cat/8: a broken link"),
     "a link to a folder above": ({**PLAIN, "train/cat/up": Link("..")}, "train/cat/up: a folder inside"),
+    "a link to the top": ({**PLAIN, "train/cat/9": Link("../..")}, "train/cat/9: a folder inside a class folder"),
     "a link through a file": ({**PLAIN, "train/cat/9": Link("0.png/x")}, "train/cat/9: a broken link"),
     "a pipe": ({**PLAIN, "train/cat/9.png": Pipe()}, "train/cat/9.png: a device, a pipe or a socket"),
     "a pipe among classes": ({**PLAIN, "test/emu": Pipe()}, "test/emu: a device, a pipe or a socket"),
