@@ -51,7 +51,7 @@ def find(tree: trees.Tree, flat: bool, only: Collection[str] = ()) -> Splits:
     root = _root(tree, flat)
     top = tree.scan(root) if not flat else {}
     splits: Splits = {}
-    for split in ("",) if flat else ("train", "test" if "test" in top else "val"):
+    for split in ("",) if flat else ("train", "test" if isinstance(top.get("test"), str) else "val"):
         folder = "/".join(part for part in (root, split) if part)
         inside = tree.scan(folder) if flat or (split in top and _is_folder(tree, folder, top[split])) else {}
         classes = [name for name, node in inside.items() if isinstance(node, str) and (not only or name in only)]
