@@ -27,6 +27,7 @@ class Plan:
     Args:
         config: a checked configuration.
         files: the files it came from; an error names the one that holds the key.
+        fresh: look at a person's pictures, where they have been planned before too.
 
     Attributes:
         runs: every run, each after the runs that it depends on.
@@ -37,8 +38,8 @@ class Plan:
         UserError: the configuration asks for something that cannot be.
     """
 
-    def __init__(self, config: Mapping[str, Any], files: Sequence[str] = ()) -> None:
-        self.config, self.grid = config, Grid(config, files)
+    def __init__(self, config: Mapping[str, Any], files: Sequence[str] = (), fresh: bool = True) -> None:
+        self.config, self.grid = config, Grid(config, files, fresh)
         self.runs, not_applicable = self.grid.runs()
         if not self.runs:
             raise UserError(f"{self.grid.where('grid')}: names no run that makes sense")
@@ -84,6 +85,7 @@ class Plan:
         for path, content in files.items():
             if not Path(path).exists():
                 write_json(path, content)
+        self.grid.pictures.write()
         write_json(self.path, self.content)  # each time: the newest plan of a suite is the one that was made last
         return self.content
 

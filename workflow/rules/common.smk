@@ -30,7 +30,7 @@ def make_plan():
             )
         configuration.check_options(sys.argv)
         settings = configuration.load(files[1:])
-        plan = planning.Plan(settings, files)
+        plan = planning.Plan(settings, files, fresh=workflow.is_main_process)
         config.clear()
         config.update(settings)
         if workflow.is_main_process:
