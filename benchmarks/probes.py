@@ -31,7 +31,7 @@ DECAY = 0.85
 images of CIFAR-10) were 0.03, 9e-4 and 6e-6 of the largest at about i = 10, 100 and 512: a condition number of 10^5."""
 INFORMATIVE = 64
 """Leading directions in which the modes' centers differ."""
-APART = {10: 0.45, 30: 0.6, 100: 0.8}
+APART = {10: 0.45, 100: 0.8}
 """Deviation of the modes' centers, in deviations within a mode, by the number of classes: classes overlap."""
 Side = Callable[[], float]
 

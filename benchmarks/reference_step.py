@@ -105,10 +105,6 @@ class ReferenceStep:
             cosines.append(F.cosine_similarity(a, b, dim=0).item())
         return min(cosines)
 
-    def give_average(self, method: Any) -> None:
-        """Put the discriminator's moving average, whose features are the representation, into a method."""
-        copy_parameters(self.discriminator_ema, method.discriminator_ema)
-
     def noise(self, n: int, length: int) -> Tensor:
         """Standard normal numbers. Shape: (n, length)."""
         return torch.randn(n, length, generator=self.rng, device=self.rng.device, dtype=self.bank_features.dtype)

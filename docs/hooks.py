@@ -1,17 +1,18 @@
 """What mkdocs adds to the site: pages and files beside the code, the configuration, the commands, and mathematics."""
 
 import html
+import json
 import os
 import re
 from pathlib import Path
 
 import click
-import yaml
 from latex2mathml.converter import convert
 from mkdocs.structure.files import File
 
 from structgan import builders, sources
 from structgan.cli import cli
+from structgan.yaml_reader import read
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = {
@@ -109,10 +110,6 @@ def configuration():
     return "\n".join(text)
 
 
-def read(path):
-    return yaml.safe_load(path.read_text(encoding="utf-8"))
-
-
 def table(schema, root, values):
     rows = ("| " + " | ".join(row) + " |" for row in keys(schema, root, values))
     return ["", "| key | allowed | value | what |", "|---|---|---|---|", *rows, ""]
@@ -158,6 +155,6 @@ def allowed(schema):
 
 
 def shown(value):
-    """A value of config.yaml in a cell; mappings and long lists are left to the file."""
-    text = yaml.safe_dump(value, default_flow_style=True, width=1000).removesuffix("\n...\n").strip()
+    """A value of config.yaml in a cell; mappings and long texts are left to the file."""
+    text = value if isinstance(value, str) else json.dumps(value)
     return f"`{text}`" if value is not None and not isinstance(value, dict) and len(text) < 40 else ""

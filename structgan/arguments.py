@@ -1,5 +1,6 @@
 """Options that several commands share, and how --plan and --device are resolved."""
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,18 +11,25 @@ from structgan.errors import UserError
 PATH = click.Path(path_type=Path)
 
 
-def plan_file(given: str) -> Path:
-    """The plan that ``--plan`` names, by its file or by its suite."""
-    from structgan import plan
+class ConfigfileCommand(click.Command):
+    """A command that reads ``--configfile A B`` as Snakemake does: several files after an option that is given once."""
 
-    return Path(given) if given.endswith(".json") else plan.newest(given)
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Repeat the option for each file, as click has it."""
+        from structgan import config
+
+        config.check_options(args)
+        start = args.index("--configfile") + 1 if "--configfile" in args else len(args)
+        files = list(itertools.takewhile(lambda word: not word.startswith("-"), args[start:]))
+        more = [word for file in files[1:] for word in ("--configfile", file)]
+        return super().parse_args(ctx, [*args[: start + 1], *more, *args[start + len(files) :]] if files else args)
 
 
 def plan_files(given: Sequence[str]) -> list[Path]:
-    """The plans that ``--plan`` names; without any, the newest of every suite."""
+    """The plans that ``--plan`` names, by file or by suite; without any, the newest of every suite."""
     from structgan import plan
 
-    return [plan_file(each) for each in given] or plan.suites()
+    return [Path(each) if each.endswith(".json") else plan.newest(each) for each in given] or plan.suites()
 
 
 def resolve_device(device: str) -> str:
@@ -37,7 +45,11 @@ def resolve_device(device: str) -> str:
 
 
 CONFIGFILES = click.option(
-    "--configfile", "files", multiple=True, help="Laid on top of workflow/config/config.yaml, and of those before it."
+    "--configfile",
+    "files",
+    multiple=True,
+    metavar="FILE...",
+    help="Laid on top of workflow/config/config.yaml, and of those before it.",
 )
 RUN = click.option("--run", required=True, type=PATH, help="Folder of the run; it holds config.json.")
 DATA = click.option("--data", required=True, type=PATH, help="Prepared data set (data/prepared/NAME-ID.safetensors).")

@@ -5,9 +5,11 @@ A builder is a file ``structgan/datasets/NAME.py`` with
 - ``DEFAULTS``: every setting and its default. A setting has the type of its default. A list is a range [first, end).
   If the default itself is not allowed, as ``""`` is not, the setting is required.
 - ``LIMITS`` (optional): the lowest and the highest value of a setting as a tuple, or a set of choices.
+- ``PICTURES`` (optional): the folder or archive of a person's class folders, such as ``"{path}"`` with settings in
+  braces; ``CLASSES``, if not all of them are read. Planning gives ``build`` their digest as the setting ``content``.
 - ``build(settings, raw)``: returns ``Parts``. ``raw`` is the folder of downloaded files.
 
-``DEFAULTS`` and ``LIMITS`` are literals.
+All but ``build`` are literals.
 """
 
 from collections.abc import Callable, Mapping

@@ -1,6 +1,6 @@
 """Settings of a plan that do not fit each other or the data, refused before anything is trained. Imports no torch."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ def check_run(run: RunConfig, images: Mapping[str, int], where: Callable[..., st
     """Refuse a run whose settings do not fit each other or the ``images`` of its data; ``where`` is ``Grid.where``."""
     method, batch = run.settings["method"], run.settings["training"]["batch_size"]
     labeled = sources.capabilities(run.method)["uses_labels"]
-    available = images.get("train" if labeled else "unlabelled", images.get("train", batch))
+    available = images.get("train" if labeled else "unlabelled", images.get("train", float("inf")))
     group = method.get("per_process") or batch
     cluster = method.get("cluster")
     if not isinstance(cluster, Mapping) or not cluster.get("weight"):
@@ -29,7 +29,10 @@ def check_run(run: RunConfig, images: Mapping[str, int], where: Callable[..., st
     pixels = run.settings["dataset"]["image_size"]
     kernel = run.settings["augmentation"].get("blur", {}).get("kernel", 1)
     own = ("methods", run.method, "settings")
+    pool = method.get("clustering", {}).get("pool", 0)
     for fits, key, value, words in (
+        *networks(method, run.dataset, pixels, own),
+        (pool <= available, (*own, "clustering", "pool"), pool, f"more than the {available} images of '{run.dataset}'"),
         (batch <= available, ("training", "batch_size"), batch,
          f"more than the {available} training images of '{run.dataset}'"),
         (group >= batch or batch % group == 0, (*own, "per_process"), group,
@@ -41,3 +44,17 @@ def check_run(run: RunConfig, images: Mapping[str, int], where: Callable[..., st
     ):  # fmt: skip
         if not fits:
             raise UserError(f"{where(*key)} = {value}: {words}")
+
+
+def networks(
+    method: Mapping[str, Any], dataset: str, pixels: int, own: tuple[str, ...]
+) -> Iterator[tuple[bool, tuple[str, ...], Any, str]]:
+    """Whether images are large enough for each network's stages: fits, key, value, words."""
+    for name, block in ((name, block) for name, block in method.items() if isinstance(block, Mapping)):
+        if "latent" in block:
+            fits = pixels // (pixels & -pixels) in (1, 3, 5, 7)
+            yield fits, ("datasets", dataset, "image_size"), pixels, f"halving must reach 4 to 7 for the {name}"
+        if isinstance(block.get("blocks"), list):
+            first, halved = pixels // (1 if pixels <= 48 else 2 if pixels <= 96 else 4), len(block["blocks"]) - 1
+            words = f"images of {pixels} pixels cannot be halved {halved} times"
+            yield first >= 2**halved, (*own, name, "blocks"), block["blocks"], words

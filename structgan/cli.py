@@ -17,7 +17,7 @@ def cli() -> None:
     """Reproducibility benchmark of structural adversarial objectives for representation learning."""
 
 
-@cli.command()
+@cli.command(cls=arguments.ConfigfileCommand)
 @CONFIGFILES
 def configure(files: tuple[str, ...]) -> None:
     """Check a configuration and write its plan: the plan itself, the protocols and each run's config.json."""
@@ -99,7 +99,7 @@ def table(plan: str, out: Path) -> None:
     """Write a suite's tables: csv, md and tex, and every number as results.csv."""
     from structgan.report import tables
 
-    tables.write(arguments.plan_file(plan), out)
+    tables.write(plan, out)
 
 
 @cli.command()
@@ -109,7 +109,7 @@ def plot(plan: str, out: Path) -> None:
     """Draw a suite's figures: svg and png."""
     from structgan.report import figures
 
-    figures.write(arguments.plan_file(plan), out)
+    figures.write(plan, out)
 
 
 @cli.command()
@@ -121,7 +121,7 @@ def report(plan: str, tables: Path, figures: Path, out: Path) -> None:
     """Write the suite's self-contained HTML page."""
     from structgan.report import page
 
-    page.write(arguments.plan_file(plan), tables, figures, out)
+    page.write(plan, tables, figures, out)
 
 
 @cli.command()
@@ -130,23 +130,18 @@ def show(plan: str) -> None:
     """Print a suite's probes and generation metrics in the terminal."""
     from structgan.report import tables
 
-    tables.show(arguments.plan_file(plan))
+    tables.show(plan)
 
 
 @cli.command()
 @PLANS
 @click.option("--all", "every", is_flag=True, help="Show each row of the grid, however many there are.")
-@click.option("--json", "as_json", is_flag=True, help="Write one JSON object a suite and line, for machines.")
-def status(plans: tuple[str, ...], every: bool, as_json: bool) -> None:
+def status(plans: tuple[str, ...], every: bool) -> None:
     """Show the state of the runs of each suite, what runs and for how long, and what it costs."""
-    import dataclasses
-    import json
-
     from structgan import status as overview
 
     for file in arguments.plan_files(plans):
-        found = overview.gather(file)
-        click.echo(json.dumps(dataclasses.asdict(found)) if as_json else "\n".join([*overview.lines(found, every), ""]))
+        click.echo("\n".join([*overview.lines(*overview.gather(file), every), ""]))
 
 
 @cli.command()
@@ -201,7 +196,7 @@ def new(kind: str, name: str) -> None:
     click.echo(writer.baseline(name) if kind == "baseline" else writer.new_evaluation(name))
 
 
-@cli.command()
+@cli.command(cls=arguments.ConfigfileCommand)
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @CONFIGFILES
 @click.option(
@@ -218,9 +213,9 @@ def check(names: tuple[str, ...], files: tuple[str, ...], processes: int) -> Non
 
     for name in names:
         sources.method_file(name)  # an unknown name ends the command before anything is trained
-    from structgan import testing
+    from structgan import harness, testing
 
-    sys.exit(1 if sum(testing.report(name, list(files), processes) for name in names) else 0)
+    sys.exit(1 if sum(harness.run_checks(testing.CHECKS, name, list(files), processes) for name in names) else 0)
 
 
 def main() -> None:

@@ -8,21 +8,19 @@ violation is raised as a ``UserError`` of one line. What concerns several keys a
 import copy
 import functools
 import json
-import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import operator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from structgan import builders, evaluation, sources
 from structgan.errors import UserError, limits, unknown
+from structgan.yaml_reader import OPTION, read
 
 SCHEMAS = sources.ROOT / "workflow" / "schemas"
 PARTS = "parts.yaml"
 """What the schemas of several methods refer to."""
 BASE = sources.ROOT / "workflow" / "config" / "config.yaml"
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -35,25 +33,12 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def read(path: str | Path) -> dict[str, Any]:
-    """One YAML file as a mapping."""
-    try:
-        value = _parse(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: no such configuration file") from error
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(value, dict):
-        raise UserError(f"{path}: must be a mapping of keys, found {type(value).__name__}")
-    return copy.deepcopy(value)
-
-
-@functools.cache
-def _parse(text: str) -> Any:
-    """The content of a YAML text; each error reads the same few files to find the origin of its key."""
-    return LOADER(text).get_single_data()
+def check_options(words: Iterable[str]) -> None:
+    """Refuse an option for configurations that a command line has twice: Snakemake would silently drop the first."""
+    given = [word.partition("=")[0] for word in words]
+    for names in (("--configfile", "--configfiles"), ("--config", "-C")):
+        if sum(map(given.count, names)) > 1:
+            raise UserError(f"{names[0]} is given twice, and only the last would count: give all values after one")
 
 
 def load(paths: Iterable[str | Path]) -> dict[str, Any]:
@@ -116,7 +101,7 @@ def check_settings(method: str, settings: Mapping[str, Any], path: tuple[str, ..
 
 def validate(value: Any, schema: Path, path: tuple[str, ...], files: Sequence[str]) -> None:
     """Check ``value`` against a schema; ``path`` is its place in the configuration."""
-    _check_finite(value, path, files)
+    _check_numbers(value, path, files)
     errors = sorted(
         _validator(schema).iter_errors(value), key=lambda error: (list(map(str, error.path)), error.message)
     )
@@ -135,26 +120,39 @@ def _validator(schema: Path) -> Any:
         if isinstance(value, list) and all(isinstance(each, int | float) for each in value) and value != sorted(value):
             yield jsonschema.ValidationError("must go from low to high")
 
-    def multiples(validator: Any, pairs: Mapping[str, str], value: Any, schema: Any) -> Iterator[Any]:
-        """``multiples: {width: channels_per_group}``: the first key's number is a multiple of the second's."""
-        for whole, part in pairs.items() if isinstance(value, Mapping) else ():
-            numbers = value.get(whole), value.get(part)
-            if all(isinstance(each, int) and each > 0 for each in numbers) and numbers[0] % numbers[1]:
-                yield jsonschema.ValidationError(f"{whole} = {numbers[0]} must be a multiple of {part} = {numbers[1]}")
+    def compare(fits: Callable[[int, int], bool], words: str) -> Callable[..., Iterator[Any]]:
+        """A keyword such as ``multiples: {width: channels_per_group}``: the first key's number fits the second's."""
+
+        def keyword(validator: Any, pairs: Mapping[str, str], value: Any, schema: Any) -> Iterator[Any]:
+            for pair in pairs.items() if isinstance(value, Mapping) else ():
+                first, second = map(value.get, pair)
+                if all(type(each) is int and each > 0 for each in (first, second)) and not fits(first, second):
+                    yield jsonschema.ValidationError(f"{pair[0]} = {first} must be {words} {pair[1]} = {second}")
+
+        return keyword
 
     known = jsonschema.Draft202012Validator
-    extended = jsonschema.validators.extend(known, {"ordered": ordered, "multiples": multiples})
+    types = known.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int)  # no 8.0, whose id is not 8's
+    types = types.redefine("float", lambda _, value: type(value) is float)  # no 0, which torch refuses as a beta
+    own = {
+        "ordered": ordered,
+        "multiples": compare(lambda first, second: first % second == 0, "a multiple of"),
+        "atLeast": compare(operator.ge, "at least"),
+    }
+    extended = jsonschema.validators.extend(known, own, type_checker=types)
     parts = DRAFT202012.create_resource(read(SCHEMAS / PARTS))
     return extended(read(schema), registry=Registry().with_resource(PARTS, parts))
 
 
-def _check_finite(value: Any, path: tuple[str, ...], files: Sequence[str]) -> None:
-    """YAML can write numbers that are infinite or NaN; JSON cannot."""
-    if isinstance(value, float) and not math.isfinite(value):
-        raise UserError(f"{where(path, files)} = {value}: must be finite")
+def _check_numbers(value: Any, path: tuple[str, ...], files: Sequence[str]) -> None:
+    """Refuse numbers that JSON or a float32 cannot hold, and whole numbers beyond any seed or size."""
+    if isinstance(value, float) and not (value == 0 or 1e-37 < abs(value) < 1e38):
+        raise UserError(f"{where(path, files)} = {value}: must be finite, and 0 or from 1e-37 to 1e38 as a float32 is")
+    if isinstance(value, int) and abs(value) >= 2**32:
+        raise UserError(f"{where(path, files)} = {value}: must be at most {2**32 - 1}")
     items = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
     for key, item in items:
-        _check_finite(item, (*path, str(key)), files)
+        _check_numbers(item, (*path, str(key)), files)
 
 
 def _refusal(error: Any, prefix: tuple[str, ...], files: Sequence[str]) -> UserError:
@@ -196,6 +194,8 @@ def origin(path: tuple[str, ...], files: Sequence[str]) -> str:
 
 
 def short(file: str) -> str:
-    """A path relative to the repository where it lies in it."""
+    """How an error names a file: relative to the repository where it lies in it."""
+    if file.startswith(OPTION):
+        return OPTION.strip()
     path = Path(file).resolve()
     return str(path.relative_to(sources.ROOT)) if path.is_relative_to(sources.ROOT) else file

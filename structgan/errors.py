@@ -8,6 +8,9 @@ from typing import Any
 class UserError(Exception):
     """Bad input or a state that only the user can fix. The command line prints it and exits with code 2."""
 
+    def __str__(self) -> str:
+        return " ".join(super().__str__().splitlines())  # of names and values that have more than one line
+
 
 def unknown(kind: str, name: str, known: Iterable[str], where: str = "") -> UserError:
     """An error for a name that does not exist: the file and key, the name, the nearest known one, the allowed set."""

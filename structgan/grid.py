@@ -6,15 +6,18 @@ be finished first, ``upstream: {method, augmentation, variant}``; its data set a
 """
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from structgan import config as configuration
-from structgan import provenance, sources, sweep
+from structgan import pictures, provenance, sources, sweep
 from structgan.errors import UserError, unknown
 
+MOST = 100_000
+"""Runs that a block of the grid may name."""
 UPSTREAM = ("method", "augmentation", "variant")
 WORDS = ("title", "note", "reference", "training")
 """Keys of a data set that do not belong to its identity: words for people, and the training of methods on it."""
@@ -70,13 +73,15 @@ class Grid:
     Args:
         config: a checked configuration.
         files: the files it came from; an error names the one that holds the key.
+        fresh: look at a person's pictures, where they have been planned before too.
 
     Raises:
         UserError: an unknown name, or an axis or an upstream run that makes no sense.
     """
 
-    def __init__(self, config: Mapping[str, Any], files: Sequence[str] = ()) -> None:
+    def __init__(self, config: Mapping[str, Any], files: Sequence[str] = (), fresh: bool = True) -> None:
         self.config, self.files = config, list(files)
+        self.pictures = pictures.Record(fresh)
         self.methods: Mapping[str, Any] = config["methods"]
         self.axes = {
             method: {name: sweep.axis(config, method, name, self.where) for name in block.get("sweep", {})}
@@ -85,6 +90,7 @@ class Grid:
         self.variants = {method: self._variants(method) for method in self.methods}
         self._shared: dict[tuple[str, ...], tuple[str, dict[str, Any]]] = {}
         self._runs: dict[tuple[Any, ...], RunConfig] = {}
+        self._data: dict[str, dict[str, Any]] = {}
         for method, block in self.methods.items():
             for augmentation in block.get("not_applicable", {}):
                 self.check_names(self.where("methods", method, "not_applicable"), augmentation=augmentation)
@@ -117,6 +123,9 @@ class Grid:
 
     def runs(self) -> tuple[list[RunConfig], list[dict[str, str]]]:
         """Every run that the grid names, once, each after the runs that it depends on; and what is not applicable."""
+        for number, block in enumerate(self.config["grid"]):
+            if (count := math.prod(len(listed) for listed in block.values())) > MOST:
+                raise UserError(f"{self.where('grid', str(number))}: names {count} runs (at most {MOST})")
         found: dict[str, RunConfig] = {}
         excluded: dict[tuple[str, ...], dict[str, str]] = {}
         for cell in self.cells():
@@ -184,10 +193,14 @@ class Grid:
         return self.dataset(dataset)["identity"], provenance.in_order(settings)
 
     def dataset(self, name: str) -> dict[str, Any]:
-        """What a data set is prepared from: its settings, the digest of its builder, and their identity."""
-        block = self.config["datasets"][name]
-        settings = {key: block[key] for key in sorted(block) if key not in WORDS}
-        return provenance.identified({"name": name, **settings, "sources": sources.builder_digest(block["builder"])})
+        """What a data set is prepared from: settings, pictures, digest of the builder, and their identity."""
+        if name not in self._data:
+            block = self.config["datasets"][name]
+            settings = {key: block[key] for key in sorted(block) if key not in WORDS}
+            content = self.pictures.content(name, settings, self.where("datasets", name))
+            digest = sources.builder_digest(block["builder"])
+            self._data[name] = provenance.identified({"name": name, **settings, **content, "sources": digest})
+        return self._data[name]
 
     def check_axis(self, axis: sweep.Axis, method: str, runs: Sequence[RunConfig]) -> None:
         """Refuse an axis where a data set or an augmentation changes its setting: a point would not be what it says."""

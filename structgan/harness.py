@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from structgan import config as configuration
-from structgan import datasets, sources, train
+from structgan import datasets, sources, train, yaml_reader
 from structgan.errors import UserError
 from structgan.files import write_json
 from structgan.grid import Grid
@@ -63,7 +63,7 @@ class Harness:
         Raises:
             UserError: the configuration is invalid.
         """
-        sizes = configuration.read(configuration.BASE.parent / "check.yaml")
+        sizes = yaml_reader.read(configuration.BASE.parent / "check.yaml")
         small = configuration.merge(configuration.load(files), sizes)
         blocks = [block for key in ("datasets", "augmentations", "methods") for block in small[key].values() if block]
         blocks += [variant for block in blocks for variant in block.get("variants", {}).values()]

@@ -5,7 +5,7 @@ import keyword
 import re
 from pathlib import Path
 
-from structgan import config, evaluation, sources
+from structgan import config, evaluation, sources, yaml_reader
 from structgan.errors import UserError
 from structgan.files import write_new
 
@@ -16,12 +16,8 @@ EXAMPLE = "mine"
 
 def example(guide: Path = GUIDE) -> dict[str, str]:
     """The first block of each language in a guide: ``python``, ``yaml`` and ``sh``."""
-    text = guide.read_text(encoding="utf-8") if guide.exists() else ""
-    blocks = dict(reversed(re.findall(r"^```(\w+)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)))
-    for language in ("python", "yaml", "sh"):
-        if language not in blocks:
-            raise UserError(f"{guide}: the example to start from has no block ```{language}")
-    return blocks
+    blocks = re.findall(r"^```(\w+)\n(.*?)^```$", guide.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    return dict(reversed(blocks))
 
 
 def class_name(name: str) -> str:
@@ -55,7 +51,7 @@ def problem(name: str, code: str) -> str | None:
     if class_name(name) in {alias.asname or alias.name for node in imports for alias in node.names}:
         return f"would hide {class_name(name)}, which the example imports"
     for path in sorted(config.BASE.parent.glob("*.yaml")):
-        if config.read(path).get("suite") == name:
+        if yaml_reader.read(path).get("suite") == name:
             return f"is already used by {config.short(str(path))}, as its suite"
     return None
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from structgan import checks, evaluation, provenance, sources
+from structgan import checks, evaluation, provenance, sources, yaml_reader
 from structgan import config as configuration
 from structgan.errors import UserError, unknown
 from structgan.evaluation import limits
@@ -27,6 +27,7 @@ class Plan:
     Args:
         config: a checked configuration.
         files: the files it came from; an error names the one that holds the key.
+        fresh: look at a person's pictures, where they have been planned before too.
 
     Attributes:
         runs: every run, each after the runs that it depends on.
@@ -37,8 +38,8 @@ class Plan:
         UserError: the configuration asks for something that cannot be.
     """
 
-    def __init__(self, config: Mapping[str, Any], files: Sequence[str] = ()) -> None:
-        self.config, self.grid = config, Grid(config, files)
+    def __init__(self, config: Mapping[str, Any], files: Sequence[str] = (), fresh: bool = True) -> None:
+        self.config, self.grid = config, Grid(config, files, fresh)
         self.runs, not_applicable = self.grid.runs()
         if not self.runs:
             raise UserError(f"{self.grid.where('grid')}: names no run that makes sense")
@@ -56,7 +57,7 @@ class Plan:
             "suite": config["suite"],
             "title": config["title"],
             "note": config["note"],
-            "configfiles": [configuration.short(file) for file in files],
+            "configfiles": [configuration.short(file) for file in files if not file.startswith(yaml_reader.OPTION)],
             "report": report_digest(),
             "evaluations": self.protocols,
             "datasets": self._words("datasets", used["dataset"], note=""),
@@ -84,6 +85,7 @@ class Plan:
         for path, content in files.items():
             if not Path(path).exists():
                 write_json(path, content)
+        self.grid.pictures.write()
         write_json(self.path, self.content)  # each time: the newest plan of a suite is the one that was made last
         return self.content
 
@@ -180,7 +182,7 @@ class Plan:
         if not self.config.get(key):
             return []
         file = str(sources.ROOT / self.config[key])
-        content = configuration.read(file)
+        content = yaml_reader.read(file)
         configuration.validate(content, configuration.SCHEMAS / "published.schema.yaml", (), [file])
         for number, row in enumerate(content["rows"]):
             if "ours" in row:

@@ -2,14 +2,15 @@
 
 import sys
 import time
-from types import TracebackType
 from typing import Any, Self
+
+INTERVAL_S = 10.0
 
 
 class Progress:
     """Counts units of work and says how they go.
 
-    On a terminal rich draws a bar. Elsewhere at most one line every ``interval_s`` seconds goes to standard error, so
+    On a terminal rich draws a bar. Elsewhere at most one line every ``INTERVAL_S`` seconds goes to standard error, so
     that a cluster log stays readable.
 
     Args:
@@ -17,20 +18,11 @@ class Progress:
         total: number of units, or None where it is unknown.
         unit: name of one unit, such as ``"step"``.
         done: units that were already done (a resumed run).
-        interval_s: seconds between two lines of a log.
         quiet: say nothing.
     """
 
-    def __init__(
-        self,
-        title: str,
-        total: int | None,
-        unit: str = "step",
-        done: int = 0,
-        interval_s: float = 10.0,
-        quiet: bool = False,
-    ) -> None:
-        self.title, self.total, self.unit, self.interval_s, self.quiet = title, total, unit, interval_s, quiet
+    def __init__(self, title: str, total: int | None, unit: str = "step", done: int = 0, quiet: bool = False) -> None:
+        self.title, self.total, self.unit, self.quiet = title, total, unit, quiet
         self.done = self._first = done
         self._begin = self._last = time.monotonic()
         self._values: dict[str, str] = {}
@@ -56,18 +48,13 @@ class Progress:
         note = "  ".join([f"{rate:.3g} {self.unit}/s", *(f"{key} {value}" for key, value in self._values.items())])
         if self._bar is not None:
             self._bar.update(self._bar.task_ids[0], completed=self.done, note=note)
-        elif not self.quiet and (time.monotonic() - self._last >= self.interval_s or self.done == self.total):
+        elif not self.quiet and (time.monotonic() - self._last >= INTERVAL_S or self.done == self.total):
             self._last = time.monotonic()
-            count, left = f"{self.done}", ""
-            if self.total:
-                count += f"/{self.total}"
-                left = f"  {(self.total - self.done) / max(rate, 1e-9):.0f} s left"
-            if self.done == self.total:
-                left = f"  {elapsed:.0f} s"
-            print(f"{self.title}: {count} {self.unit}s  {note}{left}", file=sys.stderr, flush=True)
+            count = f"{self.done}/{self.total}" if self.total else f"{self.done}"
+            left = (self.total - self.done) / max(rate, 1e-9) if self.total else 0
+            words = f"{elapsed:.0f} s" if self.done == self.total else f"{left:.0f} s left" if self.total else ""
+            print(f"{self.title}: {count} {self.unit}s  {note}  {words}".rstrip(), file=sys.stderr, flush=True)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if self._bar is not None:
             self._bar.stop()

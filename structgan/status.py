@@ -7,7 +7,6 @@ import statistics
 import textwrap
 import time
 from collections import Counter, defaultdict
-from dataclasses import dataclass
 from pathlib import Path
 
 from structgan import plan as planning
@@ -22,43 +21,23 @@ QUIET = frozenset({"done", "trained", "missing"})
 Row = tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Overview:
-    """The state of a suite.
-
-    Attributes:
-        suite: its name.
-        counts: number of runs in each state that occurs.
-        spent_hours: of training on record, by ``GPU-hours`` (hours times GPUs) and ``CPU-hours`` (of processes).
-        projected_hours: that the rest will take at measured steps/s, likewise.
-        not_projected: number of runs to train, by method, for which no speed was measured.
-        runs: the state of each run.
-    """
-
-    suite: str
-    counts: dict[str, int]
-    spent_hours: dict[str, float]
-    projected_hours: dict[str, float]
-    not_projected: dict[str, int]
-    runs: list[State]
-
-
-def gather(plan_file: Path) -> Overview:
-    """The state of every run of a plan."""
+def gather(plan_file: Path) -> tuple[str, list[State]]:
+    """The name of a plan's suite, and the state of each run."""
     plan, tree, now = planning.read(plan_file), provenance.tree_of_plan(plan_file), time.time()
-    runs = [read_state(entry, tree / entry["run"], now) for entry in plan["runs"]]
-    found = Counter(run.name for run in runs)
-    spent: dict[str, float] = defaultdict(float)
-    for run in runs:
-        if run.seconds:
-            spent[unit(run.gpus)] += run.seconds / 3600 * (run.gpus or 1)
-    counts = {name: found[name] for name in STATES if found[name]}
-    return Overview(plan["suite"], counts, dict(spent), *project(runs), runs)
+    return plan["suite"], [read_state(entry, tree / entry["run"], now) for entry in plan["runs"]]
 
 
 def unit(gpus: int) -> str:
-    """What hours on so many GPUs are counted as."""
+    """What hours on so many GPUs are counted as: hours times GPUs, or hours of processes."""
     return "GPU-hours" if gpus else "CPU-hours"
+
+
+def spent(runs: list[State]) -> dict[str, float]:
+    """Hours of training on record, by their unit."""
+    hours: dict[str, float] = defaultdict(float)
+    for run in runs:
+        hours[unit(run.gpus)] += run.seconds / 3600 * (run.gpus or 1)
+    return {name: value for name, value in hours.items() if value}
 
 
 def project(runs: list[State]) -> tuple[dict[str, float], dict[str, int]]:
@@ -83,21 +62,22 @@ def project(runs: list[State]) -> tuple[dict[str, float], dict[str, int]]:
     return dict(hours), dict(unknown)
 
 
-def lines(overview: Overview, every: bool = False) -> list[str]:
+def lines(suite: str, runs: list[State], every: bool = False) -> list[str]:
     """The screen as lines of at most ``WIDTH`` columns; ``every`` shows each row of the grid."""
-    counts = ", ".join(f"{number} {name}" for name, number in overview.counts.items())
-    shown = [*textwrap.wrap(f"{overview.suite}: {len(overview.runs)} runs: {counts}", WIDTH), ""]
-    most = len(overview.runs) if every else SCREEN
-    rows = fold(overview.runs, most)
+    found = Counter(run.name for run in runs)
+    counts = ", ".join(f"{found[name]} {name}" for name in STATES if found[name])
+    shown = [*textwrap.wrap(f"{suite}: {len(runs)} runs: {counts}", WIDTH), ""]
+    most = len(runs) if every else SCREEN
+    rows = fold(runs, most)
     table = list(rows.items())[:most]
     widths = [max(map(len, column)) for column in zip(*(names for names, _ in table), strict=True)]
-    for names, runs in table:
+    for names, row in table:
         start = "".join(f"{name:{width}}  " for name, width in zip(names, widths, strict=True))
         indent = " " * min(len(start), 40)
-        shown += textwrap.wrap(words_of(runs), WIDTH, initial_indent=start, subsequent_indent=indent)
+        shown += textwrap.wrap(words_of(row), WIDTH, initial_indent=start, subsequent_indent=indent)
     if len(table) < len(rows):
         shown.append(f"and {len(rows) - len(table)} rows more; --all shows them")
-    return [*shown, "", *textwrap.wrap(costs(overview), WIDTH)]
+    return [*shown, "", *textwrap.wrap(costs(runs), WIDTH)]
 
 
 def fold(runs: list[State], most: int) -> dict[Row, list[State]]:
@@ -137,16 +117,14 @@ def about(run: State) -> str:
     return f"{text}: {run.reason}" if run.reason else text
 
 
-def costs(overview: Overview) -> str:
+def costs(runs: list[State]) -> str:
     """What was spent and what the rest will take, in sentences."""
-    spent, rest = (
-        ", ".join(f"{value:,.2f} {name}" for name, value in hours.items())
-        for hours in (overview.spent_hours, overview.projected_hours)
-    )
-    words = [f"Spent on training: {spent or 'nothing'}."]
+    projected, unknown = project(runs)
+    done, rest = (", ".join(f"{value:,.2f} {name}" for name, value in one.items()) for one in (spent(runs), projected))
+    words = [f"Spent on training: {done or 'nothing'}."]
     if rest:
         words.append(f"To go, at the measured steps/s: about {rest}.")
-    if overview.not_projected:
-        runs = ", ".join(f"{name} ({number} runs)" for name, number in overview.not_projected.items())
-        words.append(f"Not projected, because no run of it was measured yet: {runs}.")
+    if unknown:
+        names = ", ".join(f"{name} ({number} runs)" for name, number in unknown.items())
+        words.append(f"Not projected, because no run of it was measured yet: {names}.")
     return " ".join(words)

@@ -8,6 +8,7 @@ A method's block says ``sweep: {cluster.k: [1, 2, 4]}``, or with several setting
 
 import itertools
 import json
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from structgan.config import merge
 from structgan.errors import UserError, unknown
 
 TRAINING = "training."
+MOST = 1000
+"""Points that an axis may have."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,8 @@ def axis(config: Mapping[str, Any], method: str, name: str, where: Callable[...,
             points.append(Point({}, variant, label, variant == main))
     else:
         given = entry["values"] if isinstance(entry["values"], Mapping) else {name: entry["values"]}
+        if (count := math.prod(map(len, given.values()))) > MOST:
+            raise UserError(f"{place}: has {count} points (at most {MOST})")
         own = {key: own_value(config, block, key, place) for key in given}
         for values in itertools.product(*(in_order(own[key], listed, place) for key, listed in given.items())):
             settings = dict(zip(given, values, strict=True))

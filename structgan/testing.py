@@ -19,7 +19,7 @@ from structgan import config as configuration
 from structgan import sources, train
 from structgan.datasets import store
 from structgan.files import load_tensors, read_json, save_tensors
-from structgan.harness import ContractError, Harness, changed, fingerprints, require, run_checks, unchanged, unsaved
+from structgan.harness import ContractError, Harness, changed, fingerprints, require, unchanged, unsaved
 from structgan.method import Method, find, load_run, published_files
 from structgan.training import checkpoint
 
@@ -240,8 +240,3 @@ def check_processes(harness: Harness) -> str | None:
 
 CHECKS = {name.removeprefix("check_"): each for name, each in list(globals().items()) if name.startswith("check_")}
 """Every check by its name, in the order of this file."""
-
-
-def report(name: str, files: list[str], processes: int = 1) -> int:
-    """Check a method and return how many checks failed; see ``run_checks``."""
-    return run_checks(CHECKS, name, files, processes)

@@ -14,6 +14,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
+import torch
 
 from benchmarks.settings import shrink
 from structgan import config, datasets, sources, train
@@ -48,6 +49,14 @@ def demo():
 def base():
     """The configuration of the paper, as it is without any file of a user."""
     return config.load([])
+
+
+@pytest.fixture
+def doubles():
+    """Everything in float64, so that two ways to the same gradient agree to many digits."""
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
 
 
 @pytest.fixture

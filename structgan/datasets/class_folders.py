@@ -1,82 +1,107 @@
-"""Read ``<split>/<class>/<image>`` from a folder or an archive.
+"""Read class folders from a folder or an archive.
 
 torchvision's ImageFolder reads no archives, and its errors do not name the damaged file.
 """
 
-from collections import defaultdict
+import hashlib
+import sys
 from collections.abc import Collection, Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from structgan.datasets.archives import members
-from structgan.datasets.images import IMAGENET_MODES, MODES, decode
+from structgan import pictures, trees
+from structgan.datasets.images import decode
 from structgan.datasets.store import Parts, Split
 from structgan.errors import UserError
 from structgan.progress import Progress
 
-JUNK = ("thumbs.db", "desktop.ini", "__macosx", "@eadir")
-"""Files and folders that systems leave behind. They are skipped, as are hidden ones."""
+Images: TypeAlias = dict[str, list[NDArray[np.uint8]]]
+"""The images (3, size, size) of each class, in the order of their files' names."""
 
 
-def read(path: Path, size: int, resize: bool, only: Collection[str] = (), modes: Collection[str] = MODES) -> Parts:
-    """Read the splits train and test. Without a folder test/, val/ is the test split.
+def read(
+    path: Path,
+    size: int,
+    resize: bool,
+    only: Collection[str] = (),
+    imagenet: bool = False,
+    split: float = 0.0,
+    seed: int = 0,
+) -> Parts:
+    """Read ``<split>/<class>/<image>``, or ``<class>/<image>``, which is split here.
 
-    Classes and images are sorted by name. Everything outside of class folders is skipped; every file inside must be an
-    image. In an archive, the splits may be inside one common folder.
+    Classes and images are sorted by name. ``pictures.find`` says which files are read, and what is refused; each of
+    them must be an image. Test images that are also in the train split are counted, and the note says so.
 
     Args:
         path: a folder, a tar file or a zip file.
         size: height and width of the result in pixels.
-        resize, modes: see ``decode``.
+        resize, imagenet: see ``decode``.
         only: the classes to read, if not all; each must exist.
+        split: the share of each class that becomes the test split, at least one image; 0 if train/ and test/ exist.
+        seed: of the random choice of these images.
 
     Raises:
-        UserError: a missing split or class; see also ``members`` and ``decode``.
+        UserError: see ``pictures.find`` and ``decode``.
     """
-    splits = ("train", "test") if (path / "test").is_dir() else ("train", "test", "val")
-
-    def locate(name: PurePosixPath) -> tuple[str, ...]:
-        """Split, class and file; nothing if it is skipped."""
-        start = 0 if path.is_dir() or name.parts[0] in splits else 1
-        split, *inner = name.parts[start:] or ("",)
-        junk = any(part.startswith(".") or part.lower() in JUNK for part in name.parts)
-        skipped = junk or split not in splits or len(inner) < 2 or (only and inner[0] not in only)
-        return () if skipped else (split, *inner)
-
-    found: dict[str, dict[str, dict[str, NDArray[np.uint8]]]] = {split: defaultdict(dict) for split in splits}
-    with Progress(f"read {path.name}", None, "image") as progress:
-        for member, content in members(path, lambda name: bool(locate(name))):
-            split, label, file, *deeper = locate(member)
-            if deeper:
-                raise UserError(f"{path}: {member}: a folder inside a class folder (wanted: <split>/<class>/<image>)")
-            if any("\ud800" <= character <= "\udfff" for character in label):
-                raise UserError(f"{path}: class {label!a}: its name is not UTF-8")
-            found[split][label][file] = decode(content, f"{path}: {split}/{label}/{file}", size, resize, modes)
+    tree = trees.open_tree(path)
+    found = pictures.find(tree, split > 0, only)
+    wanted = {
+        (part, name, file): node
+        for part, classes in found.items()
+        for name, files in classes.items()
+        for file, node in files.items()
+    }
+    decoded = {}
+    with Progress(f"read {path.name}", len(wanted), "image") as progress:
+        for key, content in tree.read(wanted):
+            where = f"{path}: {trees.text('/'.join(key).lstrip('/'))}"
+            decoded[key] = decode(content, where, size, resize, imagenet)
             progress.advance()
-    test = "test" if found["test"] else "val"
-    for split, wanted in (("train", "train/<class>/"), (test, "test/<class>/ (or val/<class>/)")):
-        if not found.get(split):
-            raise UserError(f"{path}: no folder {wanted} with images")
-    folders = [*path.glob("train/*/"), *path.glob(f"{test}/*/")] if path.is_dir() else []  # an empty one is a class too
-    named = {folder.name for folder in folders if locate(PurePosixPath(folder.parent.name, folder.name, "image"))}
-    classes = tuple(sorted({*only, *named, *found["train"], *found[test]}))
-    train, held_out = (_stack(path, split, found.pop(split), classes) for split in ("train", test))
-    return Parts(classes, train, held_out)
+    images: dict[str, Images] = {part: {name: [] for name in classes} for part, classes in found.items()}
+    for part, name, file in wanted:
+        images[part][name].append(decoded.pop((part, name, file)))
+    train, test = divide(images[""], split, seed, path) if split else images.values()
+    note = overlap(train, test)
+    if note:
+        print(f"structgan: {path}: {note}", file=sys.stderr)
+    return Parts(tuple(train), _stack(train), _stack(test), note=note)
 
 
 def read_imagenet(path: Path, size: int, names: Mapping[str, str], note: str = "") -> Parts:
     """Read classes of ImageNet, given as names by WordNet id."""
-    parts = read(path, size, resize=True, only=names, modes=IMAGENET_MODES)
-    return Parts(tuple(names[wnid] for wnid in parts.classes), parts.train, parts.test, note=note)
+    parts = read(path, size, resize=True, only=names, imagenet=True)
+    words = "; ".join(filter(None, (note, parts.note)))
+    return Parts(tuple(names[wnid] for wnid in parts.classes), parts.train, parts.test, note=words)
 
 
-def _stack(path: Path, split: str, found: dict[str, dict[str, NDArray[np.uint8]]], classes: tuple[str, ...]) -> Split:
-    for name in classes:
-        if name not in found:
-            raise UserError(f"{path}: class '{name}' is missing from {split}/, or has no image there")
-    images = [found[name][file] for name in classes for file in sorted(found[name])]
-    labels = [label for label, name in enumerate(classes) for _ in found[name]]
-    return Split(torch.from_numpy(np.stack(images)), torch.tensor(labels))
+def divide(images: Images, split: float, seed: int, path: Path) -> tuple[Images, Images]:
+    """Train and test images: ``split`` of each class, rounded, but at least one, is drawn for the test split."""
+    train, test = Images(), Images()
+    for label, (name, own) in enumerate(images.items()):
+        count = max(1, round(split * len(own)))
+        if count >= len(own):
+            raise UserError(f"{path}: class '{trees.text(name)}' has too few images ({len(own)}) for split: {split}")
+        held_out = {*np.random.default_rng([seed, label]).permutation(len(own))[:count].tolist()}
+        train[name] = [image for number, image in enumerate(own) if number not in held_out]
+        test[name] = [own[number] for number in sorted(held_out)]
+    return train, test
+
+
+def overlap(train: Images, test: Images) -> str:
+    """In words, how many test images are also in the train split, pixel by pixel; "" for none."""
+    learned, held_out = (
+        [hashlib.sha256(image.data).digest() for own in images.values() for image in own] for images in (train, test)
+    )
+    known = {*learned}
+    both = sum(digest in known for digest in held_out)
+    return f"{both} of {len(held_out)} test images are also in the train split" if both else ""
+
+
+def _stack(images: Images) -> Split:
+    labels = [label for label, own in enumerate(images.values()) for _ in own]
+    return Split(torch.from_numpy(np.stack([image for own in images.values() for image in own])), torch.tensor(labels))

@@ -6,11 +6,13 @@ is downloaded.
 
 from pathlib import Path
 
+from structgan import pictures
 from structgan.datasets import class_folders
 from structgan.datasets.store import Parts, Settings
 from structgan.errors import UserError
 
-DEFAULTS = {"image_size": 64, "folder": "imagenet"}
+DEFAULTS = {"image_size": 64, "folder": "imagenet", "content": "any"}
+PICTURES = "data/raw/{folder}"
 CLASSES = {
     "n02056570": "king penguin", "n02085936": "Maltese dog", "n02128757": "snow leopard", "n02690373": "airliner",
     "n02692877": "airship", "n03095699": "container ship", "n04254680": "soccer ball", "n04285008": "sports car",
@@ -24,4 +26,5 @@ def build(settings: Settings, raw: Path) -> Parts:
     if not (root / "train").is_dir():
         what = "ImageNet (ILSVRC 2012) from https://image-net.org as class folders train/<wnid>/ and val/<wnid>/"
         raise UserError(f"{root}: no folder train/: put {what} there (ten classes suffice: {', '.join(CLASSES)})")
+    pictures.check(root, settings["content"], only=CLASSES)
     return class_folders.read_imagenet(root, settings["image_size"], CLASSES, "ImageNet-10 (clustering list)")

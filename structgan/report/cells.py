@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-import yaml
-
+from structgan import yaml_reader
 from structgan.report.metrics import DASH, Metric, shown
 from structgan.report.results import Group, Suite
 from structgan.report.statistics import Statistic
@@ -111,7 +110,7 @@ class Table(NamedTuple):
 @functools.cache
 def captions(kind: str) -> dict[str, str]:
     """The captions of ``tables`` or ``figures`` by name, from captions.yaml."""
-    found: dict[str, str] = yaml.safe_load(Path(__file__).with_name("captions.yaml").read_text(encoding="utf-8"))[kind]
+    found: dict[str, str] = yaml_reader.read(Path(__file__).with_name("captions.yaml"))[kind]
     return found
 
 

@@ -13,14 +13,10 @@ from structgan import provenance
 from structgan.files import write_text
 from structgan.report import figures, results, runs, style, tables
 from structgan.report.cells import NAMES, Table
-from structgan.report.metrics import MAIN, shown
+from structgan.report.metrics import MAIN, shown, text
 from structgan.report.results import Group, Suite
 from structgan.report.statistics import pooled_std
 
-TITLES = {
-    "linear": "Linear probe", "svm": "Linear SVM", "kmeans": "k-means", "knn": "k nearest neighbors",
-    "kmeans_release": "k-means of the release", "dataset": "Data", "fidelity": "Generation metrics",
-}  # fmt: skip
 KINDS = {"csv": "text/csv", "md": "text/markdown", "tex": "application/x-tex", "svg": "image/svg+xml"}
 
 
@@ -52,7 +48,7 @@ def write(plan: str | Path, tables_dir: str | Path, figures_dir: str | Path, out
         silent=[(table, _downloads(folder, name)[:1]) for name, table in made.items() if table.silent],
         everything=_downloads(folder, "results"),
         references=dict.fromkeys(entry for table in made.values() for entry in table.references),
-        protocols={suite.title("dataset", key): _protocol(suite, found) for key, found in suite.protocols.items()},
+        protocols={suite.title("dataset", key): _protocol(found) for key, found in suite.protocols.items()},
         sources=sources,
         environments=environments,
         metric={name: suite.metric(name) for name in MAIN},
@@ -74,25 +70,20 @@ def headlines(suite: Suite) -> list[dict[str, Any]]:
     augmentation, the contrast first, then the best; a reference is there under the only augmentation that it has.
     ``fids`` are the FIDs of all of them.
     """
-    numbers = {group: found for group in suite.groups if (found := suite.statistic(group, "linear"))}
-    main = {group: suite.method(group.method) for group in numbers if suite.is_main(group)}
-    own: dict[str, Group] = {}
-    for group, method in main.items():
-        if method.get("kind") == "method":
-            own.setdefault(group.dataset, group)
-    made = []
-    for group in own.values():
+    numbers = {one: found for one in filter(suite.is_main, suite.groups) if (found := suite.statistic(one, "linear"))}
+    kinds = {key: entry.get("kind") for key, entry in suite.plan["methods"].items()}
+    made: dict[str, dict[str, Any]] = {}
+    for group in (one for one in numbers if kinds[one.method] == "method"):
         rivals: dict[str, Group] = {}
-        for other, method in main.items():
-            fits = other.augmentation == group.augmentation or method.get("kind") == "reference"
-            if fits and other.dataset == group.dataset and not method.get("uses_labels"):
+        for other in (one for one in numbers if one.dataset == group.dataset and one.method != group.method):
+            fits = other.augmentation == group.augmentation or kinds[other.method] == "reference"
+            if fits and not suite.method(other.method).get("uses_labels"):
                 rivals.setdefault(other.method, other)
-        rivals.pop(group.method, None)
         ordered = sorted(rivals.values(), key=lambda other: (other.method != suite.contrast, -numbers[other].mean))
         fids = {one: fid for one in (group, *ordered) if (fid := suite.statistic(one, "fid"))}
         probes = {other: numbers[other] for other in ordered}
-        made.append({"group": group, "own": numbers[group], "rivals": probes, "fids": fids})
-    return made
+        made.setdefault(group.dataset, {"group": group, "own": numbers[group], "rivals": probes, "fids": fids})
+    return list(made.values())
 
 
 def _link(form: str, content: bytes) -> str:
@@ -134,15 +125,11 @@ def _downloads(folder: Path, name: str) -> list[tuple[str, str, str]]:
     return [(path.suffix[1:], path.name, _link(path.suffix[1:], path.read_bytes())) for path in files if path.exists()]
 
 
-def _protocol(suite: Suite, evaluations: dict[str, dict[str, Any]]) -> dict[str, dict[str, str]]:
+def _protocol(evaluations: dict[str, dict[str, Any]]) -> dict[str, dict[str, str]]:
     """A card for each evaluation of a data set, or for each part of its protocol where it has parts."""
-    starred = (metric for known in suite.metrics.values() for metric in known if metric.star)
-    titles = {metric.path.split(".")[0]: metric.label.removesuffix(", top-1") for metric in starred} | TITLES
     cards: dict[str, dict[str, str]] = {}
     for name, protocol in evaluations.items():
         for key, value in ((key, value) for key, value in protocol.items() if value is not None):
             part, _, rest = key.partition(".")
-            title = part if rest else name
-            words = f"{value:g}" if isinstance(value, float) else str(value)
-            cards.setdefault(titles.get(title, title.replace("_", " ")), {})[rest or part] = words
+            cards.setdefault((part if rest else name).replace("_", " "), {})[rest or part] = text(value)
     return cards

@@ -1,13 +1,11 @@
-"""The runs behind each row: their state, environments and settings, and the commands that make them again."""
+"""The runs behind each row: their state, environments and settings, and the command that makes them again."""
 
-import json
 import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from structgan import provenance
 from structgan.files import read_json
-from structgan.report.metrics import DASH, MAIN, flat, number, shown
+from structgan.report.metrics import DASH, MAIN, flat, number, shown, text
 from structgan.report.results import Group, Run, Suite, group_of
 
 SHARED = ("device", "precision", "determinism", "threads", "processes", "versions", "hardware")
@@ -19,8 +17,7 @@ def gather(suite: Suite) -> tuple[dict[Group, dict[str, Any]], list[dict[str, st
     """What the page says of each configuration's runs, and the distinct environments in words.
 
     ``commit`` is that of all runs, if it is one and no working tree differed from it; ``upstream`` the configuration
-    whose runs they start from; ``workflow`` the command that makes every file from the data on; ``verbs`` the commands
-    of the first seed's steps.
+    whose runs they start from; ``workflow`` the command that makes every file from the data on.
     """
     environments, found = list[dict[str, Any]](), {}
     by_path = {run["run"]: run for run in suite.runs}
@@ -37,8 +34,7 @@ def gather(suite: Suite) -> tuple[dict[Group, dict[str, Any]], list[dict[str, st
             "commit": next((commit for commit, dirty in commits if len(commits) == 1 and not dirty), None),
             "upstream": group_of(by_path[runs[0]["upstream"]["run"]]) if "upstream" in runs[0] else None,
             "workflow": _workflow(suite, runs),
-            "verbs": _verbs(suite, runs[0], by_path),
-            "settings": {part: {key: _text(value) for key, value in flat(block)} for part, block in settings.items()},
+            "settings": {part: {key: text(value) for key, value in flat(block)} for part, block in settings.items()},
         }
     return found, [{key: _words(value) for key, value in one.items()} for one in environments]
 
@@ -68,21 +64,6 @@ def _workflow(suite: Suite, runs: list[Run]) -> str:
     targets = [f"{run['run']}/{file}" for run in runs for file in run["evaluations"].values()]
     command = ["snakemake", "--profile", "workflow/profiles/local", *(["--configfile", *files] if files else [])]
     return shlex.join([*command, "--", *targets])
-
-
-def _verbs(suite: Suite, run: Run, by_path: Mapping[str, Run]) -> str:
-    """A command for each training, upstream runs first, and for each evaluation of one run."""
-    chain = [run]
-    while above := chain[0].get("upstream"):
-        chain.insert(0, by_path[above["run"]])
-    lines = [["train", "--run", each["run"], "--data", str(each.get("data"))] for each in chain]
-    protocols = [provenance.protocol_path(suite.plan["evaluations"][name]) for name in run["evaluations"]]
-    lines += [["evaluate", "--run", run["run"], "--protocol", protocol] for protocol in protocols]
-    return "\n".join(shlex.join(["python", "-m", "structgan", *line]) for line in lines)
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _words(value: Any) -> str:

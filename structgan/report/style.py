@@ -4,14 +4,13 @@ Every color of text, grid and method is a constant that the page replaces by a C
 the reader's light or dark scheme.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 import matplotlib.pyplot as plt
-import pandas as pd
 
 from structgan.files import replacing
 from structgan.report.results import Group, Suite
@@ -38,27 +37,27 @@ def drawing() -> Iterator[None]:
         yield
 
 
-def save(figure: Any, out_dir: Path, name: str, dpi: int = 144) -> list[Path]:
+def save(figure: Any, out_dir: Path, name: str) -> list[Path]:
     """Write a figure as svg and png without dates and versions, close it, and return both paths."""
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # the layout is computed once, not for each file
     paths = [out_dir / f"{name}.svg", out_dir / f"{name}.png"]
     for path, metadata in zip(paths, ({"Date": None, "Creator": None}, {"Software": None}), strict=True):
         with replacing(path) as temporary:
-            figure.savefig(temporary, format=path.suffix[1:], dpi=dpi, metadata=metadata)
+            figure.savefig(temporary, format=path.suffix[1:], dpi=144, metadata=metadata)
     plt.close(figure)
     return paths
 
 
-def blocks(
-    titles: Sequence[str], width: float, heights: Sequence[float], inks: Sequence[str] = ()
-) -> tuple[Any, list[Any]]:
-    """A figure with one subfigure below the other, each under its title in its ink; sizes are in inches."""
-    figure = plt.figure(figsize=(width, sum(heights)), layout="constrained")
-    parts = list(figure.subfigures(len(titles), 1, squeeze=False, height_ratios=heights).flat)
-    for part, words, ink in zip(parts, titles, inks or [INK] * len(titles), strict=True):
-        part.suptitle(words, x=0.005, ha="left", color=ink, fontweight="bold", fontsize=10)
-    return figure, parts
+def panels(count: int, columns: int, width: float, height: float) -> tuple[Any, list[Any]]:
+    """A figure of panels, filled row by row; the size of each is in inches."""
+    columns = min(count, columns)
+    lines = -(-count // columns)
+    size = width * columns, height * lines
+    figure, grid = plt.subplots(lines, columns, figsize=size, squeeze=False, layout="constrained")
+    for axes in grid.flat[count:]:
+        axes.set_visible(False)
+    return figure, list(grid.flat[:count])
 
 
 def empty(message: str) -> Any:
@@ -73,17 +72,6 @@ def title(suite: Suite, group: Group) -> str:
     words = suite.words(group)
     head = f"{words['dataset']}: " if len({group.dataset for group in suite.groups}) > 1 else ""
     return f"{head}{words['method']}, {words['augmentation']}"
-
-
-def smooth(series: pd.Series, points: int = 300) -> pd.Series:
-    """Running mean over a fifteenth of a series, then at most ``points`` of it."""
-    window = max(1, len(series) // 15)
-    return series.rolling(window, center=True, min_periods=1).mean().iloc[:: -(-len(series) // points)]
-
-
-def mean_line(series: Sequence[pd.Series]) -> pd.Series:
-    """Mean over seeds at the steps that every seed has."""
-    return pd.concat(series, axis=1, join="inner").mean(axis=1)
 
 
 def colors(suite: Suite) -> dict[str, str]:

@@ -16,7 +16,7 @@ from structgan.files import write_json, write_text
 from structgan.report import ablations, comparisons, costs, means, reproduction, results, writers
 from structgan.report.cells import NAMES, Heading, Row, Table, lead, word
 from structgan.report.means import LAYOUT
-from structgan.report.metrics import DASH, MAIN, Metric
+from structgan.report.metrics import MAIN, Metric
 from structgan.report.results import SECTIONS, Suite, group_of
 
 POINTS = 50
@@ -30,7 +30,6 @@ class Means:
     Attributes:
         metrics: patterns of the metrics' names; by default all that no other table of the evaluation shows.
         extra: keys of the protocol that its csv file gives in columns of their own.
-        always: whether it is written where the evaluation is not planned, too.
     """
 
     name: str
@@ -38,7 +37,6 @@ class Means:
     evaluation: str
     metrics: tuple[str, ...] = ()
     extra: tuple[str, ...] = ()
-    always: bool = False
 
     def pick(self, suite: Suite) -> list[Metric]:
         """Its metrics, in the order of the evaluation's columns."""
@@ -91,14 +89,14 @@ def augmentation(suite: Suite) -> Table:
 
 
 MEANS = (
-    Means("representation", "Representation", "probe", always=True),
-    Means("generation", "Generation", "fidelity", ("fid", "is"), ("extractor",), True),
+    Means("representation", "Representation", "probe"),
+    Means("generation", "Generation", "fidelity", ("fid", "is"), ("extractor",)),
     Means(
-        "generation_more", "Generation, more metrics", "fidelity", always=True,
+        "generation_more", "Generation, more metrics", "fidelity",
         extra=("extractor", "extractor_sha256", "n_generated", "n_reference", "reference", "resizer", "backend"),
     ),
-    Means("few_labels", "Few labels", "probe", ("linear_*pct",), always=True),
-    Means("release", "As the authors' release measures", "probe", ("kmeans_release*", "online_probe*"), always=True),
+    Means("few_labels", "Few labels", "probe", ("linear_*pct",)),
+    Means("release", "As the authors' release measures", "probe", ("kmeans_release*", "online_probe*")),
     Means("dense", "Segmentation and detection", "dense"),
     Means("transfer", "Transfer to other data sets", "transfer"),
 )  # fmt: skip
@@ -111,7 +109,7 @@ TABLES: tuple[Callable[[Suite], Table], ...] = (
 def build(suite: Suite) -> dict[str, Table]:
     """Every table of a suite by name."""
     planned, known = suite.plan["evaluations"], {one.evaluation for one in MEANS}
-    made = [one for one in TABLES if not isinstance(one, Means) or one.always or one.evaluation in planned]
+    made = [one for one in TABLES if not isinstance(one, Means) or one.evaluation in planned]
     others = [name for name in planned if name in suite.metrics and name not in known]
     made += [Means(name, name.replace("_", " ").capitalize(), name) for name in others]
     return {table.name: table for table in (*(make(suite) for make in made), *ablations.tables(suite))}
@@ -187,19 +185,14 @@ def write(plan: str | Path, out_dir: str | Path) -> list[Path]:
 
 def show(plan: str | Path) -> None:
     """Print the probes and the generation metrics of a suite as one table."""
-    suite = results.read(plan)
-    columns, rows = {name: suite.metric(name) for name in MAIN}, list[Row]()
+    suite, rows = results.read(plan), list[Row]()
+    columns = {name: suite.metric(name) for name in MAIN}
     for _, groups in itertools.groupby(suite.groups, key=lambda group: group.dataset):
         rows += means.block(suite, groups, columns, "probe")
     kinds = [kind for kind in SECTIONS if kind == "method" or len({getattr(g, kind) for g in suite.groups}) > 1]
-    names = [*(NAMES[kind] for kind in kinds), "Seeds", *(metric.brief for metric in columns.values())]
-    bold = "\033[1m{}\033[0m" if sys.stdout.isatty() else "{}"
-    texts = []
-    for row in rows:
-        texts.append([row.cells[key].words.replace("(uses labels)", "(labels)") for key in (*kinds, "seeds")])
-        for cell in (row.cells[name] for name in columns):
-            texts[-1].append((bold if cell.strong else "{}").format(cell.text) if cell.statistic else DASH)
-    aligned = [*("left" for _ in kinds), *("right" for _ in names[len(kinds) :])]
-    frame = pd.DataFrame(texts, columns=names)
+    titles = {kind: NAMES[kind] for kind in kinds} | {"seeds": "Seeds"}
+    titles |= {name: metric.brief for name, metric in columns.items()}
+    frame = pd.DataFrame([[row.cells[key].text for key in titles] for row in rows], columns=list(titles.values()))
+    aligned = ["left" if key in kinds else "right" for key in titles]
     table = frame.to_markdown(index=False, tablefmt="simple", disable_numparse=True, colalign=aligned)
     print(suite.plan["title"], table, sep="\n\n")

@@ -50,7 +50,7 @@ def blocks(table: Table, escape: Callable[[str], str], strong: str) -> Iterator[
 
 def markdown(text: str) -> str:
     """Text in which Markdown finds no marks."""
-    return re.sub(r"([\\`*_|])", r"\\\1", " ".join(text.split())).replace("<", "&lt;")
+    return re.sub(r"([\\`*_|~$&]|\](?=[(\[]))", r"\\\1", " ".join(text.split())).replace("<", "&lt;")
 
 
 def to_markdown(table: Table) -> str:
@@ -65,7 +65,9 @@ def to_markdown(table: Table) -> str:
 
 def tex(text: str) -> str:
     """Text in which LaTeX finds no commands, in ASCII."""
-    return "".join(TEX.get(letter, letter) for letter in " ".join(text.split()))
+    words = "".join(TEX.get(letter, letter) for letter in " ".join(text.split()))
+    # after the end of a row, [ and * would belong to the command that ends it
+    return f"{{{words[0]}}}{words[1:]}" if words[:1] in ("[", "*") else words
 
 
 def to_tex(table: Table) -> str:

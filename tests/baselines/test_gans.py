@@ -3,7 +3,6 @@
 import copy
 import math
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -79,12 +78,6 @@ def test_each_player_is_updated_on_images_of_its_own_latents(begin, name):
     of_discriminator, of_generator = made
     assert not of_discriminator.requires_grad and of_generator.requires_grad
     assert (of_discriminator - of_generator).flatten(1).norm(dim=1).min() > 0.1
-
-
-def test_rotated_images_are_those_of_a_loop():
-    turns = torch.tensor([0, 1, 2, 3, 3, 1, 0])
-    for image, turn, found in zip(IMAGES.numpy(), turns.tolist(), ssgan.rotated(IMAGES, turns).numpy(), strict=True):
-        np.testing.assert_array_equal(found, np.rot90(image, turn, axes=(1, 2)))
 
 
 def test_ssgan_losses_and_weights_are_those_of_the_paper(begin):

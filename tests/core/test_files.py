@@ -25,15 +25,6 @@ def test_a_failed_block_keeps_the_old_file_and_leaves_nothing(tmp_path):
     assert files.read_json(target) == {"old": 1} and names(tmp_path) == ["a.json"]
 
 
-def test_a_reader_of_the_old_file_keeps_reading_it(tmp_path):
-    """The new file takes the name of the old one at once; it is never written over."""
-    files.write_text(tmp_path / "a", "old" * 100_000)
-    with open(tmp_path / "a") as reader:
-        assert reader.read(3) == "old"
-        files.write_text(tmp_path / "a", "new")
-        assert reader.read() == "old" * 99_999 and (tmp_path / "a").read_text() == "new"
-
-
 def test_folders_are_made_and_the_usual_permissions_given(tmp_path):
     files.write_json(tmp_path / "new/deep/a.json", [1])
     files.save_tensors(tmp_path / "new/b.safetensors", {"x": torch.ones(1)}, {})

@@ -1,6 +1,7 @@
 """What would run code: pickles, YAML, and names of a configuration that are commands."""
 
 import copy
+import os
 import pickle
 from pathlib import Path
 
@@ -62,12 +63,27 @@ def test_state_and_data_that_are_a_pickle_do_nothing(bomb, tmp_path):
     assert not fuse.exists()
 
 
-def test_yaml_builds_no_objects(tmp_path):
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("suite: !!python/object/apply:os.mknod ['FUSE']", "not valid YAML"),
+        ("__use_yte__: true\nsuite: ?open('FUSE', 'w').name", "unknown key '__use_yte__'"),
+        ("__use_yte__: true\n__definitions__: [\"open('FUSE', 'w')\"]", "unknown key '__"),
+    ],
+)
+def test_a_configuration_runs_nothing(tmp_path, text, words):
+    """In structgan; Snakemake's reader runs the two last."""
     fuse = tmp_path / "fuse"
-    (tmp_path / "mine.yaml").write_text(f"suite: !!python/object/apply:os.mknod ['{fuse}']\n")
-    with refused("mine.yaml", "not valid YAML"):
+    (tmp_path / "mine.yaml").write_text(text.replace("FUSE", str(fuse)))
+    with refused("mine.yaml", words):
         config.load([tmp_path / "mine.yaml"])
     assert not fuse.exists()
+
+
+def test_a_pipe_is_no_configuration(tmp_path):
+    os.mkfifo(tmp_path / "mine.yaml")
+    with refused("mine.yaml: cannot be read: not a file"):
+        config.load([tmp_path / "mine.yaml"])
 
 
 NAMES = ("x; touch y", "$(touch y)", "`touch y`", "a b", "a'b", "a\n", "../a", "..", "/a", "-rf", "a/b", "a|b", "")

@@ -2,7 +2,10 @@
 
 import hashlib
 import io
+import os
+import stat
 import tarfile
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -23,16 +26,51 @@ def picture(seed: int, size=(8, 8), mode: str = "RGB", kind: str = "PNG") -> byt
     return stream.getvalue()
 
 
-def pack(path: Path, members: dict[str, bytes]) -> Path:
-    """A tar of the given members, compressed as its suffix says; a name with a final slash is a folder."""
+class Link(str):
+    """The target of a symbolic link, in place of a file's content."""
+
+
+class Hard(str):
+    """Another member that is the same file."""
+
+
+class Pipe:
+    """A named pipe: whoever opens it waits forever."""
+
+
+def pack(path: Path, members: dict) -> Path:
+    """A tar or zip of the given members, compressed as its suffix says; a name with a final slash is a folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    return zipped(path, members) if path.suffix == ".zip" else tarred(path, members)
+
+
+def tarred(path: Path, members: dict) -> Path:
     mode = {".xz": "w:xz", ".gz": "w:gz", ".tgz": "w:gz"}.get(path.suffix, "w")
+    kinds = {Link: tarfile.SYMTYPE, Hard: tarfile.LNKTYPE, Pipe: tarfile.FIFOTYPE}
     with tarfile.open(path, mode) as archive:
         for name, content in members.items():
             info = tarfile.TarInfo(name.rstrip("/"))
-            info.type = tarfile.DIRTYPE if name.endswith("/") else tarfile.REGTYPE
-            info.size = len(content)
-            archive.addfile(info, io.BytesIO(content))
+            info.type = tarfile.DIRTYPE if name.endswith("/") else kinds.get(type(content), tarfile.REGTYPE)
+            info.linkname = str(content) if isinstance(content, str) else ""
+            info.size = len(content) if isinstance(content, bytes) else 0
+            archive.addfile(info, io.BytesIO(content) if info.size else None)
+    return path
+
+
+def zipped(path: Path, members: dict) -> Path:
+    """A name that is not UTF-8 is written as it is, without the mark for UTF-8, as tools for Latin-1 do."""
+    raw = {name: "".join(c if c < "\ud800" else "~" for c in name) for name in members}
+    kinds = {Link: stat.S_IFLNK, Pipe: stat.S_IFIFO}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            info = zipfile.ZipInfo(raw[name])
+            info.external_attr = kinds.get(type(content), 0) << 16
+            content = members[content] if isinstance(content, Hard) else content
+            archive.writestr(info, b"" if isinstance(content, Pipe) else content)
+    whole = path.read_bytes()
+    for name in (name for name in members if name != raw[name]):
+        whole = whole.replace(raw[name].encode(), os.fsencode(name))
+    path.write_bytes(whole)
     return path
 
 
@@ -41,8 +79,18 @@ def tree_members(splits=("train", "test"), classes=("cat", "dog"), count: int = 
     return {name: picture(i) for i, name in enumerate(names)}
 
 
-def unpack(root: Path, members: dict[str, bytes]) -> Path:
+def unpack(root: Path, members: dict) -> Path:
     for name, content in members.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_bytes(content)
+        place = root / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if name.endswith("/"):
+            place.mkdir(exist_ok=True)
+        elif isinstance(content, Link):
+            place.symlink_to(content)
+        elif isinstance(content, Hard):
+            place.hardlink_to(root / content)
+        elif isinstance(content, Pipe):
+            os.mkfifo(place)
+        else:
+            place.write_bytes(content)
     return root

@@ -11,14 +11,6 @@ from sklearn.cluster import KMeans
 from structgan.evaluation import features, kmeans, probe
 
 
-def test_assignment_is_the_nearest_center() -> None:
-    x, centers = torch.randn(50, 4), torch.randn(3, 6, 4)
-    index, distance = kmeans.assign(x, centers)
-    literal = (x[:, None, None] - centers[None]).square().sum(-1).min(-1)
-    assert torch.equal(index, literal.indices)
-    torch.testing.assert_close(distance, literal.values, rtol=1e-4, atol=1e-4)
-
-
 @pytest.mark.parametrize("most", [0.0, 1.0], ids=["all samples", "uncertain samples"])
 def test_iterations_are_scikit_learns_from_the_same_centers(monkeypatch: pytest.MonkeyPatch, most: float) -> None:
     """From several starts that need different numbers of iterations; samples that are skipped could not have moved."""

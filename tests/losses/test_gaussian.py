@@ -74,13 +74,3 @@ def test_distance_is_finite_where_the_covariance_is_singular(form):
         value = gaussian.FORMS[form](first, fake)
         (gradient,) = torch.autograd.grad(value, fake)
         assert value.isfinite() and gradient.isfinite().all()
-
-
-def test_mean_covariance_and_coding_rate():
-    z = sphere(6, 4, 3, shift=1.0)
-    mu, sigma = literal_statistics(z)
-    for ours, literal in zip(gaussian.statistics(torch.tensor(z)), (mu, sigma), strict=True):
-        np.testing.assert_allclose(ours.numpy(), literal, rtol=1e-12)
-    for epsilon in (0.1, 2.0):
-        rate = gaussian.coding_rate(torch.tensor(sigma), epsilon)
-        assert rate.item() == pytest.approx(literal_rate(sigma, epsilon), rel=1e-12)

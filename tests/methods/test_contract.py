@@ -105,14 +105,6 @@ def encode(features):
 FAULTS = {
     "plain_tensor": ("resume", ["`queue`", "register_buffer"], (BUFFER, "self.queue = torch.zeros(16, 8)")),
     "not_persistent": ("resume", ["`queue`"], ("zeros(16, 8))", "zeros(16, 8), persistent=False)")),
-    "counter": (
-        "resume",
-        ["`count`", "self.step_index"],
-        (
-            "        self.queue = f",
-            "        self.count = getattr(self, 'count', 0) + 1\n        self.queue = self.count * f",
-        ),
-    ),
     "own_generator": (
         "resume",
         ["`own`", "self.rng"],

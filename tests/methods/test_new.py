@@ -63,10 +63,3 @@ def test_an_existing_file_stays_and_no_other_is_written(root, command, refusal, 
     before = contents(root)
     line = refusal(command("-m", "structgan", "new", "baseline", "mine", cwd=root, root=root))
     assert there in line and contents(root) == before
-
-
-def test_a_guide_without_its_example_is_named(root, command, refusal):
-    guide = root / "baselines/README.md"
-    guide.write_text(guide.read_text().replace("```yaml", "```yml"))
-    line = refusal(command("-m", "structgan", "new", "baseline", "mine", cwd=root, root=root))
-    assert "baselines/README.md" in line and "```yaml" in line and not (root / "baselines/mine.py").exists()

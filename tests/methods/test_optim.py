@@ -7,7 +7,6 @@ import torch
 from torch import nn
 
 from structgan import optim, precision
-from structgan.errors import UserError
 from structgan.optim import LARS
 
 
@@ -25,11 +24,6 @@ def test_settings_reach_the_optimizer(settings, kind):
     group = built.param_groups[0]
     assert type(built) is kind and (group["lr"], group["weight_decay"]) == (0.1, 0.01) and len(group["params"]) == 2
     assert tuple(group.get("betas", (0.5, 0.9))) == (0.5, 0.9) and group.get("momentum", 0.8) == 0.8
-
-
-def test_unknown_optimizer_offers_the_nearest():
-    with pytest.raises(UserError, match="did you mean 'adamw'"):
-        optim.build(nn.Linear(2, 2).parameters(), {"name": "adamm2w", "lr": 0.1, "weight_decay": 0.0})
 
 
 def rates(steps, **settings):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from tiny_networks import double_net, jacobian, pictures, seeded, transcribed
+from tiny_networks import double_net, pictures, seeded, transcribed
 
 from benchmarks import reference_step
 from structgan.losses import smoothness
@@ -14,13 +14,6 @@ from structgan.models.tangent import Tangent, Traced
 @pytest.fixture(scope="module")
 def net():
     return double_net()
-
-
-def both(layer, value, direction):
-    """What a layer makes of values and of a direction at them."""
-    traced = layer(Traced(value, []))
-    moved = layer(Tangent(direction, iter(traced.tape)))
-    return traced.tensor, moved.tensor
 
 
 def test_values_and_jvp_and_their_gradients_are_the_textbook_ones(net):
@@ -40,16 +33,6 @@ def test_values_and_jvp_and_their_gradients_are_the_textbook_ones(net):
     gradients = torch.autograd.grad(loss, list(net.parameters()))
     for (name, _), ours, theirs in zip(net.named_parameters(), gradients, expected, strict=True):
         assert torch.allclose(ours, theirs, rtol=1e-8, atol=1e-9 * float(theirs.abs().max() + 1)), name
-
-
-def test_a_tape_serves_many_directions(net):
-    images = pictures(2)
-    _, tape = net.trace(images)
-    jacobians = [jacobian(transcribed(net), image) for image in images]
-    for seed in range(3):
-        direction = torch.randn(2, 3, 16, 16, generator=seeded(seed), dtype=torch.float64)
-        expected = torch.stack([j @ v.flatten() for j, v in zip(jacobians, direction, strict=True)])
-        assert torch.allclose(net.derivative(direction, tape), expected, rtol=1e-9, atol=1e-11)
 
 
 def test_batched_smoothness_is_the_per_sample_form(net):
@@ -77,36 +60,13 @@ def test_batched_smoothness_is_the_per_sample_form(net):
         assert torch.allclose(found, expected, rtol=1e-8, atol=1e-10 * float(expected.abs().max() + 1)), name
 
 
-def numbers(*shape, seed=0):
-    """Values that do not lie near 0, where ELU's second derivative jumps."""
-    x = torch.randn(*shape, generator=seeded(seed), dtype=torch.float64)
-    return (x + 0.05 * x.sign()).requires_grad_()
-
-
-@pytest.mark.parametrize("shape", [(2, 5), (2, 4, 3, 2)])
-def test_gradcheck_of_elu(shape):
-    given = numbers(*shape), numbers(*shape, seed=1)
-    assert torch.autograd.gradcheck(lambda x, t: both(tangent.ELU(), x.clone(), t), given)
-
-
-@pytest.mark.parametrize(("channels", "groups"), [(6, 2), (4, 1), (3, 3)])
-def test_gradcheck_of_group_norm(channels, groups):
-    layer, shape = tangent.GroupNorm(groups, channels).double(), (1, channels, 2, 2)
-
-    def function(x, t, weight, bias):
-        tape, call = [], lambda signal: torch.func.functional_call(layer, {"weight": weight, "bias": bias}, (signal,))
-        return call(Traced(x, tape)).tensor, call(Tangent(t, iter(tape))).tensor
-
-    given = numbers(*shape), numbers(*shape, seed=1), numbers(channels, seed=2), numbers(channels, seed=3)
-    assert torch.autograd.gradcheck(function, given)
-
-
 def test_group_norm_takes_any_memory_layout():
     layer = tangent.GroupNorm(2, 8).double()
-    x, t = numbers(3, 8, 5, 4).detach(), numbers(3, 8, 5, 4, seed=1).detach()
+    x, t = (torch.randn(3, 8, 5, 4, generator=seeded(seed), dtype=torch.float64) for seed in (0, 1))
     function = lambda v: F.group_norm(v, 2, layer.weight, layer.bias)  # noqa: E731
     expected = torch.func.jvp(function, (x,), (t,))
     for layout in (torch.contiguous_format, torch.channels_last):
-        found = both(layer, x.contiguous(memory_format=layout), t.contiguous(memory_format=layout))
-        assert all(torch.allclose(mine, theirs) for mine, theirs in zip(found, expected, strict=True))
-        found[1].sum().backward()
+        traced = layer(Traced(x.contiguous(memory_format=layout), []))
+        moved = layer(Tangent(t.contiguous(memory_format=layout), iter(traced.tape)))
+        assert torch.allclose(traced.tensor, expected[0]) and torch.allclose(moved.tensor, expected[1])
+        moved.tensor.sum().backward()

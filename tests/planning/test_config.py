@@ -4,9 +4,7 @@ import hashlib
 import json
 import re
 
-import yaml
-
-from structgan import config, sources
+from structgan import config, sources, yaml_reader
 from structgan.grid import Grid
 
 CELL = {"dataset": "digits", "method": "structural", "augmentation": "none", "variant": "full", "seed": 0}
@@ -80,7 +78,7 @@ def test_paper_values_are_those_of_method(base):
 
 def test_configuration_is_the_only_place_with_values():
     """YAML of the repository's configuration parses to what the loader returns: no hidden defaults."""
-    assert config.load([]) == yaml.safe_load(config.BASE.read_text())
+    assert config.load([]) == yaml_reader.read(config.BASE)
 
 
 def test_fingerprint_is_of_the_content_and_not_of_its_order():

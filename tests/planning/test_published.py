@@ -6,7 +6,7 @@ import pytest
 import yaml
 from refusal import refused
 
-from structgan import config, plan
+from structgan import config, plan, yaml_reader
 from structgan.grid import Grid
 
 ROW = {
@@ -90,7 +90,7 @@ def test_an_entered_number_is_read(read):
 
 
 def test_the_papers_numbers_are_null_or_say_who_entered_them(base):
-    rows = config.read(config.BASE.with_name("paper.yaml"))["rows"]
+    rows = yaml_reader.read(config.BASE.with_name("paper.yaml"))["rows"]
     assert rows and all(row["value"] is None or (row["entered_by"] and row["table"]) for row in rows)
     assert {row["dataset"] for row in rows} == {"cifar10", "cifar100", "imagenet10"}
     made = plan.Plan(base, [str(config.BASE)]).content
@@ -108,7 +108,7 @@ def test_what_a_reference_requires_is_recorded_by_the_runs_that_it_corresponds_t
     """A setting of another name would turn every verdict into "not recorded by our runs"."""
     seen, grid = 0, Grid(base)
     for key in plan.PUBLISHED:
-        for row in config.read(config.BASE.with_name(f"{key}.yaml"))["rows"]:
+        for row in yaml_reader.read(config.BASE.with_name(f"{key}.yaml"))["rows"]:
             if "ours" in row and row["dataset"] in base["datasets"]:
                 found = grid.run(row["dataset"], **row["ours"], seed=0).settings
                 for dotted in row.get("requires", {}).get("settings", {}):

@@ -79,12 +79,48 @@ BAD = {
         + GRID % ("digits", "structural", "none", "base"),
         ["evaluation", "kid_subset_size", "1000", "500"],
     ),
+    "beyond a float32": (
+        "evaluation: {knn: {temperature: 1e-300}}",
+        ["evaluation.knn.temperature = 1e-300", "float32"],
+    ),
+    "beyond a seed": ("training: {steps: 5000000000}", ["training.steps = 5000000000", "at most 4294967295"]),
+    "steps of a sample": (
+        "methods: {ddpm: {settings: {sampling_steps: 9999}}}",
+        ["methods.ddpm.settings", "timesteps = 400 must be at least sampling_steps = 9999"],
+    ),
+    "a grid without end": (
+        GRID % ("digits, " * 2000, "simclr, " * 2000, "none", "base"),
+        ["grid.0", "4000000 runs (at most 100000)"],
+    ),
+    "an axis without end": (
+        "methods: {simclr: {sweep: {x: {values: {temperature: %s, head_hidden: %s}}}}}" % (([*range(1, 99)],) * 2),
+        ["methods.simclr.sweep.x", "9604 points (at most 1000)"],
+    ),
+    "a long name": (f"suite: {'x' * 101}", ["suite", "too long"]),
+    "whole beta": (
+        "methods: {simclr: {settings: {optimizer: {name: adam, betas: [0, 0.9]}}}}",
+        ["methods.simclr.settings.optimizer.betas.0 = 0", "float"],
+    ),
+    "pool of more images than there are": (
+        "datasets: {digits: {train_size: 600}}\nmethods: {selfcond_gan: {settings: {clustering: {pool: 601}}}}\n"
+        + GRID % ("digits", "selfcond_gan", "none", "base"),
+        ["methods.selfcond_gan.settings.clustering.pool = 601", "600 images"],
+    ),
+    "images that a generator cannot have": (
+        "datasets: {mine: {builder: folder, path: x, image_size: 36}}\n" + GRID % ("mine", "plain_gan", "none", "base"),
+        ["datasets.mine.image_size = 36", "halving must reach 4 to 7 for the generator"],
+    ),
+    "images too small for the stages": (
+        "datasets: {mine: {builder: folder, path: x, image_size: 8}}\n"
+        "methods: {simclr: {settings: {encoder: {blocks: [1, 1, 1, 1, 1]}}}}\n"
+        + GRID
+        % ("mine", "simclr", "none", "base"),
+        ["methods.simclr.settings.encoder.blocks = [1, 1, 1, 1, 1]", "8 pixels cannot be halved 4 times"],
+    ),
     "kernel": (
         "augmentations: {simclr: {blur: {p: 0.5, sigma: [0.1, 2.0], kernel: 4}}}",
         ["augmentations.simclr.blur.kernel = 4", "odd"],
     ),
-    "no mapping": ("- 1\n- 2", ["mapping", "list"]),
-    "no yaml": ("training: {steps: [1", ["not valid YAML"]),
 }
 
 

@@ -36,7 +36,7 @@ DATA = {"name": "digits", "content_hash": "aa", "classes": 10, "training_images"
 SUBMISSION = {"host": "node7", "job": "41", "started": 1.7e9, "steps": 39, "seconds": 12.0}
 ENV = {
     "dataset": {"name": "digits", "content_hash": "aa"}, "steps": 39, "images": 312,
-    "pace": [[s, 0.1 * s] for s in range(1, 40)], "seconds": 12.0, "images_per_second": 80.0, "parameters": 1000,
+    "seconds": 12.0, "images_per_second": 80.0, "parameters": 1000,
     "device": "cpu", "peak_host_memory_mb": 812.5, "peak_gpu_memory_mb": None,
     "precision": {"dtype": "float32", "tf32_matmul": False}, "versions": {"torch": "2.12.1"},
     "submissions": [SUBMISSION],
@@ -153,10 +153,8 @@ class Tree:
         for name, file in asked.items():
             if run[name] is not None:
                 mark = provenance.mark(self.plan["evaluations"][name])
-                record, beside = (
-                    {"identity": identity, "evaluation": mark, **run[name]},
-                    self._beside(folder, file, run),
-                )
+                record = {"identity": identity, "evaluation": mark, **run[name]}
+                beside = self._beside(folder, file, run)
                 provenance.write_sealed(folder / file, record, beside, [folder / "encoder.safetensors"])
         planned = {**run["names"], "seed": run["seed"], "run": path, "identity": identity, "steps": 39}
         above = {"upstream": config["upstream"]} if "upstream" in config else {}

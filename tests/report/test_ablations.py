@@ -72,20 +72,21 @@ def test_a_monitor_that_nothing_logged_is_empty_and_memory_may_be_the_process(sw
     assert [float(row["memory_mean"]) for row in rows] == [2048.0, 812.5]
 
 
-def test_a_run_that_is_not_finished_is_missing(swept: Tree) -> None:
-    for run in swept.of("structural/none/weight-50"):
+def test_a_default_that_is_not_finished_is_missing_and_the_others_are_drawn(swept: Tree) -> None:
+    for run in swept.of("structural/none/full"):
         run.update(env=None, probe=None, fidelity=None)
-    row = swept.table("ablation_smoothness_weight")[-1]
+    row = swept.table("ablation_smoothness_weight")[1]
     assert (row["seeds"], row["linear_mean"], row["seconds_mean"], row["sigma_max_max_mean"]) == ("0", "", "", "")
     assert swept.text("ablation_smoothness_weight.md").count("missing") >= 6
+    assert "11.5 points, 2 values: 50 … 1" in draw(swept, "sensitivity")
 
 
 def test_figures_name_the_values_and_sensitivity_sorts_the_axes(swept: Tree) -> None:
     text = draw(swept, "ablation_smoothness_weight")
-    for words in ("title of smoothness.weight", "sigma max, by step", "5 (default)", "Peak memory, MiB", "Training, s"):
+    for words in ("Linear probe, top-1 %", "5 (default)", "Peak memory, MiB", "Training, s"):
         assert words in text
     text = draw(swept, "sensitivity")
-    assert "21.5 points, 3 values: 50 … 5" in text and "0.5 points, 2 values: B … JSD" in text
+    assert "21.5 points, 3 values: 50 … 5 (default)" in text and "0.5 points, 2 values: B … JSD (default)" in text
     assert text.index("title of smoothness.weight") < text.index("title of gaussian.form")
     page = swept.page()
     for name in ("ablation_smoothness_weight", "ablation_gaussian_form"):
@@ -95,7 +96,7 @@ def test_figures_name_the_values_and_sensitivity_sorts_the_axes(swept: Tree) -> 
 
 def test_a_suite_with_axes_and_no_finished_run_says_so(swept: Tree) -> None:
     for run in swept.runs.values():
-        run["probe"] = None
+        run.update(env=None, probe=None, fidelity=None)
     assert "Nothing to draw" in draw(swept, "ablation_gaussian_form")
     assert "nothing to compare" in draw(swept, "sensitivity")
 

@@ -103,7 +103,7 @@ def test_latex_is_ascii_and_balanced(whole: Tree) -> None:
 def test_the_terminal_shows_one_table(whole: Tree, capsys: pytest.CaptureFixture[str]) -> None:
     tables.show(whole.plan_file)
     out = capsys.readouterr().out
-    assert "52.0 ± 2.8" in out and "Supervised (labels)" in out and "20.50 ± 0.71" in out and "—" in out
+    assert "52.0 ± 2.8" in out and "Supervised (uses labels)" in out and "20.50 ± 0.71" in out and "—" in out
 
 
 def test_the_record_of_a_folder_names_its_files_and_an_older_plans_files_go(tree: Tree) -> None:

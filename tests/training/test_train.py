@@ -129,20 +129,6 @@ def test_a_batch_larger_than_the_data_set_is_refused(make_run, digits):
     assert told["state"] == "failed" and "training.batch_size = 201" in told["reason"]
 
 
-@pytest.mark.parametrize(("bank", "k", "words"), [(3, 4, "cluster.bank = 3"), (0, 16, "cluster.k = 16")])
-def test_a_bank_smaller_than_k_is_refused(make_run, digits, bank, k, words):
-    with pytest.raises(UserError, match=words):
-        train.Run(make_run("structural", settings={"cluster": {"bank": bank, "k": k}}), digits, "cpu").fit()
-
-
-@pytest.mark.parametrize(("bank", "k"), [(4, 4), (0, 15)])
-def test_a_bank_just_large_enough_trains(make_run, digits, bank, k):
-    settings = {"cluster": {"bank": bank, "k": k, "skip_best_for_generated": bank == 0}}
-    run = train.Run(make_run("structural", settings=settings, steps=2), digits, "cpu")
-    run.fit()
-    assert run.step == 2
-
-
 def test_a_run_planned_for_other_sources_stops(make_run, digits):
     folder = make_run("random")
     replan(folder, lambda config: config.update(sources="0" * 64))

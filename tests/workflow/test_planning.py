@@ -38,7 +38,7 @@ def tree(finished: Tree, tmp_path: Path) -> Tree:
 
 def test_a_changed_value_plans_its_runs_alone_and_changed_back_nothing(tree: Tree) -> None:
     before = tree.edit("tests/tiny.yaml", "      encoder: {blocks: [1, 1]}\n  plain_gan",
-                       "      optimizer: {lr: 0.5}\n      encoder: {blocks: [1, 1]}\n  plain_gan")  # fmt: skip
+                       "      optimizer: {lr: 5e-1}\n      encoder: {blocks: [1, 1]}\n  plain_gan")  # fmt: skip
     assert tree.planned() == {"train": 1, "evaluate": 1, **REPORT}
     (tree.root / "tests/tiny.yaml").write_text(before)
     assert tree.planned() == {}
@@ -106,7 +106,7 @@ def test_planners_at_once_disturb_nobody(tree: Tree) -> None:
     command = [sys.executable, "-m", "structgan", "configure"]
     planners = [
         subprocess.Popen(
-            [*command, *(word for file in files for word in ("--configfile", file))],
+            [*command, "--configfile", *files],
             cwd=tree.root, env=tree.environment(), stdout=subprocess.PIPE, text=True,
         )
         for files in (OTHER, TINY, OTHER)
@@ -177,3 +177,18 @@ def test_what_a_suite_asks_for_is_planned_and_a_mistake_is_one_line(tree: Tree) 
     (line,) = (line for line in said if line.startswith("structgan:"))
     assert "bad.yaml: evaluation.dense.detection: unknown key 'strid'" in line and "'stride'" in line
     assert not [line for line in said if "Traceback" in line]
+
+
+@pytest.mark.parametrize(
+    ("folder", "words", "line"),
+    [
+        ("tree", ("--config", "device=gpu"), '--config: device = "gpu": must be one of auto, cpu, cuda'),
+        ("tree", ("--configfile", "tests/tiny.yaml"), "--configfile is given twice"),
+        ("{v2}", (), "Snakemake takes braces in a path for wildcards"),
+    ],
+)
+def test_what_snakemake_would_misread_is_one_line(finished: Tree, tmp_path: Path, folder: str, words: tuple[str, ...],
+                                                  line: str) -> None:  # fmt: skip
+    said = finished.copied(tmp_path / folder).snakemake("--dry-run", *words, code=2)
+    assert [line in each for each in said.splitlines() if each.startswith("structgan:")] == [True]
+    assert "Traceback" not in said

@@ -8,7 +8,7 @@ import pytest
 import stand_in_slurm
 from tree import ROOT, TINY, Tree
 
-from structgan import config, provenance
+from structgan import provenance, yaml_reader
 
 pytestmark = pytest.mark.slow
 BOTH = ("evaluate", "evaluate_samples")
@@ -20,7 +20,7 @@ ONE = {
         "digits_other": {"builder": "digits", "image_size": 16, "seed": 1, "train_size": 200, "test_size": 100}
     },
     "evaluation": {
-        "dense": config.read(ROOT / "workflow/config/field.yaml")["evaluation"]["dense"],
+        "dense": yaml_reader.read(ROOT / "workflow/config/field.yaml")["evaluation"]["dense"],
         "transfer": {"targets": {"digits": ["digits_other"]}, "resize": False},
     },
 }

@@ -1,4 +1,5 @@
 # The plan of the suite, and functions: which files it asks for.
+import json
 import re
 import sys
 from pathlib import Path
@@ -13,14 +14,25 @@ from structgan.errors import UserError
 
 
 def make_plan():
-    """The suite's plan; the planning process writes it, a job only reads its own configuration."""
-    over = [
-        str(path) for path in workflow.overwrite_configfiles
-    ]  # from the command line: they lie on top
-    files = [str(path) for path in workflow.configfiles if str(path) not in over] + over
+    """The suite's plan; the planning process writes it, a job only reads its own configuration.
+
+    The files are read again: Snakemake takes the last of a key that is written twice, and 010 for eight.
+    """
+    files = [str(configuration.BASE), *map(str, workflow.overwrite_configfiles)]
+    if workflow.config_settings.config:
+        files.append(
+            configuration.OPTION + json.dumps(dict(workflow.config_settings.config))
+        )
     try:
-        configuration.check(config, files)
-        plan = planning.Plan(config, files)
+        if re.search("[{}]", str(workflow.basedir)):
+            raise UserError(
+                f"{workflow.basedir}: Snakemake takes braces in a path for wildcards; move the checkout"
+            )
+        configuration.check_options(sys.argv)
+        settings = configuration.load(files[1:])
+        plan = planning.Plan(settings, files, fresh=workflow.is_main_process)
+        config.clear()
+        config.update(settings)
         if workflow.is_main_process:
             plan.write()
         return plan
