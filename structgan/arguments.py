@@ -1,11 +1,16 @@
 """Options that several commands share, and how --plan and --device are resolved."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from structgan.errors import UserError
+
+if TYPE_CHECKING:
+    from structgan.report.results import Suite
 
 PATH = click.Path(path_type=Path)
 
@@ -22,6 +27,16 @@ def plan_files(given: Sequence[str]) -> list[Path]:
     from structgan import plan
 
     return [plan_file(each) for each in given] or plan.suites()
+
+
+def finish(suite: "Suite") -> None:
+    """End a command that showed a suite: exit code 1, and a line for what it lacks, if something is not there."""
+    if absent := [run["run"] for run in suite.runs if suite.missing(run)]:
+        count = f"{len(absent)} of {len(suite.runs)} runs are not finished"
+        click.echo(f"{suite.file}: {count} (not counted), first {absent[0]}", err=True)
+        for reason in dict.fromkeys(suite.damaged.values()):
+            click.echo(f"damaged, not counted: {reason}", err=True)
+        sys.exit(1)
 
 
 def resolve_device(device: str) -> str:

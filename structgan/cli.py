@@ -97,9 +97,11 @@ def evaluate(run: Path, protocol: Path, data: Path | None, raw: Path, device: st
 @OUT
 def table(plan: str, out: Path) -> None:
     """Write a suite's tables: csv, md and tex, and every number as results.csv."""
-    from structgan.report import tables
+    from structgan.report import results, tables
 
-    tables.write(arguments.plan_file(plan), out)
+    suite = results.read(arguments.plan_file(plan))
+    tables.write(suite, out)
+    arguments.finish(suite)
 
 
 @cli.command()
@@ -107,9 +109,11 @@ def table(plan: str, out: Path) -> None:
 @OUT
 def plot(plan: str, out: Path) -> None:
     """Draw a suite's figures: svg and png."""
-    from structgan.report import figures
+    from structgan.report import figures, results
 
-    figures.write(arguments.plan_file(plan), out)
+    suite = results.read(arguments.plan_file(plan))
+    figures.write(suite, out)
+    arguments.finish(suite)
 
 
 @cli.command()
@@ -119,18 +123,22 @@ def plot(plan: str, out: Path) -> None:
 @OUT
 def report(plan: str, tables: Path, figures: Path, out: Path) -> None:
     """Write the suite's self-contained HTML page."""
-    from structgan.report import page
+    from structgan.report import page, results
 
-    page.write(arguments.plan_file(plan), tables, figures, out)
+    suite = results.read(arguments.plan_file(plan))
+    page.write(suite, tables, figures, out)
+    arguments.finish(suite)
 
 
 @cli.command()
 @PLAN
 def show(plan: str) -> None:
     """Print a suite's probes and generation metrics in the terminal."""
-    from structgan.report import tables
+    from structgan.report import results, tables
 
-    tables.show(arguments.plan_file(plan))
+    suite = results.read(arguments.plan_file(plan))
+    tables.show(suite)
+    arguments.finish(suite)
 
 
 @cli.command()
