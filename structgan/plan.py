@@ -5,6 +5,7 @@ the identity of the content. So any planner may write one that is missing, two p
 existing one is never changed.
 """
 
+import contextlib
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from structgan import checks, evaluation, provenance, sources
 from structgan import config as configuration
 from structgan.errors import UserError, unknown
 from structgan.evaluation import limits
-from structgan.files import write_json
+from structgan.files import make_newest, write_json
 from structgan.grid import Grid, RunConfig
 
 PUBLISHED = ("references", "paper")
@@ -74,7 +75,11 @@ class Plan:
         self.path = f"{provenance.PLANS}/{config['suite']}/{sources.fingerprint(self.content)[: provenance.ID]}.json"
 
     def write(self) -> dict[str, Any]:
-        """Write what is missing of the plan, its protocols, data sets' settings and runs; return the plan."""
+        """Write what is missing of the plan, its protocols, data sets' settings and runs; return the plan.
+
+        Tables and figures that differ from their seal lose it, so that Snakemake makes them again. Of a planned suite,
+        nothing else is written, and a dry run needs no rights to write.
+        """
         files: dict[str, Any] = {
             provenance.protocol_path(each): each for each in (*self.protocols.values(), self.embedded)
         }
@@ -84,7 +89,16 @@ class Plan:
         for path, content in files.items():
             if not Path(path).exists():
                 write_json(path, content)
-        write_json(self.path, self.content)  # each time: the newest plan of a suite is the one that was made last
+        path = Path(self.path)
+        try:
+            read(path)
+        except UserError:
+            write_json(path, self.content)
+        with contextlib.suppress(OSError):
+            make_newest(path)
+            for seal in Path("results").glob(f"*/{path.parent.name}/made_from-{path.stem}.json"):
+                if not provenance.whole(seal):
+                    seal.unlink()
         return self.content
 
     def _entry(self, run: RunConfig) -> dict[str, Any]:
@@ -219,13 +233,6 @@ def newest(suite: str) -> Path:
         known = sorted(path.name for path in provenance.PLANS.glob("*") if path.is_dir())
         raise unknown("suite", suite, known, str(provenance.PLANS))
     return max(found, key=lambda path: path.stat().st_mtime_ns)
-
-
-def tabled(suite: str) -> list[Path]:
-    """The plans that the tables and figures of a suite were made from, as far as they are here."""
-    made = Path("results").glob(f"*/{suite}/made_from-*.json")
-    paths = {provenance.PLANS / suite / f"{path.stem.removeprefix('made_from-')}.json" for path in made}
-    return sorted(path for path in paths if path.exists())
 
 
 def suites() -> list[Path]:

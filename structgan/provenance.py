@@ -219,6 +219,15 @@ def read_sealed(path: Path) -> dict[str, Any]:
     return record
 
 
+def whole(seal: Path) -> bool:
+    """Whether a sealed record and the files that were written with it are as they were."""
+    try:
+        record = read_sealed(seal)
+        return all(read_companion(seal.parent, record, name) for name in record["checksums"]["files"])
+    except UserError:
+        return False
+
+
 def read_json_object(path: Path) -> dict[str, Any]:
     """A JSON object; its checksums are not looked at."""
     if not path.exists():

@@ -32,24 +32,24 @@ KINDS = {
 
 @pytest.fixture(scope="module")
 def suite(demo, tmp_path_factory) -> Tree:
-    """Two runs, prepared, trained, evaluated, tabled and drawn in this process."""
+    """One run, prepared, trained, evaluated, tabled and drawn in this process."""
     tree = Tree(tmp_path_factory.mktemp("suite"))
-    grid = [{"datasets": ["digits"], "methods": ["plain_gan", "random"], "augmentations": ["none"], "seeds": [0]}]
+    grid = [{"datasets": ["digits"], "methods": ["plain_gan"], "augmentations": ["none"], "seeds": [0]}]
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tree.root)
         made = plan.Plan({**demo, "grid": grid, "references": None, "paper": None})
-        runs = made.write()["runs"]
-        data = Path(runs[0]["data"])
+        (entry,) = made.write()["runs"]
+        run, data = Path(entry["run"]), Path(entry["data"])
         assert tree.structgan("prepare", "--settings", data.with_suffix(".json"), "--out", data)[0] == 0
-        (network,) = made.inputs(runs[0], "fidelity")
+        (network,) = made.inputs(entry, "fidelity")
         extractor.train(data, Path(provenance.protocol_path(made.embedded)), Path(network))
-        for entry in runs:
-            train.run(Path(entry["run"]), data)
-            for name in entry["evaluations"]:
-                evaluate.run(Path(entry["run"]), Path(provenance.protocol_path(made.protocols[name])))
+        train.run(run, data)
+        for planned in made.protocols.values():
+            evaluate.run(run, Path(provenance.protocol_path(planned)))
     assert tree.structgan("table", "--plan", "demo", "--out", TABLES)[0] == 0
     assert tree.structgan("plot", "--plan", "demo", "--out", FIGURES)[0] == 0
     assert report(tree)[0] == 0 and tree.structgan("verify")[0] == 0
+    next(tree.root.glob(f"{GAN}/state.previous.safetensors")).unlink()
     return tree
 
 
@@ -58,23 +58,16 @@ def report(tree: Tree, out: str = PAGE) -> tuple[int, list[str]]:
 
 
 def damaged(whole: bytes, more: int, chance: random.Random) -> Iterator[bytes]:
-    """Bits flipped at either end, in the header and at random places; cut; lengthened. A line break at the end is free."""
+    """Bits flipped at both ends, in the header and elsewhere; cut; lengthened. The line break at the end is free."""
     length = len(whole.rstrip(b"\n"))
     header = min(length, 8 + int.from_bytes(whole[:8], "little"))
-    for place in {
-        0,
-        7,
-        8,
-        header - 1,
-        length - 1,
-        *(chance.randrange(n) for n in (header, length) for _ in range(more)),
-    }:
-        yield whole[:place] + bytes([whole[place] ^ 1 << chance.randrange(8)]) + whole[place + 1 :]
-    yield from (whole[:cut] for cut in (0, 1, length // 2, length - 1))
     yield whole + b"\0"
+    for place in {0, length - 1, *(chance.randrange(n) for n in (header, *[header, length] * more))}:
+        yield whole[:place] + bytes([whole[place] ^ 1 << chance.randrange(8)]) + whole[place + 1 :]
+    yield from (whole[:cut] for cut in {length // 2, *[0, 1, 8, length - 1][: 4 * more]})
 
 
-@pytest.mark.parametrize("more", [1, pytest.param(40, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("more", [0, pytest.param(40, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("kind", KINDS)
 def test_damage_is_named_and_never_read(suite: Tree, kind: str, more: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(suite.root)
@@ -103,7 +96,7 @@ def test_damage_is_named_and_never_read(suite: Tree, kind: str, more: int, monke
                 refusal(extractor.load, path)
             if kind == "state":
                 refusal(checkpoint.States(run, {}).read, path)
-            if kind in ("csv", "md", "tex", "svg", "seal"):
+            if kind in ("csv", "md", "tex", "svg", "seal") and content.startswith(before):
                 code, told = report(suite, "other.html")
                 assert code == 2 and told[-1].startswith(f"structgan: {path}: ") and not Path("other.html").exists()
     finally:
