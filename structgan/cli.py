@@ -1,5 +1,6 @@
 """The command line: one command per rule of the DAG, and others. Each command does its own heavy imports."""
 
+import io
 import os
 import sys
 from pathlib import Path
@@ -232,11 +233,14 @@ def check(names: tuple[str, ...], files: tuple[str, ...], processes: int) -> Non
 
 
 def main() -> None:
-    """Run the command line; an error that the user can fix is one line and exit code 2."""
+    """Run the command line; an error that the user can fix, such as a file's rights, is one line and exit code 2."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal that lacks a character
     try:
         cli()
-    except UserError as error:
+    except (UserError, OSError) as error:
+        line = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename else error
         process = int(os.environ.get("RANK", "0"))
         name = f"structgan process {process}" if process else "structgan"  # under torchrun, most repeat the first
-        click.echo(f"{name}: {error}", err=True)
+        click.echo(f"{name}: {line}", err=True)
         sys.exit(2)

@@ -86,9 +86,9 @@ class Plan:
         files |= {f"{run.path}/config.json": run.content for run in self.runs}
         for name, settings in self.datasets.items():
             files[provenance.data_path(name, settings["identity"]).replace(".safetensors", ".json")] = settings
-        for path, content in files.items():
-            if not Path(path).exists():
-                write_json(path, content)
+        for file, content in files.items():
+            if not Path(file).exists():
+                write_json(file, content)
         path = Path(self.path)
         try:
             read(path)

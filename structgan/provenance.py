@@ -8,6 +8,7 @@ raises ``UserError`` if a file is missing, and ``Damaged`` if it was edited or b
 """
 
 import json
+import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -217,6 +218,13 @@ def read_sealed(path: Path) -> dict[str, Any]:
     if own_checksum(record) != checksums["self"]:
         raise Damaged(f"{path}: edited or damaged, its content does not have the checksum that it holds")
     return record
+
+
+def check_rights(records: Path) -> None:
+    """Refuse records of Snakemake that are another user's: it reads and writes them even for a dry run."""
+    for path in (records, *records.glob("metadata/*"), *records.glob("iocache/*")):
+        if path.exists() and not os.access(path, os.R_OK | os.W_OK):
+            raise UserError(f"{path}: another user's, and even a dry run writes there; plan in a copy of the tree")
 
 
 def whole(seal: Path) -> bool:

@@ -23,6 +23,7 @@ def make_plan():
         plan = planning.Plan(config, files)
         if workflow.is_main_process:
             plan.write()
+            provenance.check_rights(Path(".snakemake"))
         return plan
     except UserError as error:
         print(f"structgan: {error}", file=sys.stderr)
