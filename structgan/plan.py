@@ -77,8 +77,7 @@ class Plan:
     def write(self) -> dict[str, Any]:
         """Write what is missing of the plan, its protocols, data sets' settings and runs; return the plan.
 
-        Tables and figures that differ from their seal lose it, so that Snakemake makes them again. Of a planned suite,
-        nothing else is written, and a dry run needs no rights to write.
+        Tables and figures that differ from their seal lose it, so that Snakemake makes them again.
         """
         files: dict[str, Any] = {
             provenance.protocol_path(each): each for each in (*self.protocols.values(), self.embedded)
