@@ -28,7 +28,7 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 	touch $@
 
 demo: setup
-	snakemake --profile workflow/profiles/local --configfile $(CONFIG) --quiet rules
+	snakemake --profile workflow/profiles/local --configfile $(CONFIG) --quiet host reason
 	@structgan show --plan $(SUITE)
 	@echo "Report: $(CURDIR)/results/report/$(SUITE).html"
 

@@ -8,6 +8,7 @@ Example:
 """
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["export", "load_encoder", "results"]
 __version__ = "0.1.0"
+os.environ.setdefault("USER", str(os.getuid()))  # torch and Snakemake ask for a name; a container's user may have none
 
 
 def __getattr__(name: str) -> Any:

@@ -1,12 +1,17 @@
 """Options that several commands share, and how --plan and --device are resolved."""
 
 import itertools
+import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from structgan.errors import UserError
+
+if TYPE_CHECKING:
+    from structgan.report.results import Suite
 
 PATH = click.Path(path_type=Path)
 
@@ -25,11 +30,28 @@ class ConfigfileCommand(click.Command):
         return super().parse_args(ctx, [*args[: start + 1], *more, *args[start + len(files) :]] if files else args)
 
 
+def plan_file(given: str) -> Path:
+    """The plan that ``--plan`` names, by its file or by its suite."""
+    from structgan import plan
+
+    return Path(given) if given.endswith(".json") else plan.newest(given)
+
+
 def plan_files(given: Sequence[str]) -> list[Path]:
     """The plans that ``--plan`` names, by file or by suite; without any, the newest of every suite."""
     from structgan import plan
 
-    return [Path(each) if each.endswith(".json") else plan.newest(each) for each in given] or plan.suites()
+    return [plan_file(each) for each in given] or plan.suites()
+
+
+def finish(suite: "Suite") -> None:
+    """End a command that showed a suite: exit code 1, and a line for what it lacks, if something is not there."""
+    if absent := [run["run"] for run in suite.runs if suite.missing(run)]:
+        count = f"{len(absent)} of {len(suite.runs)} runs are not finished"
+        click.echo(f"{suite.file}: {count} (not counted), first {absent[0]}", err=True)
+        for reason in dict.fromkeys(suite.damaged.values()):
+            click.echo(f"damaged, not counted: {reason}", err=True)
+        sys.exit(1)
 
 
 def resolve_device(device: str) -> str:

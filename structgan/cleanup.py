@@ -30,10 +30,17 @@ def unplanned() -> Found:
     """Runs that neither a suite's newest plan nor its tables' plan names."""
     if any(Path(".snakemake/locks").glob("*")):
         raise UserError("gc: a Snakemake works in this folder, or was killed (snakemake --unlock): nothing was deleted")
-    plans = {each for file in plan.suites() for each in (file, *plan.tabled(file.parent.name))}
+    plans = {each for file in plan.suites() for each in (file, *tabled(file.parent.name))}
     planned = {Path(entry["run"]) for file in plans for entry in plan.read(file)["runs"]}
     folders = (folder for folder in sorted(provenance.RUNS.glob("*/*/*/*/seed=*/*")) if folder not in planned)
     return split(folder for folder in folders if folder.is_dir() and not folder.is_symlink())
+
+
+def tabled(suite: str) -> list[Path]:
+    """The plans that the tables and figures of a suite were made from, as far as they are here."""
+    made = Path("results").glob(f"*/{suite}/made_from-*.json")
+    paths = {provenance.PLANS / suite / f"{path.stem.removeprefix('made_from-')}.json" for path in made}
+    return sorted(path for path in paths if path.exists())
 
 
 def named(folders: Sequence[Path]) -> Found:

@@ -1,5 +1,6 @@
 """The command line: one command per rule of the DAG, and others. Each command does its own heavy imports."""
 
+import io
 import os
 import sys
 from pathlib import Path
@@ -97,9 +98,11 @@ def evaluate(run: Path, protocol: Path, data: Path | None, raw: Path, device: st
 @OUT
 def table(plan: str, out: Path) -> None:
     """Write a suite's tables: csv, md and tex, and every number as results.csv."""
-    from structgan.report import tables
+    from structgan.report import results, tables
 
-    tables.write(plan, out)
+    suite = results.read(arguments.plan_file(plan))
+    tables.write(suite, out)
+    arguments.finish(suite)
 
 
 @cli.command()
@@ -107,9 +110,11 @@ def table(plan: str, out: Path) -> None:
 @OUT
 def plot(plan: str, out: Path) -> None:
     """Draw a suite's figures: svg and png."""
-    from structgan.report import figures
+    from structgan.report import figures, results
 
-    figures.write(plan, out)
+    suite = results.read(arguments.plan_file(plan))
+    figures.write(suite, out)
+    arguments.finish(suite)
 
 
 @cli.command()
@@ -119,18 +124,22 @@ def plot(plan: str, out: Path) -> None:
 @OUT
 def report(plan: str, tables: Path, figures: Path, out: Path) -> None:
     """Write the suite's self-contained HTML page."""
-    from structgan.report import page
+    from structgan.report import page, results
 
-    page.write(plan, tables, figures, out)
+    suite = results.read(arguments.plan_file(plan))
+    page.write(suite, tables, figures, out)
+    arguments.finish(suite)
 
 
 @cli.command()
 @PLAN
 def show(plan: str) -> None:
     """Print a suite's probes and generation metrics in the terminal."""
-    from structgan.report import tables
+    from structgan.report import results, tables
 
-    tables.show(plan)
+    suite = results.read(arguments.plan_file(plan))
+    tables.show(suite)
+    arguments.finish(suite)
 
 
 @cli.command()
@@ -219,11 +228,14 @@ def check(names: tuple[str, ...], files: tuple[str, ...], processes: int) -> Non
 
 
 def main() -> None:
-    """Run the command line; an error that the user can fix is one line and exit code 2."""
+    """Run the command line; an error that the user can fix, such as a file's rights, is one line and exit code 2."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal that lacks a character
     try:
         cli()
-    except UserError as error:
+    except (UserError, OSError) as error:
+        line = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename else error
         process = int(os.environ.get("RANK", "0"))
         name = f"structgan process {process}" if process else "structgan"  # under torchrun, most repeat the first
-        click.echo(f"{name}: {error}", err=True)
+        click.echo(f"{name}: {line}", err=True)
         sys.exit(2)

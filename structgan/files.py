@@ -10,6 +10,7 @@ import json
 import os
 import re
 import secrets
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,9 @@ from structgan.errors import UserError
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+SEAL, BLANK = "header", f"sha256:{'0' * 64}"
+"""A key of a safetensors file's metadata, and its value while its checksum is computed."""
 
 
 @contextlib.contextmanager
@@ -97,6 +101,12 @@ def write_new(texts: Mapping[Path, str]) -> None:
             raise write_error(error, target) from error
 
 
+def make_newest(path: Path) -> None:
+    """Set a file's time to now, or to later than its neighbors' of the same kind, whose clock may have been ahead."""
+    times = [other.stat().st_mtime_ns + 1 for other in path.parent.glob(f"*{path.suffix}") if other != path]
+    os.utime(path, ns=(max(time.time_ns(), *times, 0),) * 2)
+
+
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
     """Write ``value`` as indented JSON, atomically. NaN and infinity are refused: they are no JSON."""
     write_text(path, json.dumps(value, indent=1, sort_keys=False, allow_nan=False) + "\n")
@@ -110,38 +120,47 @@ def read_json(path: str | os.PathLike[str]) -> Any:
         raise UserError(f"{path}: no such file") from error
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: not valid JSON ({error})") from error
 
 
 def save_tensors(
     path: str | os.PathLike[str], tensors: "Mapping[str, Tensor]", metadata: Mapping[str, str], keep: Path | None = None
 ) -> None:
-    """Save tensors as safetensors, atomically; equal content gives equal bytes. ``keep`` is as of ``replacing``."""
+    """Save tensors as safetensors, atomically; equal content gives equal bytes. ``keep`` is as of ``replacing``.
+
+    The header of a file that names its ``format`` holds its own checksum: no other file holds one of its bytes.
+    """
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     flat = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with replacing(path, keep) as temporary:
         try:
-            save_file(flat, temporary, dict(metadata))
-            sort_metadata(temporary)
+            save_file(flat, temporary, {**metadata, **({SEAL: BLANK} if "format" in metadata else {})})
+            finish_header(temporary)
         except SafetensorError as error:
             reason = re.search(r"os error (\d+)", str(error))
             number = int(reason[1]) if reason else errno.EIO
             raise OSError(number, os.strerror(number)) from error
 
 
-def sort_metadata(path: Path) -> None:
-    """Rewrite a safetensors header with sorted metadata, which the library writes in an order that changes."""
+def finish_header(path: Path) -> None:
+    """Sort a safetensors header's metadata, which the library writes in an order that changes; put in its checksum."""
     with open(path, "r+b") as file:
         length = int.from_bytes(file.read(8), "little")
-        header = json.loads(file.read(length))
+        written = file.read(length)
+        header = json.loads(written)
         header["__metadata__"] = dict(sorted(header.get("__metadata__", {}).items()))
         text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-        if len(text) <= length:  # the header ends in spaces that align the tensors
-            file.seek(8)
-            file.write(text.ljust(length))
+        text = min(text, written, key=len).ljust(length)  # the header ends in spaces that align the tensors
+        file.seek(8)
+        file.write(text.replace(BLANK.encode(), header_checksum(text).encode()))
+
+
+def header_checksum(header: bytes) -> str:
+    """The checksum of a header in which a blank is in its place."""
+    return f"sha256:{hashlib.sha256(header).hexdigest()}"
 
 
 def load_tensors(path: str | os.PathLike[str], device: str = "cpu") -> "tuple[dict[str, Tensor], dict[str, str]]":
@@ -152,9 +171,16 @@ def load_tensors(path: str | os.PathLike[str], device: str = "cpu") -> "tuple[di
         raise UserError(f"{path}: no such file")
     try:
         with safe_open(path, framework="pt", device=device) as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+            tensors, metadata = {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+        with open(path, "rb") as raw:
+            header = raw.read(int.from_bytes(raw.read(8), "little"))
     except (SafetensorError, OSError) as error:
         raise UserError(f"{path}: truncated or damaged ({error})") from error
+    told = metadata.pop(SEAL, "")
+    sealed = told or any(value.startswith(BLANK[:7]) for value in metadata.values())
+    if sealed and header_checksum(header.replace(told.encode(), BLANK.encode())) != told:
+        raise UserError(f"{path}: damaged (its header has another checksum than it was written with)")
+    return tensors, metadata
 
 
 def sha256(path: str | os.PathLike[str]) -> str:

@@ -202,20 +202,6 @@ class Grid:
             self._data[name] = provenance.identified({"name": name, **settings, **content, "sources": digest})
         return self._data[name]
 
-    def check_axis(self, axis: sweep.Axis, method: str, runs: Sequence[RunConfig]) -> None:
-        """Refuse an axis where a data set or an augmentation changes its setting: a point would not be what it says."""
-        points = {point.variant: point.settings for point in axis.points}
-        for run in (run for run in runs if run.method == method and run.variant in points):
-            for name, value in points[run.variant].items():
-                node: Any = run.settings if name.startswith(sweep.TRAINING) else run.settings["method"]
-                for key in name.split("."):
-                    node = node[key]
-                if node != value:
-                    raise UserError(
-                        f"{self.where('grid')}: {name} of {method} is {sweep.text(node)} on {run.dataset} under"
-                        f" {run.augmentation}, where the axis has {sweep.text(value)}; leave these out of its block"
-                    )
-
     def exclusion(self, run: RunConfig) -> str | None:
         """Why a run makes no sense, as its method's block declares, or None."""
         reason: str | None = self.methods[run.method].get("not_applicable", {}).get(run.augmentation)

@@ -5,20 +5,18 @@ the identity of the content. So any planner may write one that is missing, two p
 existing one is never changed.
 """
 
+import contextlib
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from structgan import checks, evaluation, provenance, sources, yaml_reader
+from structgan import checks, evaluation, provenance, published, sources, sweep, yaml_reader
 from structgan import config as configuration
 from structgan.errors import UserError, unknown
 from structgan.evaluation import limits
-from structgan.files import write_json
+from structgan.files import make_newest, write_json
 from structgan.grid import Grid, RunConfig
-
-PUBLISHED = ("references", "paper")
-"""Keys of the configuration that name a file of published numbers, or null."""
 
 
 class Plan:
@@ -66,7 +64,7 @@ class Plan:
             "variants": {name: {"title": self._variant_title(name)} for name in used["variant"]},
             "runs": [self._entry(run) for run in self.runs],
             "not_applicable": not_applicable,
-            **{key: self._published(key, used["dataset"]) for key in PUBLISHED},
+            **{key: published.rows(self.grid, key, used["dataset"]) for key in published.KEYS},
             "main": config.get("main"),
             **({"axes": axes} if axes else {}),
         }
@@ -75,18 +73,30 @@ class Plan:
         self.path = f"{provenance.PLANS}/{config['suite']}/{sources.fingerprint(self.content)[: provenance.ID]}.json"
 
     def write(self) -> dict[str, Any]:
-        """Write what is missing of the plan, its protocols, data sets' settings and runs; return the plan."""
+        """Write what is missing of the plan, its protocols, data sets' settings and runs; return the plan.
+
+        Tables and figures that differ from their seal lose it, so that Snakemake makes them again.
+        """
         files: dict[str, Any] = {
             provenance.protocol_path(each): each for each in (*self.protocols.values(), self.embedded)
         }
         files |= {f"{run.path}/config.json": run.content for run in self.runs}
         for name, settings in self.datasets.items():
             files[provenance.data_path(name, settings["identity"]).replace(".safetensors", ".json")] = settings
-        for path, content in files.items():
-            if not Path(path).exists():
-                write_json(path, content)
+        for file, content in files.items():
+            if not Path(file).exists():
+                write_json(file, content)
         self.grid.pictures.write()
-        write_json(self.path, self.content)  # each time: the newest plan of a suite is the one that was made last
+        path = Path(self.path)
+        try:
+            read(path)
+        except UserError:
+            write_json(path, self.content)
+        with contextlib.suppress(OSError):
+            make_newest(path)
+            for seal in Path("results").glob(f"*/{path.parent.name}/made_from-{path.stem}.json"):
+                if not provenance.whole(seal):
+                    seal.unlink()
         return self.content
 
     def _entry(self, run: RunConfig) -> dict[str, Any]:
@@ -172,23 +182,10 @@ class Plan:
         listed = [(method, block.get("variants", ())) for block in self.config["grid"] for method in block["methods"]]
         for method, name in ((method, name) for method, names in listed for name in names):
             if axis := self.grid.axes[method].get(name):
-                self.grid.check_axis(axis, method, self.runs)
+                sweep.check(axis, method, self.runs, self.grid.where)
                 entry = {"title": axis.title, "file": axis.file, "monitors": list(axis.monitors), "points": {}}
                 found.setdefault(name, entry)["points"][method] = [point.shown for point in axis.points]
         return found
-
-    def _published(self, key: str, datasets: Sequence[str]) -> list[dict[str, Any]]:
-        """The rows of a file of published numbers, checked, that belong beside the data sets of the suite."""
-        if not self.config.get(key):
-            return []
-        file = str(sources.ROOT / self.config[key])
-        content = yaml_reader.read(file)
-        configuration.validate(content, configuration.SCHEMAS / "published.schema.yaml", (), [file])
-        for number, row in enumerate(content["rows"]):
-            if "ours" in row:
-                self.grid.check_names(f"{configuration.short(file)}: rows.{number}.ours", **row["ours"])
-        shown = {self.config["datasets"][name].get("reference", name) for name in datasets}
-        return [row for row in content["rows"] if row["dataset"] in shown]
 
     def _check(self) -> None:
         """Refuse settings that do not fit each other or the data, as far as is known."""
@@ -221,13 +218,6 @@ def newest(suite: str) -> Path:
         known = sorted(path.name for path in provenance.PLANS.glob("*") if path.is_dir())
         raise unknown("suite", suite, known, str(provenance.PLANS))
     return max(found, key=lambda path: path.stat().st_mtime_ns)
-
-
-def tabled(suite: str) -> list[Path]:
-    """The plans that the tables and figures of a suite were made from, as far as they are here."""
-    made = Path("results").glob(f"*/{suite}/made_from-*.json")
-    paths = {provenance.PLANS / suite / f"{path.stem.removeprefix('made_from-')}.json" for path in made}
-    return sorted(path for path in paths if path.exists())
 
 
 def suites() -> list[Path]:

@@ -8,6 +8,7 @@ raises ``UserError`` if a file is missing, and ``Damaged`` if it was edited or b
 """
 
 import json
+import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -105,6 +106,8 @@ def read_identified(path: Path) -> dict[str, Any]:
     record = read_json_object(path)
     if record != identified({key: value for key, value in record.items() if key != "identity"}):
         raise Damaged(f"{path}: edited or damaged, its content does not have the identity that it holds")
+    if (named := re.search(f"-([0-9a-f]{{{ID}}})$", path.stem)) and named[1] != record["identity"][:ID]:
+        raise Damaged(f"{path}: its content is that of {record['identity'][:ID]}, not of the identity in its name")
     return record
 
 
@@ -144,6 +147,29 @@ def read_evaluation(run: Path, name: str, trained: Mapping[str, Any] | None = No
         if trained["checksums"]["files"].get(file, digest) != digest:
             raise Damaged(f"{path}: measured on another {file} than env.json names")
     return record
+
+
+def read_results(run: Path, planned: Mapping[str, Any]) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """What is there of a run of a plan: its records by evaluation, and why the others are damaged.
+
+    "training" is env.json. Files that were written with a record are verified too, but for weights.
+    """
+    records: dict[str, dict[str, Any]] = {}
+    damaged = {}
+    for name, file in {"training": "env.json", **planned["evaluations"]}.items():
+        if (run / file).exists():
+            try:
+                trained = records.get("training") or read_training(run)
+                if trained["identity"] != planned["identity"]:
+                    raise Damaged(f"{run}/config.json: of another run than the plan names")
+                record = trained if name == "training" else read_evaluation(run, file, trained)
+                for beside in record["checksums"]["files"]:
+                    if not beside.endswith(".safetensors"):
+                        read_companion(run, record, beside)
+                records[name] = record
+            except UserError as error:
+                damaged[name] = str(error)
+    return records, damaged
 
 
 def read_companion(run: Path, of: Mapping[str, Any], name: str) -> Path:
@@ -192,6 +218,22 @@ def read_sealed(path: Path) -> dict[str, Any]:
     if own_checksum(record) != checksums["self"]:
         raise Damaged(f"{path}: edited or damaged, its content does not have the checksum that it holds")
     return record
+
+
+def check_rights(records: Path) -> None:
+    """Refuse records of Snakemake that are another user's: it reads and writes them even for a dry run."""
+    for path in (records, *records.glob("metadata/*"), *records.glob("iocache/*")):
+        if path.exists() and not os.access(path, os.R_OK | os.W_OK):
+            raise UserError(f"{path}: another user's, and even a dry run writes there; plan in a copy of the tree")
+
+
+def whole(seal: Path) -> bool:
+    """Whether a sealed record and the files that were written with it are as they were."""
+    try:
+        record = read_sealed(seal)
+        return all(read_companion(seal.parent, record, name) for name in record["checksums"]["files"])
+    except UserError:
+        return False
 
 
 def read_json_object(path: Path) -> dict[str, Any]:

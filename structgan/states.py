@@ -5,7 +5,7 @@ It takes no lock and reads no tensor, so it can look at runs that are being trai
 
 import os
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -59,12 +59,12 @@ class State:
 
 def read_state(entry: Mapping[str, Any], run: Path, now: float) -> State:
     """The state of a plan's ``entry`` whose folder is ``run``, at Unix time ``now``."""
-    env, progress = optional(run / "env.json"), optional(run / "progress.json")
+    progress = optional(run / "progress.json")
     name, reason = judge(entry, run, progress, now)
     trained, steps = (run / "env.json").exists(), int(entry["steps"])
+    env = optional(run / "env.json") if name != "damaged" else {}
     step = steps if trained else int(progress.get("step") or 0)
-    latest = progress if progress.get("seconds") is not None else env
-    seconds, gpus = float(latest.get("seconds") or 0), latest.get("gpus") or 0
+    seconds, gpus = float((env or progress).get("seconds") or 0), progress.get("gpus") or 0
     rate = progress.get("steps_per_second")
     if env.get("seconds") and (trained or not rate):
         rate = env.get("steps", 0) / env["seconds"]
@@ -74,7 +74,7 @@ def read_state(entry: Mapping[str, Any], run: Path, now: float) -> State:
 def judge(entry: Mapping[str, Any], run: Path, progress: Mapping[str, Any], now: float) -> tuple[str, str]:
     """Name and reason of the state of a run whose progress.json holds ``progress``."""
     if (run / "env.json").exists():
-        return judge_trained(entry["evaluations"].values(), run)
+        return judge_trained(entry, run)
     told, reason = progress.get("state"), progress.get("reason")
     if told == "running":
         dead = why_dead(progress, run, now)
@@ -91,20 +91,17 @@ def judge(entry: Mapping[str, Any], run: Path, progress: Mapping[str, Any], now:
     return "missing", ""
 
 
-def judge_trained(evaluations: Iterable[str], run: Path) -> tuple[str, str]:
-    """Name and reason of the state of a trained run, whose evaluations have these files."""
-    lacking = [name for name in evaluations if not (run / name).exists()]
-    try:
-        trained = provenance.read_training(run)
-        for name in set(evaluations).difference(lacking):
-            provenance.read_evaluation(run, name, trained)
-    except UserError as error:
-        return "damaged", str(error)
+def judge_trained(entry: Mapping[str, Any], run: Path) -> tuple[str, str]:
+    """Name and reason of the state of a trained run."""
+    found, damaged = provenance.read_results(run, entry)
+    if damaged:
+        return "damaged", next(iter(damaged.values()))
+    lacking = [file for name, file in entry["evaluations"].items() if name not in found]
     if not lacking:
         return "done", ""
     errors = [last_error((run / name).with_suffix(".log")) for name in lacking]
-    if found := next(filter(None, errors), None):
-        return "failed", found
+    if error := next(filter(None, errors), None):
+        return "failed", error
     return "trained", f"lacks {', '.join(lacking)}"
 
 

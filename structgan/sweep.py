@@ -12,10 +12,13 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from structgan.config import merge
 from structgan.errors import UserError, unknown
+
+if TYPE_CHECKING:
+    from structgan.grid import RunConfig
 
 TRAINING = "training."
 MOST = 1000
@@ -148,3 +151,18 @@ def in_order(own: Any, given: Sequence[Any], place: str) -> list[Any]:
     values = [own, *(value for value in given if value != own)]
     numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
     return sorted(values) if numbers else values
+
+
+def check(axis: Axis, method: str, runs: Sequence["RunConfig"], where: Callable[..., str]) -> None:
+    """Refuse an axis where a data set or an augmentation changes its setting: a point would not be what it says."""
+    points = {point.variant: point.settings for point in axis.points}
+    for run in (run for run in runs if run.method == method and run.variant in points):
+        for name, value in points[run.variant].items():
+            node: Any = run.settings if name.startswith(TRAINING) else run.settings["method"]
+            for key in name.split("."):
+                node = node[key]
+            if node != value:
+                raise UserError(
+                    f"{where('grid')}: {name} of {method} is {text(node)} on {run.dataset} under {run.augmentation},"
+                    f" where the axis has {text(value)}; leave these out of its block"
+                )

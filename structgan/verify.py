@@ -1,4 +1,4 @@
-"""Recompute every checksum of a suite: data, extractors, runs, evaluations, tables, figures and page."""
+"""Recompute every checksum of a suite: protocols, data, extractors, runs, evaluations, tables, figures and page."""
 
 import sys
 from collections.abc import Callable, Mapping
@@ -10,6 +10,7 @@ from structgan import datasets, evaluation, plan, provenance
 from structgan.errors import UserError
 from structgan.evaluation import extractor
 from structgan.progress import Progress
+from structgan.training import checkpoint
 
 T = TypeVar("T")
 
@@ -47,6 +48,9 @@ class Suite:
     def verify(self) -> None:
         """Look at everything: data first, then runs, then tables; an unfinished suite has no faults."""
         started = any((self.tree / entry["run"] / "env.json").exists() for entry in self.plan["runs"])
+        protocols = {self.tree / provenance.protocol_path(each) for each in self.plan["evaluations"].values()}
+        for path in sorted(protocols.union((self.tree / provenance.PROTOCOLS).glob("extractor-*.json"))):
+            self.attempt(provenance.read_identified, path, damaged=(path,))
         for data in sorted({self.tree / entry["data"] for entry in self.plan["runs"]}):
             if data.exists():
                 self.data(data)
@@ -56,12 +60,15 @@ class Suite:
             for entry in self.plan["runs"]:
                 self.run(self.tree / entry["run"], entry)
                 progress.advance()
-        for made in (
-            *sorted(self.tree.glob(f"results/*/{self.plan['suite']}/made_from-*.json")),
-            *self.tree.glob(f"results/report/{self.plan['suite']}.json"),
-        ):
-            if record := self.attempt(provenance.read_sealed, made, damaged=(made,)):
-                self.companions(record, made)
+        results, suite = self.tree / "results", self.plan["suite"]
+        seals = [results / f"report/{suite}.json"] if any(results.glob(f"report/{suite}.*")) else []
+        for folder in (results / "tables" / suite, results / "figures" / suite):
+            seals += (found := sorted(folder.glob("made_from-*.json")))
+            if not found and any(folder.glob("*.*")):
+                self.blame(f"{folder}: no made_from-….json holds the checksums of its files")
+        for path in seals:
+            if record := self.attempt(provenance.read_sealed, path, damaged=(path,)):
+                self.companions(record, path)
 
     def data(self, path: Path) -> None:
         """A prepared data set: its bytes, and whether it was prepared from the settings that its name says."""
@@ -88,6 +95,9 @@ class Suite:
         if content != self.contents.get(self.tree / entry["data"], content):
             self.blame(f"{env}: trained on other images than {entry['data']} holds", env)
         self.companions(trained, env)
+        states = checkpoint.States(run, {"identity": entry["identity"]})
+        for path in (path for path in (states.path, states.previous) if path.exists()):
+            self.attempt(states.read, path, damaged=(path,))
         if above := entry.get("upstream"):
             self.upstream(env, trained, self.tree / above["run"])
         for name, file in entry["evaluations"].items():
@@ -134,7 +144,10 @@ class Suite:
 
 def suite(file: Path, delete: bool = False) -> list[str]:
     """Verify the suite of a plan and return a line for each fault; ``delete`` what is damaged."""
-    found = Suite(file)
+    try:
+        found = Suite(file)
+    except provenance.Damaged as error:
+        return [str(error)]
     found.verify()
     for path in found.damaged if delete else ():
         try:

@@ -92,14 +92,14 @@ def of(suite: Suite) -> tuple[Figure, ...]:
     return (*FIGURES, *axes, *([Figure("sensitivity", "Sensitivity", ablation_charts.sensitivity)] if axes else []))
 
 
-def write(plan: str | Path, out_dir: str | Path) -> list[Path]:
-    """Write every figure as svg and png, and return the files; ``plan`` is a plan's file, or a suite's name.
+def write(plan: str | Path | Suite, out_dir: str | Path) -> list[Path]:
+    """Write every figure as svg and png, and return the files; ``plan`` is a suite, its plan's file, or its name.
 
     A figure without data says so: a suite's set of files never changes. The same runs and the same version of
     Matplotlib give the same bytes.
 
     Raises:
-        UserError: two protocols would meet in a figure, or a file is damaged.
+        UserError: two protocols would meet in a figure.
     """
     suite, paths = results.read(plan), list[Path]()
     writers.clear(Path(out_dir))

@@ -59,7 +59,7 @@ def block(
 def mean(suite: Suite, group: Group, metric: Metric, layout: Sequence[str] = LAYOUT) -> Cell:
     """A metric of a configuration."""
     planned, records = len(suite.groups.get(group, [])), suite.of(group, metric.evaluation)
-    statistic = suite.statistic(group, metric)
+    statistic, spoilt = suite.statistic(group, metric), suite.spoilt(group, metric.evaluation)
     parts = {"mean": digits(statistic.mean), "std": digits(statistic.std)} if statistic else {}
     parts["seeds"] = str(statistic.n if statistic else 0) if planned else ""
     cell = Cell(csv=[parts.get(part, "") for part in layout], group=group, statistic=statistic, metric=metric)
@@ -67,10 +67,11 @@ def mean(suite: Suite, group: Group, metric: Metric, layout: Sequence[str] = LAY
         cell.words, cell.state = shown(statistic.mean, metric), "value"
         cell.seeds = f"{statistic.n}/{planned}" if statistic.n < planned and "seeds" in layout else ""
         cell.marks = "‡" if any(_unconverged(record, metric) for record in records) else ""
+        cell.marks += "†" if spoilt else ""
     elif group in suite.not_applicable:
         cell.words, cell.hint = "n/a", suite.not_applicable[group]
     elif suite.values(group, metric):
-        cell.words, cell.state = f"{DASH} missing", "missing"
+        cell.words, cell.state = f"{DASH} {'damaged' if spoilt else 'missing'}", "missing"
     elif planned:
         cell.words, cell.hint = DASH, next((str(r["reason"]) for r in records if r.get("reason")), "")
     return cell
@@ -98,6 +99,8 @@ def notes(suite: Suite, rows: Sequence[Row], evaluation: str, prefixes: Iterable
     asked, found = [run for run in suite.runs if evaluation in run["evaluations"]], list[str]()
     if missing := sum((run["run"], evaluation) not in suite.records for run in asked):
         found.append(f"Missing: {missing} of {len(asked)} runs are not finished; seeds read done/planned.")
+    if reasons := list(dict.fromkeys(reason for (_, name), reason in suite.damaged.items() if name == evaluation)):
+        found.append(f"†: damaged files are not counted, {len(reasons)} in all; first {reasons[0]}.")
     cells = [cell for row in rows for cell in row.cells.values()]
     if any("‡" in cell.marks for cell in cells):
         found.append("‡: a solver stopped at its iteration limit in at least one run.")

@@ -2,6 +2,7 @@
 
 import base64
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from markupsafe import Markup
 
 from structgan import provenance
 from structgan.files import write_text
-from structgan.report import figures, results, runs, style, tables
+from structgan.report import figures, results, runs, style, tables, writers
 from structgan.report.cells import NAMES, Table
 from structgan.report.metrics import MAIN, shown, text
 from structgan.report.results import Group, Suite
@@ -20,13 +21,14 @@ from structgan.report.statistics import pooled_std
 KINDS = {"csv": "text/csv", "md": "text/markdown", "tex": "application/x-tex", "svg": "image/svg+xml"}
 
 
-def write(plan: str | Path, tables_dir: str | Path, figures_dir: str | Path, out_html: str | Path) -> Path:
+def write(plan: str | Path | Suite, tables_dir: str | Path, figures_dir: str | Path, out_html: str | Path) -> Path:
     """Write the page. It loads nothing: styles, script, drawings and the tables' files are inside it.
 
     Raises:
-        UserError: two protocols would meet in a column, or a file is damaged.
+        UserError: two protocols would meet in a column, or a table or figure is damaged.
     """
-    suite, folder, here = results.read(plan), Path(tables_dir), Path(__file__).parent
+    suite, here = results.read(plan), Path(__file__).parent
+    files, drawn = _sealed(suite, Path(tables_dir)), _sealed(suite, Path(figures_dir))
     made, (sources, environments) = tables.build(suite), runs.gather(suite)
     loader = PackageLoader("structgan.report", ".")
     environment = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
@@ -42,11 +44,11 @@ def write(plan: str | Path, tables_dir: str | Path, figures_dir: str | Path, out
         totals=runs.totals(suite),
         headlines=headlines(suite),
         pooled_std=pooled_std,
-        figures={one.name: {"of": one, "src": _drawing(Path(figures_dir), one.name)} for one in figures.of(suite)},
+        figures={one.name: {"of": one, "src": _drawing(drawn, one.name)} for one in figures.of(suite)},
         axes=[axis["file"] for axis in suite.axes],
-        tables={name: _view(table, folder) for name, table in made.items() if not table.silent},
-        silent=[(table, _downloads(folder, name)[:1]) for name, table in made.items() if table.silent],
-        everything=_downloads(folder, "results"),
+        tables={name: _view(table, files) for name, table in made.items() if not table.silent},
+        silent=[(table, _downloads(files, name)[:1]) for name, table in made.items() if table.silent],
+        everything=_downloads(files, "results"),
         references=dict.fromkeys(entry for table in made.values() for entry in table.references),
         protocols={suite.title("dataset", key): _protocol(found) for key, found in suite.protocols.items()},
         sources=sources,
@@ -91,12 +93,21 @@ def _link(form: str, content: bytes) -> str:
     return f"data:{KINDS[form]};base64,{base64.b64encode(content).decode()}"
 
 
-def _drawing(folder: Path, name: str) -> str | None:
+def _sealed(suite: Suite, folder: Path) -> dict[str, bytes]:
+    """The files by name that were made from the suite's plan, verified; empty where none were made."""
+    seal = writers.seal_path(suite, folder)
+    if not seal.exists():
+        return {}
+    record = provenance.read_sealed(seal)
+    names = [name for name in record["checksums"]["files"] if Path(name).suffix[1:] in KINDS]
+    return {name: provenance.read_companion(folder, record, name).read_bytes() for name in names}
+
+
+def _drawing(files: Mapping[str, bytes], name: str) -> str | None:
     """A link that holds a figure's svg, in the colors of the reader's color scheme; None where it is not drawn."""
-    path = folder / f"{name}.svg"
-    if not path.exists():
+    if f"{name}.svg" not in files:
         return None
-    svg = path.read_text(encoding="utf-8").replace(f"fill: {style.PAPER}", "fill: none")
+    svg = files[f"{name}.svg"].decode().replace(f"fill: {style.PAPER}", "fill: none")
     svg = re.sub("|".join(style.DARK), lambda match: f"var(--c{match[0][1:]})", svg)
     light = "".join(f"--c{color[1:]}:{color};" for color in style.DARK)
     dark = "".join(f"--c{color[1:]}:{other};" for color, other in style.DARK.items())
@@ -104,7 +115,7 @@ def _drawing(folder: Path, name: str) -> str | None:
     return _link("svg", re.sub(r"(<svg[^>]*>)", lambda match: match[0] + rules, svg, count=1).encode())
 
 
-def _view(table: Table, folder: Path) -> dict[str, Any]:
+def _view(table: Table, files: Mapping[str, bytes]) -> dict[str, Any]:
     """A table as the template needs it. Left out are numbers that no row has, and names that are the same in each."""
     view: dict[str, Any] = {"table": table, "headings": [], "fixed": [], "tops": {}}
     for heading in (heading for heading in table.headings if heading.kind != "csv"):
@@ -116,13 +127,13 @@ def _view(table: Table, folder: Path) -> dict[str, Any]:
         percent = any(cell.metric and cell.metric.unit == "%" for cell in cells)
         known = [1.0 if percent else cell.statistic.mean for cell in cells if cell.statistic]
         view["tops"][heading.key] = max(known, default=0.0)
-    return {**view, "downloads": _downloads(folder, table.name)}
+    return {**view, "downloads": _downloads(files, table.name)}
 
 
-def _downloads(folder: Path, name: str) -> list[tuple[str, str, str]]:
+def _downloads(files: Mapping[str, bytes], name: str) -> list[tuple[str, str, str]]:
     """The files of a table: format, name, and a link that holds the file."""
-    files = [folder / f"{name}.{form}" for form in KINDS]
-    return [(path.suffix[1:], path.name, _link(path.suffix[1:], path.read_bytes())) for path in files if path.exists()]
+    named = ((form, f"{name}.{form}") for form in KINDS)
+    return [(form, file, _link(form, files[file])) for form, file in named if file in files]
 
 
 def _protocol(evaluations: dict[str, dict[str, Any]]) -> dict[str, dict[str, str]]:

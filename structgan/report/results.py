@@ -46,20 +46,22 @@ def load(suite: str | Path) -> pd.DataFrame:
         - evaluation, metric: what was measured, as the evaluation's ``COLUMNS`` name it. The evaluation "training" is
           the training itself: its seconds, images per second, memory and parameters.
         - value: the number as it is stored, NaN while it is missing. unit: "fraction" for accuracies, "s", "MiB" or "".
-        - state: "finished" or "missing".
+        - state: "finished", "missing" or "damaged".
         - protocol: the first digits of the identity of the evaluation's protocol; for "training", of the machine.
         - run: the first digits of the run's identity, which its folder is named after.
 
         A finished evaluation has no row for a number that it cannot give, such as the FID of a method without images.
 
     Raises:
-        UserError: there is no such plan, a file is damaged, or the numbers of a data set have two protocols.
+        UserError: there is no such plan, or the numbers of a data set have two protocols.
     """
     return read(suite).frame
 
 
-def read(suite: str | Path) -> "Suite":
+def read(suite: "str | Path | Suite") -> "Suite":
     """A suite's plan and results; arguments and errors as in ``load``."""
+    if isinstance(suite, Suite):
+        return suite
     return Suite(Path(suite) if str(suite).endswith(".json") else plan.newest(str(suite)))
 
 
@@ -76,6 +78,7 @@ class Suite:
         not_applicable: the reason of each configuration that the plan leaves out.
         ordered: the configurations of both.
         records: what an evaluation wrote, by the run's path and the evaluation's name; "training" is env.json.
+        damaged: why a record and its numbers are left out, likewise.
         metrics: the metrics of each evaluation; protocols: its protocol on each data set.
         axes: of an ablation, each with title, file, monitors and points; most suites have none.
         contrast: the method that the augmentation table compares with, SimCLR as in the paper.
@@ -101,6 +104,7 @@ class Suite:
             self.main_variants.setdefault(group.method, group.variant)
         self._monitors = dict.fromkeys(name for axis in self.axes for name in axis.get("monitors", ()))
         self.records: dict[tuple[str, str], dict[str, Any]] = {}
+        self.damaged: dict[tuple[str, str], str] = {}
         for run in self.runs:
             self._read(run)
         logged = itertools.chain(*map(metrics.monitored, self._monitors))
@@ -120,23 +124,15 @@ class Suite:
         self.frame = frame[~derived].reset_index(drop=True)
 
     def _read(self, run: Run) -> None:
-        folder, trained = self.root / run["run"], None
-        if (folder / "env.json").exists():
-            trained = provenance.read_training(folder)
-            if trained["identity"] != run["identity"]:
-                raise provenance.Damaged(f"{folder}/config.json: of another run than the plan names")
-            self.records[run["run"], "training"] = trained
+        records, damaged = provenance.read_results(self.root / run["run"], run)
+        if trained := records.get("training"):
             found = {one.path: trained.get(one.path) for one in metrics.TRAINING}
             found["memory"] = found["peak_gpu_memory_mb"] or found["peak_host_memory_mb"]
             for name, values in self.history(run).items() if self._monitors else ():
                 found |= {f"{name}_{part}": float(values.agg(part)) for part in metrics.PARTS}
             trained["metrics"] = found
-        for name, file in run["evaluations"].items():
-            if (folder / file).exists():
-                record = provenance.read_evaluation(folder, file, trained)
-                if record["evaluation"] != provenance.mark(self.plan["evaluations"][name]):
-                    raise provenance.Damaged(f"{folder / file}: measured under another protocol than the plan names")
-                self.records[run["run"], name] = record
+        self.records |= {(run["run"], name): record for name, record in records.items()}
+        self.damaged |= {(run["run"], name): reason for name, reason in damaged.items()}
 
     def _frame(self) -> pd.DataFrame:
         rows = []
@@ -146,18 +142,20 @@ class Suite:
                 mark = file.removesuffix(".json")[-provenance.ID :]
                 if name == "training" and record:
                     mark = sources.fingerprint(metrics.machine(record))[: provenance.ID]
-                state, identity = "finished" if record else "missing", run["identity"][: provenance.ID]
+                identity = run["identity"][: provenance.ID]
+                state = "damaged" if (run["run"], name) in self.damaged else "finished" if record else "missing"
                 for metric in self.metrics.get(name, []):
                     value = number(evaluation.value(record, metric.path))
                     names = *group_of(run), int(run["seed"]), name, metric.name
                     rows.append((*names, value, metric.stored, state, mark, identity))
         frame = pd.DataFrame(rows, columns=COLUMNS).astype({"value": float})
-        # A missing result has a row for each metric that its evaluation gives on this data set, as far as is known.
+        # What is missing or damaged has a row for each metric that its evaluation gives on this data set, as far as is
+        # known.
         starred = {metric.name for known in self.metrics.values() for metric in known if metric.star}
         finished = (frame["state"] == "finished").groupby([frame["dataset"], frame["evaluation"]]).transform("any")
         given = frame.groupby(["dataset", "evaluation", "metric"])["value"].transform("count") > 0
         given |= ~finished.astype(bool) & ~frame["metric"].isin(starred)
-        return frame[frame["value"].notna() | ((frame["state"] == "missing") & given)]
+        return frame[frame["value"].notna() | ((frame["state"] != "finished") & given)]
 
     def values(self, group: Group, metric: Metric) -> dict[int, float]:
         """A configuration's numbers by seed; NaN where a run is missing that gives this number."""
@@ -181,28 +179,27 @@ class Suite:
         """Whether an evaluation is asked of a configuration."""
         return any(name in run["evaluations"] for run in self.groups.get(group, []))
 
+    def spoilt(self, group: Group, name: str) -> bool:
+        """Whether a result of a configuration is damaged."""
+        return any((run["run"], name) in self.damaged for run in self.groups.get(group, []))
+
     def missing(self, run: Run) -> list[str]:
         """What is asked of a run and not finished: the training or evaluations."""
         return [name for name in ("training", *run["evaluations"]) if (run["run"], name) not in self.records]
 
     def companion(self, group: Group, name: str, file: str) -> Path | None:
-        """A file that was written with an evaluation of the first finished run: ``map.json`` is map-<id>.json.
-
-        Raises:
-            Damaged: its bytes are not those that the record names.
-        """
+        """A file that was written with an evaluation of the first finished run: ``map.json`` is map-<id>.json."""
         for run in self.groups.get(group, []):
             if record := self.records.get((run["run"], name)):
                 mark = record["evaluation"]["identity"][: provenance.ID]
                 written = f"-{mark}.".join(file.split("."))
                 if written in record["checksums"]["files"]:
-                    return provenance.read_companion(self.root / run["run"], record, written)
+                    return Path(self.root, run["run"], written)
         return None
 
     def history(self, run: Run) -> pd.DataFrame:
         """The losses that a finished run logged, a column per loss, by step."""
-        record = self.records[run["run"], "training"]
-        logged = read_json(provenance.read_companion(self.root / run["run"], record, "history.json"))["records"]
+        logged = read_json(self.root / run["run"] / "history.json")["records"]
         return pd.DataFrame([one["losses"] for one in logged], index=[one["step"] for one in logged])
 
     def histories(self, group: Group) -> list[pd.DataFrame]:

@@ -4,7 +4,8 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from structgan.files import read_json
+from structgan import provenance
+from structgan.errors import UserError
 from structgan.report.metrics import DASH, MAIN, flat, number, shown, text
 from structgan.report.results import Group, Run, Suite, group_of
 
@@ -24,8 +25,7 @@ def gather(suite: Suite) -> tuple[dict[Group, dict[str, Any]], list[dict[str, st
     for at, (group, runs) in enumerate(suite.groups.items()):
         rows = [_row(suite, run, environments) for run in runs]
         commits = {(env.get("commit"), env.get("dirty")) for env in (row["git"] for row in rows if row["env"])}
-        config = suite.root / runs[0]["run"] / "config.json"
-        settings = read_json(config)["settings"] if config.exists() else {}
+        settings = _settings(suite, runs[0])
         found[group] = {
             "anchor": f"source-{at}",
             "title": ", ".join(suite.title(*pair) for pair in group._asdict().items()),
@@ -37,6 +37,14 @@ def gather(suite: Suite) -> tuple[dict[Group, dict[str, Any]], list[dict[str, st
             "settings": {part: {key: text(value) for key, value in flat(block)} for part, block in settings.items()},
         }
     return found, [{key: _words(value) for key, value in one.items()} for one in environments]
+
+
+def _settings(suite: Suite, run: Run) -> dict[str, Any]:
+    """The settings of a run's config.json; empty where it is missing or damaged."""
+    try:
+        return dict(provenance.read_config(suite.root / run["run"])["settings"])
+    except UserError:
+        return {}
 
 
 def _row(suite: Suite, run: Run, environments: list[dict[str, Any]]) -> dict[str, Any]:

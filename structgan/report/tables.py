@@ -3,7 +3,6 @@
 import fnmatch
 import functools
 import itertools
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -158,13 +157,13 @@ def training(suite: Suite) -> str:
     return str(frame.to_csv(columns=columns, index=False, lineterminator="\n", float_format="%.6g"))
 
 
-def write(plan: str | Path, out_dir: str | Path) -> list[Path]:
+def write(plan: str | Path | Suite, out_dir: str | Path) -> list[Path]:
     """Write results.csv and every table of a suite as csv, md and tex, and return the files.
 
-    metrics.json and training.csv are for version control. ``plan`` is a plan's file, or a suite's name.
+    metrics.json and training.csv are for version control. ``plan`` is a suite, its plan's file, or its name.
 
     Raises:
-        UserError: two protocols would meet in a column or a file is damaged; then nothing is written.
+        UserError: two protocols would meet in a column; then nothing is written.
     """
     suite, folder = results.read(plan), Path(out_dir)
     forms = {"csv": writers.to_csv, "md": writers.to_markdown, "tex": writers.to_tex}
@@ -172,9 +171,6 @@ def write(plan: str | Path, out_dir: str | Path) -> list[Path]:
     texts = {folder / f"{name}.{form}": to(table) for name, table in tables.items() for form, to in forms.items()}
     texts[folder / "results.csv"] = str(suite.frame.to_csv(index=False, lineterminator="\n"))
     texts[folder / "training.csv"] = training(suite)
-    if absent := [run["run"] for run in suite.runs if suite.missing(run)]:
-        count = f"{len(absent)} of {len(suite.runs)} runs are not finished"
-        print(f"{suite.file}: {count} (not counted), first {absent[0]}", file=sys.stderr)
     writers.clear(folder)
     for path, text in texts.items():
         write_text(path, text)
@@ -183,7 +179,7 @@ def write(plan: str | Path, out_dir: str | Path) -> list[Path]:
     return [*made, writers.seal(suite, folder, made)]
 
 
-def show(plan: str | Path) -> None:
+def show(plan: str | Path | Suite) -> None:
     """Print the probes and the generation metrics of a suite as one table."""
     suite, rows = results.read(plan), list[Row]()
     columns = {name: suite.metric(name) for name in MAIN}

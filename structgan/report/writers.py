@@ -22,7 +22,7 @@ TEX = {
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "≈": r"$\approx$", "‡": r"$^\ddagger$",
     "→": r"$\to$", "×": r"$\times$", "↓": r"$\downarrow$", "↑": r"$\uparrow$", "—": "---", "−": "$-$", "√": r"$\surd$",
     "≤": r"$\le$", "≥": r"$\ge$", "₁": "$_1$", "₂": "$_2$", "²": "$^2$", "…": r"\dots{}", "<": r"\textless{}",
-    ">": r"\textgreater{}", "“": "``", "”": "''",
+    ">": r"\textgreater{}", "“": "``", "”": "''", "†": r"$^\dagger$",
 }  # fmt: skip
 
 Block = tuple[str, pd.DataFrame, list[str]]
@@ -90,8 +90,13 @@ def clear(folder: Path) -> None:
         path.unlink()
 
 
+def seal_path(suite: Suite, folder: Path) -> Path:
+    """A folder's made_from-<id>.json, with the plan's id."""
+    return folder / f"made_from-{suite.file.stem}.json"
+
+
 def seal(suite: Suite, folder: Path, made: list[Path]) -> Path:
-    """Write a folder's made_from-<id>.json, with the plan's id: checksums of the files that were made from it."""
-    path = folder / f"made_from-{suite.file.stem}.json"
+    """Write a folder's made_from-<id>.json: checksums of the files that were made from the plan."""
+    path = seal_path(suite, folder)
     provenance.write_sealed(path, {"suite": suite.plan["suite"], "plan": suite.file.name}, made)
     return path

@@ -6,7 +6,7 @@ import pytest
 import yaml
 from refusal import refused
 
-from structgan import config, plan, yaml_reader
+from structgan import config, plan, published, yaml_reader
 from structgan.grid import Grid
 
 ROW = {
@@ -107,7 +107,7 @@ def test_the_main_method_must_exist(base):
 def test_what_a_reference_requires_is_recorded_by_the_runs_that_it_corresponds_to(base):
     """A setting of another name would turn every verdict into "not recorded by our runs"."""
     seen, grid = 0, Grid(base)
-    for key in plan.PUBLISHED:
+    for key in published.KEYS:
         for row in yaml_reader.read(config.BASE.with_name(f"{key}.yaml"))["rows"]:
             if "ours" in row and row["dataset"] in base["datasets"]:
                 found = grid.run(row["dataset"], **row["ours"], seed=0).settings

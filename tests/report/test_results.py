@@ -10,7 +10,8 @@ from synthetic_suite import DATA, Tree, protocol
 
 from structgan import evaluation
 from structgan.errors import UserError
-from structgan.report import results, tables
+from structgan.report import means, results, tables, writers
+from structgan.report.results import Group
 
 COLUMNS = ["dataset", "method", "augmentation", "variant", "seed", "evaluation", "metric", "value", "unit", "state"]
 COLUMNS += ["protocol", "run"]
@@ -57,19 +58,30 @@ def test_missing_results_are_rows_without_a_value_also_in_the_file(tree: Tree) -
     pd.testing.assert_frame_equal(read, frame, check_dtype=False)
 
 
-@pytest.mark.parametrize("file", ["config.json", "env.json", "history.json", "probe", "plan"])
-def test_an_edited_file_never_reaches_a_table(tree: Tree, file: str) -> None:
+@pytest.mark.parametrize("file", ["config.json", "env.json", "history.json", "map-*.json", "probe-*.json"])
+def test_an_edited_file_is_marked_and_not_counted(tree: Tree, file: str) -> None:
+    """One seed's, then both: an edited configuration or env.json spoils the whole run."""
+    plan, whole = tree.write(), results.load(tree.plan_file)
+    evaluation = "training" if file == "history.json" else "probe"
+    for seed, words in (("0", "12.0"), ("1", "— damaged")):
+        (path,) = tree.folder(f"simclr/none/base/{seed}").glob(file)
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"note": "edited"}))
+        suite = results.read(plan)
+        hurt = chosen(suite.frame, method="simclr", augmentation="none", seed=int(seed), evaluation=evaluation)
+        assert set(hurt["state"]) == {"damaged"} and hurt["value"].isna().all()
+        assert suite.frame["value"].count() == len(suite.frame.merge(whole.dropna(subset="value"), on=list(whole)))
+        if evaluation == "probe":
+            cell = means.mean(suite, Group("digits", "simclr", "none", "base"), suite.metric("linear"))
+            assert cell.words == words and (cell.marks == "†") == (seed == "0")
+            assert "†: damaged files are not counted" in writers.to_markdown(tables.build(suite)["representation"])
+
+
+def test_an_edited_plan_is_refused(tree: Tree) -> None:
     plan = tree.write()
-    folder = tree.folder("simclr/none/base/0")
-    path = plan if file == "plan" else next(folder.glob("probe-*")) if file == "probe" else folder / file
-    content = json.loads(path.read_text())
-    path.write_text(json.dumps(content | {"note": "edited"}))
-    with pytest.raises(UserError) as error:
+    plan.write_text(plan.read_text().replace("Demo", "Dome"))
+    with pytest.raises(UserError, match=f"{plan.name}: edited"):
         tables.write(plan, tree.tables)
-    assert str(path.name) in str(error.value) and "\n" not in str(error.value) and not tree.tables.exists()
-    path.write_text(json.dumps(content)[:-9])
-    with pytest.raises(UserError):
-        tables.write(plan, tree.tables)
+    assert not tree.tables.exists()
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,7 @@ def make_plan():
         config.update(settings)
         if workflow.is_main_process:
             plan.write()
+            provenance.check_rights(Path(".snakemake"))
         return plan
     except UserError as error:
         print(f"structgan: {error}", file=sys.stderr)
