@@ -2,6 +2,8 @@
 
 import html
 import re
+import shutil
+import subprocess
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -50,13 +52,33 @@ def test_page_loads_nothing_and_escapes(whole: Tree) -> None:
 WILD = r"[ours] 5$ or 6$ $_$ $\foo$ [a](b) ![c][d] <b>&amp; ~~x~~ {v2} %s #_^ \ end"
 
 
-def test_titles_are_written_and_drawn_as_they_stand(tree: Tree) -> None:
-    """No link, formula, markup or command in any format, at the start of a row of LaTeX either."""
+@pytest.fixture
+def wild(tree: Tree) -> Tree:
+    """A suite whose titles would be markup in every format."""
     for section in ("datasets", "methods", "augmentations", "variants"):
         for name, entry in tree.plan[section].items():
             entry["title"] = f"{WILD} {name}"
     tree.plan |= {"title": WILD, "note": WILD}
-    text = tree.page(drawn=True)
+    return tree
+
+
+@pytest.mark.slow
+def test_every_table_compiles_in_latex(wild: Tree, tmp_path: Path) -> None:
+    compiler = shutil.which("pdflatex") or pytest.skip("no pdflatex on this machine")
+    wild.page()
+    files = sorted(wild.tables.glob("*.tex"))
+    rules = "".join(rf"\let\{name}rule\hline" for name in ("top", "mid", "bottom"))  # booktabs, without the package
+    inputs = "".join(rf"\input{{{path}}}\clearpage" for path in files)
+    document = rf"\documentclass{{article}}{rules}\begin{{document}}{inputs}\end{{document}}"
+    command = [compiler, "-halt-on-error", "-interaction=nonstopmode", "-no-shell-escape", document]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace")
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert len(files) > 10 and any(tmp_path.glob("*.pdf"))
+
+
+def test_titles_are_written_and_drawn_as_they_stand(wild: Tree) -> None:
+    """No link, formula, markup or command in any format, at the start of a row of LaTeX either."""
+    tree, text = wild, wild.page(drawn=True)
     assert html.escape(WILD, quote=False) in text
     drawn = (tree.figures / "augmentation.svg").read_text()
     ElementTree.fromstring(drawn)
