@@ -52,7 +52,7 @@ class Plan:
         for block in found["methods"].values():
             block.pop("training", None)
         self.options = options
-        size = {"builder": "folder", "image_size": options.image_size}
+        size = {"builder": "folder", "image_size": options.image_size, "content": "not hashed"}
         self.config = {"suite": SUITE, "datasets": {DATASET: size}, **found}
 
     def describe(self, root: Path, name: str, augmentation: str, small: bool = False, **training: Any) -> Path:

@@ -50,9 +50,10 @@ def test_damaged_files_other_images_and_other_sources_are_refused(tree: Tree) ->
     with refused("trained on other images"):
         evaluate.run(run, protocol, other)
     planned = {key: value for key, value in files.read_json(protocol).items() if key != "identity"} | {"sources": "x"}
-    files.write_json(protocol, {**planned, "identity": provenance.sources.fingerprint(planned)})
+    older = provenance.identified(planned)
+    files.write_json(tree.root / provenance.protocol_path(older), older)
     with refused("planned for other sources"):
-        evaluate.run(run, protocol)
+        evaluate.run(run, tree.root / provenance.protocol_path(older))
     assert not results(tree, "random")
 
 

@@ -88,8 +88,8 @@ def test_damage_is_named_and_never_read(suite: Tree, kind: str, more: int, monke
             assert len(frame[frame["state"] != "damaged"].merge(numbers, on=list(frame))) == len(frame) - len(hurt)
             assert hurt["value"].isna().all() and (code == 1) == (len(hurt) > 0)
             assert len(hurt) > 0 or kind not in ("config", "env", "history", "probe", "fidelity", "map", "samples")
-            found = status.gather(plan.newest("demo"))
-            assert found.counts.get("damaged", 0) == (len(hurt) > 0)
+            _, (state,) = status.gather(plan.newest("demo"))
+            assert (state.name == "damaged") == (len(hurt) > 0)
             if kind in REFUSED:
                 refusal(evaluate.run, run, protocol)
             if kind == "extractor":

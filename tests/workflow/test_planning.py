@@ -13,6 +13,8 @@ import pytest
 import yaml
 from tree import ROOT, RUNS, TINY, Tree
 
+from structgan import provenance
+
 REPORT = {"table": 1, "plot": 1, "report": 1}
 OTHER = (*TINY, "other.yaml")
 
@@ -27,7 +29,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Tree:
     made = [tree.root / f"results/{kind}/tiny/made_from-{plan.stem}.json" for kind in ("tables", "figures")]
     for path in (*made, tree.root / "results/report/tiny.html"):
         path.parent.mkdir(parents=True)
-        path.write_text("{}")
+        provenance.write_sealed(path, {})
     return tree
 
 
