@@ -15,7 +15,7 @@ from typing import Any
 
 from structgan import builders, evaluation, sources
 from structgan.errors import UserError, limits, unknown
-from structgan.yaml_reader import OPTION, read
+from structgan.yaml_reader import OPTION, peek, read
 
 SCHEMAS = sources.ROOT / "workflow" / "schemas"
 PARTS = "parts.yaml"
@@ -178,7 +178,7 @@ def origin(path: tuple[str, ...], files: Sequence[str]) -> str:
     """The last file that holds the key; all files where none does."""
     for file in reversed(files):
         try:
-            node: Any = read(file)
+            node: Any = peek(file)
         except UserError:
             continue
         for part in path:

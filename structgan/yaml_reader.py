@@ -91,6 +91,11 @@ Loader.add_constructor(f"{TAG}int", Loader.construct_integer)
 
 def read(path: str | Path) -> dict[str, Any]:
     """One YAML file as a mapping; or the values of --config, see ``OPTION``."""
+    return copy.deepcopy(peek(path))
+
+
+def peek(path: str | Path) -> dict[str, Any]:
+    """The same, shared with other readers: not to be changed."""
     name = str(path)
     try:
         if not (given := name.startswith(OPTION)) and not stat.S_ISREG(Path(path).stat().st_mode):
@@ -106,10 +111,10 @@ def read(path: str | Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         found = "nothing" if value is None else type(value).__name__
         raise UserError(f"{path}: must be a mapping of keys, found {found}")
-    return copy.deepcopy(value)
+    return value
 
 
-@functools.cache
+@functools.lru_cache(64)
 def _parse(text: str) -> Any:
     """The content of a YAML text; each error reads the same few files to find the origin of its key."""
     depth = 0  # libyaml builds values recursively, and thousands of levels would crash Python

@@ -33,6 +33,7 @@ def test_images_of_another_shape_or_range_are_refused(encoder, wrong):
         encoder.encode(wrong)
 
 
+@pytest.mark.slow
 def test_onnx_gives_the_same_features_for_any_number_of_images(encoder, images, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
     session = onnxruntime.InferenceSession(structgan.export(encoder, tmp_path / "encoder.onnx"))

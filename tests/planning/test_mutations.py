@@ -5,6 +5,7 @@ import copy
 import functools
 import json
 import operator
+import os
 
 import pytest
 import yaml
@@ -99,7 +100,11 @@ def mutate(chance, root, path, other):
         node[key] = changed[kind] if kind in changed else +value * chance.choice([-1, 0, 3, 0.5, 1000])
 
 
-@pytest.mark.parametrize("examples", [500, pytest.param(20_000, marks=pytest.mark.slow)])
+MANY = int(os.environ.get("MUTATIONS", "20000"))
+"""Of the slow test; each takes about 20 ms."""
+
+
+@pytest.mark.parametrize("examples", [500, pytest.param(MANY, marks=pytest.mark.slow)])
 def test_a_mutated_configuration_plans_or_is_refused_in_one_line(examples, tmp_path, monkeypatch):
     path = tmp_path / "mine.yaml"
     monkeypatch.setattr(config, "BASE", path)

@@ -67,7 +67,7 @@ def damaged(whole: bytes, more: int, chance: random.Random) -> Iterator[bytes]:
     yield from (whole[:cut] for cut in {length // 2, *[0, 1, 8, length - 1][: 4 * more]})
 
 
-@pytest.mark.parametrize("more", [0, pytest.param(40, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("more", [0, pytest.param(40, marks=pytest.mark.faults)])
 @pytest.mark.parametrize("kind", KINDS)
 def test_damage_is_named_and_never_read(suite: Tree, kind: str, more: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(suite.root)

@@ -65,6 +65,7 @@ def test_outputs_are_those_of_one_process_written_once(make_run, digits, alone):
     assert files.read_json(run / "progress.json")["state"] == "done"
 
 
+@pytest.mark.slow
 def test_a_signal_to_one_process_stops_both_at_one_step_and_they_go_on_exactly(make_run, digits):
     whole, run = make(make_run, "whole", steps=9), make(make_run, "run", steps=9)
     assert finish(whole, digits) == [0, 0]

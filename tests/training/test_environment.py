@@ -72,6 +72,7 @@ def repository(tmp_path, copy_tree, command):
     return root, git, told
 
 
+@pytest.mark.slow
 def test_the_commit_is_told_and_whether_sources_differ_from_it(repository):
     root, git, told = repository
     commit = git("rev-parse", "HEAD").stdout.strip()
@@ -87,6 +88,7 @@ def test_the_commit_is_told_and_whether_sources_differ_from_it(repository):
     assert told()["dirty"] is True
 
 
+@pytest.mark.slow
 def test_git_that_is_missing_fails_or_belongs_to_somebody_else_gives_null(repository, tmp_path):
     root, git, told = repository
     null = {"commit": None, "dirty": None}

@@ -201,6 +201,7 @@ def test_a_run_publishes_what_the_next_rules_read(make_run, digits):
     assert env["parameters"] == sum(weight.numel() for weight in players)
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_line_and_keeps_the_last_good_state(make_run, digits, tmp_path, command, refusal):
     """A real limit on the size of a file: the state of step 4 cannot be written, that of step 2 stays as it was."""
     folder = make_run("structural", steps=6)
