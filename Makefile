@@ -28,6 +28,7 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 	touch $@
 
 demo: setup
+	@structgan configure --configfile $(CONFIG)  # one line for a mistake that Snakemake would not explain
 	snakemake --profile workflow/profiles/local --configfile $(CONFIG) --quiet host reason
 	@structgan show --plan $(SUITE)
 	@echo "Report: $(CURDIR)/results/report/$(SUITE).html"
