@@ -132,6 +132,11 @@ def launcher(wildcards, resources):
     return [*torchrun, "--signals-to-handle", signals, "-m", "--"]
 
 
+def folder(wildcards, output):
+    """The folder of a job's first output."""
+    return str(Path(output[0]).parent)
+
+
 def extra_rules():
     """Rules that a foreign baseline brings along: baselines/NAME.smk."""
     return [str(path) for path in sorted((sources.ROOT / "baselines").glob("*.smk"))]

@@ -22,6 +22,8 @@ rule extractor:
         "results/runs/{dataset}/extractor-{id}.log",
     conda:
         "../envs/structgan.yaml"
+    params:
+        device=config["device"],
     shell:
-        "python -m structgan extractor --data {input.data:q} --protocol {input.protocol:q} --device {config[device]:q}"
+        "python -m structgan extractor --data {input.data:q} --protocol {input.protocol:q} --device {params.device:q}"
         " --out {output.extractor:q} > {log:q} 2>&1"

@@ -14,10 +14,11 @@ rule evaluate:
     resources:
         evaluations=1,
     params:
-        run=RUN,
+        run=folder,
+        device=config["device"],
     shell:
         "python -m structgan evaluate --run {params.run:q} --protocol {input.protocol:q} --data {input.data[0]:q}"
-        " --device {config[device]:q} > {log:q} 2>&1"
+        " --device {params.device:q} > {log:q} 2>&1"
 
 
 # Last in a cluster's submission, which ends with the first job that fails: without Inception's weights, the probes are still made.

@@ -10,7 +10,7 @@ rule table:
     conda:
         "../envs/structgan.yaml"
     params:
-        out=f"results/tables/{SUITE}",
+        out=folder,
     shell:
         "python -m structgan table --plan {input.plan:q} --out {params.out:q} > {log:q} 2>&1"
 
@@ -26,7 +26,7 @@ rule plot:
     conda:
         "../envs/structgan.yaml"
     params:
-        out=f"results/figures/{SUITE}",
+        out=folder,
     shell:
         "python -m structgan plot --plan {input.plan:q} --out {params.out:q} > {log:q} 2>&1"
 
@@ -43,8 +43,8 @@ rule report:
     conda:
         "../envs/structgan.yaml"
     params:
-        tables=rules.table.params.out,
-        figures=rules.plot.params.out,
+        tables=lambda wildcards, input: str(Path(input.tables).parent),
+        figures=lambda wildcards, input: str(Path(input.figures).parent),
     shell:
         "python -m structgan report --plan {input.plan:q} --tables {params.tables:q} --figures {params.figures:q}"
         " --out {output.page:q} > {log:q} 2>&1"

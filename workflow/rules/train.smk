@@ -14,6 +14,7 @@ rule train:
         "../envs/structgan.yaml"
     params:
         launcher=launcher,
-        run=RUN,
+        run=folder,
+        device=config["device"],
     shell:
-        "{params.launcher:q} structgan train --run {params.run:q} --data {input.data[0]:q} --device {config[device]:q} > {log:q} 2>&1"
+        "{params.launcher:q} structgan train --run {params.run:q} --data {input.data[0]:q} --device {params.device:q} > {log:q} 2>&1"
