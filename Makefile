@@ -2,7 +2,7 @@
 # make cifar10-small      the same on CIFAR-10
 # make test               linters, types and the tests that need minutes and no cluster
 # make test-slow          what takes long and seldom breaks, such as real DVC and git
-# make test-faults        trainings killed and files damaged at many points
+# make test-faults        the slowest: trainings killed and files damaged at many points, a DVC experiment
 # make test-slurm         on a one-node Slurm that root starts here for the length of the tests
 # make test-slurm-limits  the same, waiting for time limits to run out
 # make docs               the pages of docs/ as a site, site/index.html
@@ -47,7 +47,7 @@ test: lint
 	OMP_NUM_THREADS=1 pytest -n 3 --dist loadfile --durations 10
 
 test-slow: setup
-	OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile -m slow --durations 10
+	OMP_NUM_THREADS=1 pytest -n 3 --dist loadfile -m 'slow and not faults' --durations 10
 
 test-faults: setup
 	OMP_NUM_THREADS=1 pytest -n 2 -m faults --durations 10

@@ -197,6 +197,7 @@ def test_damage_is_named_by_file_and_made_again(clone: Repository) -> None:
     assert clone.verify() == [] and clone.plans() == set()
 
 
+@pytest.mark.faults
 def test_an_experiment_sets_a_value_on_the_command_line(recorded: Repository, tmp_path: Path) -> None:
     tree = recorded.copied(tmp_path / "tree")
     before = tree.trained()
