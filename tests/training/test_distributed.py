@@ -25,7 +25,12 @@ def assert_close(found, expected, tolerance):
         assert torch.allclose(found[name].double(), value.double(), rtol=0, atol=tolerance * scale), name
 
 
-@pytest.mark.parametrize("case", [pytest.param(case, marks=[pytest.mark.slow] * (case not in QUICK)) for case in CASES])
+def marks(case):
+    """Quick ones in ``make test``, the structural GAN's in ``make test-slow``, all others in ``make test-faults``."""
+    return [] if case in QUICK else pytest.mark.slow if case.startswith("structural") else pytest.mark.faults
+
+
+@pytest.mark.parametrize("case", [pytest.param(case, marks=marks(case)) for case in CASES])
 def test_two_processes_give_what_one_gives(make_run, digits, tmp_path, case):
     """In float64: in float32 a GAN magnifies rounding, that of its losses from 1e-7 at step 2 to 4e-3 at step 20."""
     run = make_run(case.split(",")[0], augmentation="simclr", settings=CASES[case], steps=STEPS)
