@@ -73,7 +73,7 @@ def test_a_finished_suite_plans_nothing_and_is_whole(finished: Tree) -> None:
     assert code == 0 and said[-1].endswith("files verified"), said
 
 
-@pytest.mark.slow
+@pytest.mark.faults
 def test_a_run_that_lost_its_outputs_publishes_them_again_and_a_deleted_one_is_trained(
     finished: Tree, tmp_path: Path
 ) -> None:
@@ -89,7 +89,7 @@ def test_a_run_that_lost_its_outputs_publishes_them_again_and_a_deleted_one_is_t
         shutil.rmtree(run)
 
 
-@pytest.mark.slow
+@pytest.mark.faults
 def test_the_pages_command_makes_a_run_again_when_pasted(finished: Tree, tmp_path: Path) -> None:
     tree = finished.copied(tmp_path / "tree")
     page = (tree.root / "results/report/tiny.html").read_text()
