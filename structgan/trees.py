@@ -149,7 +149,7 @@ class Archive(Tree):
         return {name: self._target(f"{folder}/{name}".lstrip("/")) for name in inside} if self.linked else inside
 
     def _target(self, name: str) -> Node:
-        """What a name stands for, its links followed."""
+        """The node of a name, with its links followed."""
         found = self._resolve(name)
         above, _, leaf = found.rpartition("/")
         return FOLDER if found in self.folders else self.folders.get(above, {}).get(leaf, BROKEN)

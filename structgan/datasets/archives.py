@@ -11,7 +11,7 @@ from structgan.errors import UserError
 
 
 def contents(path: Path, *patterns: str) -> list[bytes]:
-    """For each pattern, the contents of the files whose names match, in whatever folder, joined in order of the names.
+    """For each pattern, the contents of the files in any folder whose names match, joined in order of the names.
 
     Raises:
         UserError: no file matches a pattern, or one of them or the archive cannot be read.

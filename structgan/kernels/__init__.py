@@ -51,7 +51,7 @@ def agree(device: str, dtype: torch.dtype) -> bool:
     try:
         with torch.autocast(device.partition(":")[0], enabled=False), torch.enable_grad():
             reason = agreement.disagreement(device, dtype, COSINE[dtype])
-    except Exception as error:  # whatever a compiler or driver raises, PyTorch's own kernels still work
+    except Exception as error:  # of a compiler or a driver: PyTorch's own kernels still work
         reason = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
     if reason:
         print(f"fused kernels are off in {dtype}: {reason}", file=sys.stderr)

@@ -35,16 +35,32 @@ def read(pointer, at, mask):
 
 
 @triton.jit
+def group_of(program, weight, PIXELS, C, K: tl.constexpr, KP: tl.constexpr):
+    """Where a program's group begins in a map; places and mask of its channels in a row for each image; its weights."""
+    image, group = (program // (C // K)).to(tl.int64), program % (C // K)
+    channel = tl.arange(0, KP)
+    w = tl.load(weight + group * K + channel, channel < K, 0.0).to(tl.float32)[None, :]
+    return image * PIXELS * C + group * K, image * C + group * K + channel, channel < K, w
+
+
+@triton.jit
+def through_elu(grad, y, at, mask, ELU: tl.constexpr):
+    """The gradient of what ELU, if there is one, was given."""
+    given = read(grad, at, mask)
+    if ELU:
+        given *= slope(read(y, at, mask))
+    return given
+
+
+@triton.jit
 def value_kernel(
     x, shortcut, weight, bias, y, means, rs, eps,
     PIXELS, C, K: tl.constexpr, P: tl.constexpr, KP: tl.constexpr,
     ADD: tl.constexpr, ELU: tl.constexpr,
 ):  # fmt: skip
     program = tl.program_id(0)
-    image, group = (program // (C // K)).to(tl.int64), program % (C // K)
-    base, channel = image * PIXELS * C + group * K, tl.arange(0, KP)
-    w = tl.load(weight + group * K + channel, channel < K, 0.0).to(tl.float32)[None, :]
-    b = tl.load(bias + group * K + channel, channel < K, 0.0).to(tl.float32)[None, :]
+    base, _row, _some, w = group_of(program, weight, PIXELS, C, K, KP)
+    b = group_of(program, bias, PIXELS, C, K, KP)[3]
     count, mean, squares = 0.0, 0.0, 0.0
     for start in range(0, PIXELS, P):  # statistics of tiles are merged as by Chan et al. 1983
         at, mask = places(start, base, PIXELS, C, K, P, KP)
@@ -76,28 +92,21 @@ def value_backward_kernel(
     ADD: tl.constexpr, ELU: tl.constexpr,
 ):  # fmt: skip
     program = tl.program_id(0)
-    image, group = (program // (C // K)).to(tl.int64), program % (C // K)
-    base, channel = image * PIXELS * C + group * K, tl.arange(0, KP)
-    w = tl.load(weight + group * K + channel, channel < K, 0.0).to(tl.float32)[None, :]
+    base, row, some, w = group_of(program, weight, PIXELS, C, K, KP)
     mean, r = tl.load(means + program), tl.load(rs + program)
     by_weight, by_bias = tl.zeros((KP,), tl.float32), tl.zeros((KP,), tl.float32)
     for start in range(0, PIXELS, P):
         at, mask = places(start, base, PIXELS, C, K, P, KP)
-        given = read(grad, at, mask)
-        if ELU:
-            given *= slope(read(y, at, mask))
+        given = through_elu(grad, y, at, mask, ELU)
         by_bias += tl.sum(given, 0)
         by_weight += tl.sum(given * (read(x, at, mask) - mean) * r, 0)
-    row = image * C + group * K + channel
-    tl.store(grad_weight + row, by_weight, channel < K)
-    tl.store(grad_bias + row, by_bias, channel < K)
+    tl.store(grad_weight + row, by_weight, some)
+    tl.store(grad_bias + row, by_bias, some)
     scale = tl.sum(w, 0)
     level, tilt = tl.sum(by_bias * scale, 0) / (PIXELS * K), tl.sum(by_weight * scale, 0) / (PIXELS * K)
     for start in range(0, PIXELS, P):
         at, mask = places(start, base, PIXELS, C, K, P, KP)
-        given = read(grad, at, mask)
-        if ELU:
-            given *= slope(read(y, at, mask))
+        given = through_elu(grad, y, at, mask, ELU)
         if ADD:
             tl.store(grad_shortcut + at, given, mask)
         z = (read(x, at, mask) - mean) * r
@@ -111,9 +120,7 @@ def tangent_kernel(
     ADD: tl.constexpr, ELU: tl.constexpr,
 ):  # fmt: skip
     program = tl.program_id(0)
-    image, group = (program // (C // K)).to(tl.int64), program % (C // K)
-    base, channel = image * PIXELS * C + group * K, tl.arange(0, KP)
-    w = tl.load(weight + group * K + channel, channel < K, 0.0).to(tl.float32)[None, :]
+    base, _row, _some, w = group_of(program, weight, PIXELS, C, K, KP)
     mean, r = tl.load(means + program), tl.load(rs + program)
     level, tilt = 0.0, 0.0
     for start in range(0, PIXELS, P):
@@ -142,23 +149,17 @@ def tangent_backward_kernel(
     ADD: tl.constexpr, ELU: tl.constexpr,
 ):  # fmt: skip
     program = tl.program_id(0)
-    image, group = (program // (C // K)).to(tl.int64), program % (C // K)
-    base, channel = image * PIXELS * C + group * K, tl.arange(0, KP)
-    w = tl.load(weight + group * K + channel, channel < K, 0.0).to(tl.float32)[None, :]
-    mean, r, level, tilt = (
-        tl.load(means + program), tl.load(rs + program), tl.load(levels + program), tl.load(tilts + program)
-    )  # fmt: skip
-    of_c, of_z = tl.zeros((KP,), tl.float32), tl.zeros((KP,), tl.float32)
-    by_weight = tl.zeros((KP,), tl.float32)
+    base, row, some, w = group_of(program, weight, PIXELS, C, K, KP)
+    mean, r = tl.load(means + program), tl.load(rs + program)
+    level, tilt = tl.load(levels + program), tl.load(tilts + program)
+    of_c, of_z, by_weight = tl.zeros((KP,), tl.float32), tl.zeros((KP,), tl.float32), tl.zeros((KP,), tl.float32)
     for start in range(0, PIXELS, P):
         at, mask = places(start, base, PIXELS, C, K, P, KP)
-        given, z = read(grad, at, mask), (read(x, at, mask) - mean) * r
-        if ELU:
-            given *= slope(read(y, at, mask))
+        given, z = through_elu(grad, y, at, mask, ELU), (read(x, at, mask) - mean) * r
         of_c += tl.sum(given, 0)
         of_z += tl.sum(given * z, 0)
         by_weight += tl.sum(given * r * (read(t, at, mask) - level - z * tilt), 0)
-    tl.store(grad_weight + image * C + group * K + channel, by_weight, channel < K)
+    tl.store(grad_weight + row, by_weight, some)
     scale, count = tl.sum(w, 0), PIXELS * K
     mean_c, mean_zc = tl.sum(of_c * scale, 0) / count, tl.sum(of_z * scale, 0) / count
     mean_cd = tl.sum(by_weight * scale, 0) / count

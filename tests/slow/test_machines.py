@@ -88,7 +88,7 @@ def test_who_may_only_read_looks_and_is_refused_in_one_line(tree: Shared, owner:
 
 @pytest.mark.parametrize("mask", ["002", "022"])
 def test_two_users_share_a_checkout(tree: Shared, mask: str) -> None:
-    """With a group's rights to write they add to one suite; without, the second is told whose it is."""
+    """With a group's rights to write they add to one suite; without, an error tells the second user who owns it."""
     tree.call("chown", "-R", "1001:2000", ".")
     tree.call("sh", "-c", "find . -type d -exec chmod g+rwxs {} +; chmod -R g+rw .")
     (tree.root / ONE).write_text(GRID.format(suite="one", seeds="0, 1"))
