@@ -4,10 +4,12 @@ import math
 
 import pytest
 import torch
+import torchvision
 from tiny_networks import double_net, pictures, transcribed
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from structgan.models import encoder
 from structgan.models.discriminator import Backbone, Discriminator
 from structgan.models.generator import Generator
 from structgan.models.spectral import spectrally_normalized
@@ -89,3 +91,25 @@ def test_impossible_resolution_is_named(size):
 def test_impossible_backbones_are_named(width, stages, words):
     with pytest.raises(ValueError, match=words):
         Backbone(16, width=width, blocks=[1] * stages, channels_per_group=4)
+
+
+def test_the_encoder_of_the_authors_is_resnet_18_with_a_stem_for_small_images():
+    settings = {"width": 64, "blocks": [2, 2, 2, 2], "channels_per_group": 16}
+    net = encoder.build(32, **settings, norm="batch")
+    theirs = torchvision.models.resnet18()
+    assert count(net) == count(theirs) - count(theirs.fc) - 64 * 3 * (49 - 9)  # a 3x3 kernel in place of 7x7
+    mine, layers = net.stages, [theirs.layer1, theirs.layer2, theirs.layer3, theirs.layer4]
+    for ours, layer in zip(mine, layers, strict=True):
+        ours.load_state_dict(layer.state_dict())
+    images = pictures(4, 32).float()
+    x = net.stem(images)
+    for layer in layers:
+        x = layer(x)
+    assert torch.equal(net(images), x.mean((2, 3))) and net.features == 512
+    assert [tuple(found.shape[1:]) for found in net.feature_maps(images)] == [
+        (64, 32, 32),
+        (128, 16, 16),
+        (256, 8, 8),
+        (512, 4, 4),
+    ]
+    assert isinstance(encoder.build(32, **settings, norm="group"), Backbone)
