@@ -36,6 +36,7 @@ class Run:
 
     def __init__(self, folder: Path, data: Path, device: str) -> None:
         self.folder, self.device = folder, device
+        torch.backends.cudnn.benchmark = device.startswith("cuda")  # batches have one shape
         self.config = provenance.read_config(folder)
         self.settings = self.config["settings"]
         self.training = self.settings["training"]

@@ -45,13 +45,13 @@ def test_discriminator_of_the_paper_has_its_size(base):
 
 
 def test_generator_of_the_paper_has_its_size_and_costs_and_starts_as_in_the_release(base):
-    """1.34 GFLOP an image; Kaiming-normal by fan-out; the last block of each resolution upsamples."""
+    """1.34 GFLOP an image and spectral norms; Kaiming-normal by fan-out; the last block of a resolution upsamples."""
     torch.manual_seed(0)
     net = Generator(32, **base["methods"]["structural"]["settings"]["generator"])
     assert count(net) == 5_025_667 - 5_376  # biases that batch norms cancel
     with FlopCounterMode(display=False) as counter:
         net(torch.randn(2, 128))
-    assert counter.get_total_flops() / 2 / 1e9 == pytest.approx(1.34, abs=0.005)
+    assert counter.get_total_flops() / 2 / 1e9 == pytest.approx(1.34, abs=0.01)
     assert [block.scale for block in net.blocks] == [1, 2, 1, 2, 1, 2]
     layers = [m for m in net.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
     assert len(layers) == 2 + 6 * (4 + 2 * 4) + 1
