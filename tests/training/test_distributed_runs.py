@@ -18,8 +18,9 @@ STEPS = 6
 
 
 def make(make_run, folder, method="structural", **changes):
-    """A run that saves and logs out of step, so that a state holds losses that are not yet in a record."""
-    training = {"steps": STEPS, "log_every": 2, "save_every": 3} | changes
+    """A run that saves, logs and probes out of step, so that a state holds losses that are not yet in a record."""
+    curve = {"points": 2, "train": 60, "test": 40}
+    training = {"steps": STEPS, "log_every": 2, "save_every": 3, "curve": curve} | changes
     return make_run(method, augmentation="simclr", folder=folder, **training)
 
 
@@ -43,6 +44,9 @@ def assert_near(run, other):
         norms = [{name: row.pop(name) for name in list(row) if "gradient" in name} for row in (losses, others)]
         assert at == expected and losses == pytest.approx(others, abs=1e-4)
         assert norms[0] == pytest.approx(norms[1], rel=1e-3)
+    ours, theirs = (files.read_json(folder / "history.json")["curve"] for folder in (run, other))
+    assert [point["step"] for point in ours] == [3, STEPS]
+    assert [point["top1"] for point in ours] == pytest.approx([point["top1"] for point in theirs], abs=1 / 20)
 
 
 @pytest.fixture
@@ -60,6 +64,7 @@ def test_outputs_are_those_of_one_process_written_once(make_run, digits, alone):
     assert names(run) == names(alone)
     env = [files.read_json(folder / "env.json") for folder in (run, alone)]
     assert [e["processes"] for e in env] == [2, 1] and env[0]["identity"] == env[1]["identity"]
+    assert env[0]["gflops"] == pytest.approx(env[1]["gflops"], rel=0.02)  # spectral norms are computed on each
     assert [e["images"] for e in env] == [16 * STEPS] * 2
     assert said(run).count(f"{STEPS}/{STEPS} steps") == 1
     assert files.read_json(run / "progress.json")["state"] == "done"
