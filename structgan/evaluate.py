@@ -140,7 +140,10 @@ def run(run: Path, protocol: Path, data: Path | None = None, device: str = "cpu"
     record = {
         "identity": config["identity"],
         "evaluation": provenance.mark(planned),
-        "encoder": {"sha256": module_hash(loaded.encoder)},
+        "encoder": {
+            "sha256": module_hash(loaded.encoder),
+            "parameters": sum(weight.numel() for weight in loaded.encoder.parameters()),
+        },
         "dataset": describe(dataset),
         "metrics": measured.metrics,
         "protocol": measured.protocol,

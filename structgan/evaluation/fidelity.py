@@ -29,7 +29,7 @@ REPEATED = ("extractor", "is_splits", "kid_subset_size", "kid_subsets", "precisi
 
 
 def run(job: Job) -> Measured:
-    """Draw samples and measure them; writes samples.png."""
+    """Draw samples and measure them; writes samples.png, which has a row of real images on top."""
     settings, dataset = job.settings["fidelity"], job.dataset
     method: Any = job.method  # with a sample(), as NEEDS says
     limits.check(job.settings, dataset.sizes)
@@ -38,7 +38,8 @@ def run(job: Job) -> Measured:
     generated = samples.draw(method, settings["n_generated"], settings["seed"], settings["batch_size"], job.device)
     metrics = torch_fidelity.measure(generated, reference, settings, weights, job.device)
     grid = samples.draw(method, samples.GRID**2, settings["seed"], samples.GRID**2, job.device)
-    samples.write_grid(grid, job.path("samples.png"))
+    shown = torch.randint(len(reference), (samples.GRID,), generator=torch.Generator().manual_seed(settings["seed"]))
+    samples.write_grid(grid, job.path("samples.png"), reference[shown])
     return Measured(
         metrics,
         {

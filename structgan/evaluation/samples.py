@@ -6,6 +6,7 @@ from typing import Protocol
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.nn.functional import pad
 from torchvision.utils import make_grid
 
 from structgan import files
@@ -13,6 +14,8 @@ from structgan.errors import UserError
 
 GRID = 8
 """Images in a row of the grid, and rows of a run's samples."""
+GAP = 6
+"""White pixels between real and generated images."""
 
 
 class Sampler(Protocol):
@@ -41,9 +44,15 @@ def draw(method: Sampler, n: int, seed: int, batch_size: int, device: str = "cpu
     return torch.cat([to_uint8(method.sample(size, generator)).cpu() for size in sizes])
 
 
-def write_grid(images: Tensor, path: str | Path) -> None:
-    """Write images side by side as PNG, atomically; small ones are enlarged by a whole number, without smoothing."""
-    sheet = Image.fromarray(make_grid(images, GRID, pad_value=255).permute(1, 2, 0).contiguous().numpy())
+def write_grid(images: Tensor, path: str | Path, real: Tensor | None = None) -> None:
+    """Write images side by side as PNG, atomically; small ones are enlarged by a whole number, without smoothing.
+
+    A row of ``GRID`` real images stands above them.
+    """
+    grid = make_grid(images, GRID, pad_value=255)
+    if real is not None:
+        grid = torch.cat([pad(make_grid(real, GRID, pad_value=255), (0, 0, 0, GAP), value=255), grid], 1)
+    sheet = Image.fromarray(grid.permute(1, 2, 0).contiguous().numpy())
     scale = max(1, 512 // sheet.width)
     with files.replacing(path) as temporary:
         sheet.resize((sheet.width * scale, sheet.height * scale), Image.Resampling.NEAREST).save(temporary, "PNG")

@@ -71,6 +71,12 @@ def test_samples_are_the_inverse_of_the_networks_scale_and_the_grid_shows_each(t
         scale = picture.width // (8 * 8 + 2)
         assert scale > 1 and picture.getpixel((0, 0)) == (255, 255, 255)
         assert picture.getpixel(((2 + 8) * scale, (2 + 6) * scale)) == tuple(images[9, :, 0, 0].tolist())
+    samples.write_grid(images, tmp_path / "grid.png", images[56:])
+    with Image.open(tmp_path / "grid.png") as picture:
+        below = 2 + 4 + 2 + samples.GAP
+        assert picture.getpixel(((2 + 8) * scale, 2 * scale)) == tuple(images[57, :, 0, 0].tolist())
+        assert picture.getpixel(((2 + 8) * scale, (below - 1) * scale)) == (255, 255, 255)
+        assert picture.getpixel(((2 + 8) * scale, (below + 2 + 6) * scale)) == tuple(images[9, :, 0, 0].tolist())
 
 
 def test_the_reference_is_what_methods_learn_from(data: Dataset) -> None:

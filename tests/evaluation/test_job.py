@@ -35,7 +35,8 @@ def test_the_command_writes_a_sealed_result_and_changes_no_other_file(tree: Tree
     assert (record["dataset"]["name"], record["dataset"]["classes"]) == ("halves", 4)
     assert set(record["checksums"]["inputs"]) == {"encoder.safetensors", "generator.safetensors"}
     encoder = method.load_run(run, tree.dataset.content_hash).encoder
-    assert record["encoder"]["sha256"] == features.module_hash(encoder)
+    parameters = sum(weight.numel() for weight in encoder.parameters())
+    assert record["encoder"] == {"sha256": features.module_hash(encoder), "parameters": parameters}
     assert all(evaluation.value(record, column.path) > 0 for column in evaluation.found()["fidelity"].columns[:2])
 
 
