@@ -9,6 +9,7 @@ from typing import NamedTuple
 from structgan import yaml_reader
 from structgan.report.metrics import DASH, Metric, shown
 from structgan.report.results import Group, Suite
+from structgan.report.rows import marks
 from structgan.report.statistics import Statistic
 
 NAMES = {
@@ -38,7 +39,7 @@ class Cell:
 
     Attributes:
         group: the configuration whose runs gave the number; None for somebody else's.
-        marks: such as ≈; delta: a difference, which is (trend) good, bad or even.
+        marks: a sign each, such as ≈; delta: a difference, which is (trend) good, bad or even.
         seeds: ``1/2`` where seeds are missing and no other column says so.
         state: ``missing`` where a run is missing that would give a number; hint: why there is no number.
     """
@@ -86,6 +87,7 @@ class Table(NamedTuple):
         section: of the page: tables, statistics or ablation.
         captions: names of its captions in captions.yaml, by default its own.
         references: published numbers as (data set, method, metric, value, protocol, source).
+        footnotes: what the marks of whole rows mean.
         empty: what is said in place of rows.
         silent: why it says nothing about this suite, so that the page leaves it out.
     """
@@ -98,6 +100,7 @@ class Table(NamedTuple):
     section: str = "tables"
     captions: tuple[str, ...] = ()
     references: tuple[tuple[str, ...], ...] = ()
+    footnotes: tuple[str, ...] = ()
     empty: str = "No run of this kind is planned."
     silent: str = ""
 
@@ -131,7 +134,9 @@ def figure(value: float | None, form: Callable[[float], str], group: Group, stro
 
 def naming(suite: Suite, group: Group) -> dict[str, Cell]:
     """The cells that name a row."""
-    return {kind: word(words, getattr(group, kind)) for kind, words in suite.words(group).items()}
+    cells = {kind: word(words, getattr(group, kind)) for kind, words in suite.words(group).items()}
+    cells["method"].marks = marks(suite, group)
+    return cells
 
 
 def lead(*keys: str, blocks: tuple[str, ...] = ("dataset",)) -> tuple[Heading, ...]:

@@ -6,6 +6,7 @@ import itertools
 from structgan.report.cells import Cell, Heading, Row, Table, figure, lead, naming, numbers, word
 from structgan.report.metrics import Metric, shown
 from structgan.report.results import Group, Suite
+from structgan.report.rows import main_row
 from structgan.report.statistics import Paired, holm, interval, paired, tied
 
 TESTED = ("linear", "knn", "fid")
@@ -33,15 +34,6 @@ def intervals(suite: Suite) -> Table:
         "statistics", "Statistics over seeds", (*LEAD, *numbers(n="Seeds", mean="Mean", std="Std", **BOUNDS)), rows,
         section="statistics", empty="No run is finished yet.", silent=f"fewer than {FEWEST} seeds" * (most < FEWEST),
     )  # fmt: skip
-
-
-def main_row(suite: Suite, group: Group) -> Group | None:
-    """The row that a group is compared with, on its own data set; None where there is none.
-
-    It is the main method's main variant under the same augmentation, or under the weakest that it is planned with.
-    """
-    mains = [g for g in suite.groups if g[:2] == (group.dataset, suite.main_method) and suite.is_main(g)]
-    return min(mains, key=lambda g: g.augmentation != group.augmentation, default=None)
 
 
 def table(suite: Suite) -> Table:

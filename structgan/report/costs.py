@@ -2,19 +2,21 @@
 
 from collections.abc import Sequence
 
-from structgan.report.cells import Cell, Row, Table, figure, lead, naming, numbers, word
-from structgan.report.comparisons import main_row
-from structgan.report.metrics import machine, number
+from structgan.report.cells import Cell, Heading, Row, Table, digits, figure, lead, naming, numbers, word
+from structgan.report.metrics import DASH, Metric, machine, number, shown
 from structgan.report.results import Group, Run, Suite
+from structgan.report.rows import main_row
 from structgan.report.statistics import Statistic, summarize
 
-PACE = "seconds_per_thousand_images"
+PACE = Metric("seconds_per_thousand_images", "", "Seconds per 1,000 images", digits=2, evaluation="training")
 HEADINGS = (
     *lead("machine", "dataset", "method", "augmentation", "variant", blocks=("machine", "dataset")),
+    *numbers(runs="Runs"),
+    Heading(PACE.name, PACE.label, "number", csv=(f"{PACE.name}_mean", f"{PACE.name}_std")),
     *numbers(
-        runs="Runs", **{f"{PACE}_mean": "Seconds per 1,000 images", f"{PACE}_std": "Std"}, relative="Relative",
-        seconds_mean="Seconds a run", seconds_std="", images="Images a run", peak_host_memory_mb="Peak memory, MiB",
-        peak_gpu_memory_mb="Peak GPU memory, MiB", parameters="Parameters", feature_dim="Features",
+        relative="Relative", seconds_mean="Seconds a run", seconds_std="", images="Images a run",
+        gflops="GFLOP a run", peak_host_memory_mb="Memory, MiB", peak_gpu_memory_mb="GPU memory, MiB",
+        parameters="Parameters", feature_dim="Features",
     ),
 )  # fmt: skip
 
@@ -49,20 +51,23 @@ def pace(record: Run) -> float:
 def _cells(
     suite: Suite, group: Group, runs: list[Run], speed: Statistic | None, base: Statistic | None
 ) -> dict[str, Cell]:
-    seconds, images = (summarize(number(run.get(key)) for run in runs) for key in ("seconds", "images"))
+    seconds, images, gflops = (
+        summarize(number(run.get(key)) for run in runs) for key in ("seconds", "images", "gflops")
+    )
     probed = suite.of(group, "probe")
     values = {
-        f"{PACE}_mean": (speed and speed.mean, 2),
-        f"{PACE}_std": (speed and speed.std, 2),
         "relative": (speed.mean / base.mean if speed and base else None, 2),
         "seconds_mean": (seconds and seconds.mean, 1),
         "seconds_std": (seconds and seconds.std, 1),
         "images": (images and images.mean, 0),
+        "gflops": (gflops and gflops.mean, 0),
         **{key: (_largest(runs, key), 0) for key in ("peak_host_memory_mb", "peak_gpu_memory_mb", "parameters")},
         "feature_dim": (_largest(probed, "feature_dim"), 0),
     }
-    cells = {key: figure(value, f"{{:,.{digits}f}}".format, group) for key, (value, digits) in values.items()}
-    return {"runs": word(len(runs)), **cells}
+    cells = {key: figure(value, f"{{:,.{places}f}}".format, group) for key, (value, places) in values.items()}
+    csv = [digits(speed.mean), digits(speed.std)] if speed else ["", ""]
+    words = shown(speed.mean, PACE) if speed else DASH
+    return {"runs": word(len(runs)), PACE.name: Cell(words, csv, group=group, statistic=speed, metric=PACE), **cells}
 
 
 def _largest(records: Sequence[Run], key: str) -> float | None:

@@ -11,7 +11,7 @@ from PIL import Image
 from structgan.files import read_json
 from structgan.report.metrics import shown
 from structgan.report.results import Group, Suite
-from structgan.report.style import MUTED, colors, empty, panels, title
+from structgan.report.style import MUTED, SMALL, colors, empty, panels, title
 
 POINTS = 300
 """Of a line of the training curves, at most."""
@@ -19,7 +19,7 @@ CLASS_LEGEND = 20
 
 
 def training(suite: Suite) -> Any:
-    """A panel per method and loss: seeds as thin lines, their mean over them.
+    """A panel per method and loss, rows per method: seeds as thin lines, their mean over them.
 
     Lines are running means over a fifteenth of the run. Each method is shown under the weakest augmentation it has.
     """
@@ -33,30 +33,34 @@ def training(suite: Suite) -> Any:
             found += [(group, str(loss), seeds.reset_index()) for loss in seeds]
     if not found:
         return empty("No training history yet: nothing to draw.")
-    figure, grid = panels(len(found), 8, 2.0, 1.7)
-    for axes, (group, loss, seeds) in zip(grid, found, strict=True):
+    counts = [len(list(panel)) for _, panel in itertools.groupby(found, key=lambda panel: panel[0])]
+    firsts = {0, *itertools.accumulate(counts)}
+    figure, grid = panels(counts, 4, 2.5, 1.75)
+    for at, (axes, (group, loss, seeds)) in enumerate(zip(grid, found, strict=True)):
         color = colors(suite)[group.method]
         line, light = {"x": "step", "y": loss, "color": color, "ax": axes}, {"alpha": 0.3, "linewidth": 0.9}
         sns.lineplot(seeds, **line, **light, units="seed", estimator=None)
         sns.lineplot(seeds, **line, linewidth=1.8, errorbar=None)
-        words = f"{title(suite, group)}\n{loss.replace('_', ' ')}"
-        axes.set_title(words, fontsize=7.5, fontweight="normal", color=color)
+        axes.set_title(loss.replace("_", " "), fontsize=SMALL, fontweight="normal")
+        if at in firsts:
+            above = {"xycoords": "axes fraction", "textcoords": "offset points", "fontweight": "bold"}
+            axes.annotate(title(suite, group), (0, 1), (0, 22), **above, color=color)
         axes.set(xlabel="", ylabel="")
-        axes.tick_params(labelsize=7, pad=1)
-    figure.supxlabel("optimizer steps", color=MUTED, fontsize=8)
+        axes.tick_params(labelsize=SMALL, pad=1)
+    figure.supxlabel("optimizer steps", color=MUTED, fontsize=SMALL)
     return figure
 
 
 def samples(suite: Suite) -> Any:
-    """The samples of each generating method under each augmentation, enlarged without smoothing."""
+    """The samples of each generating method under each augmentation, with real images above; not smoothed."""
     paths = {group: suite.companion(group, "fidelity", "samples.png") for group in filter(suite.is_main, suite.groups)}
     found = [(group, path) for group, path in paths.items() if path]
     if not found:
         return empty("No generated images yet.")
-    figure, grid = panels(len(found), 4, 4.0, 4.3)
+    figure, grid = panels(len(found), 3, 3.5, 4.1)
     for axes, (group, path) in zip(grid, found, strict=True):
         axes.imshow(Image.open(path).convert("RGB"), interpolation="none")
-        axes.set_title(title(suite, group), color=colors(suite)[group.method], fontsize=9)
+        axes.set_title(title(suite, group), color=colors(suite)[group.method])
         axes.set_axis_off()
     return figure
 

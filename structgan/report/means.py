@@ -6,6 +6,7 @@ from typing import Any
 from structgan.report.cells import Cell, Heading, Row, digits, naming, word
 from structgan.report.metrics import DASH, Metric, flat, sentence, shown
 from structgan.report.results import Group, Suite
+from structgan.report.rows import marks
 from structgan.report.statistics import tied
 
 LAYOUT = ("mean", "std")
@@ -40,6 +41,8 @@ def block(
         seeds = word(done if done == planned else f"{done}/{planned}", str(done))
         seeds.state = "missing" if done < planned else ""
         means = {key: mean(suite, at(group, key), metric, layout) for key, metric in columns.items()}
+        for key, cell in means.items():
+            cell.marks += marks(suite, at(group, key)) if at(group, key) != group else ""
         cells = {**naming(suite, group), "seeds": seeds, **means}
         labels = bool(suite.method(group.method).get("uses_labels"))
         rows.append(Row(suite.title("dataset", group.dataset), cells, group, labels))

@@ -14,10 +14,16 @@ from structgan import provenance
 from structgan.files import write_text
 from structgan.report import figures, results, runs, style, tables, writers
 from structgan.report.cells import NAMES, Table
+from structgan.report.means import SEEDS
 from structgan.report.metrics import MAIN, shown, text
 from structgan.report.results import Group, Suite
+from structgan.report.rows import OTHER, RISING
 from structgan.report.statistics import pooled_std
 
+MARKS = {
+    "≈": "tied with the best", "‡": "a solver did not converge", "†": "damaged files are not counted",
+    RISING: "not converged", OTHER: "another encoder than the main row's",
+}  # fmt: skip
 KINDS = {"csv": "text/csv", "md": "text/markdown", "tex": "application/x-tex", "svg": "image/svg+xml"}
 
 
@@ -44,7 +50,9 @@ def write(plan: str | Path | Suite, tables_dir: str | Path, figures_dir: str | P
         totals=runs.totals(suite),
         headlines=headlines(suite),
         pooled_std=pooled_std,
-        figures={one.name: {"of": one, "src": _drawing(drawn, one.name)} for one in figures.of(suite)},
+        figures={one.name: {"of": one, **_drawing(drawn, one.name)} for one in figures.of(suite)},
+        curves=[] if results.curves(suite).empty else [one.name for one in figures.CURVES],
+        marks=MARKS,
         axes=[axis["file"] for axis in suite.axes],
         tables={name: _view(table, files) for name, table in made.items() if not table.silent},
         silent=[(table, _downloads(files, name)[:1]) for name, table in made.items() if table.silent],
@@ -103,20 +111,28 @@ def _sealed(suite: Suite, folder: Path) -> dict[str, bytes]:
     return {name: provenance.read_companion(folder, record, name).read_bytes() for name in names}
 
 
-def _drawing(files: Mapping[str, bytes], name: str) -> str | None:
-    """A link that holds a figure's svg, in the colors of the reader's color scheme; None where it is not drawn."""
+def _drawing(files: Mapping[str, bytes], name: str) -> dict[str, Any]:
+    """A link that holds a figure's svg, in the colors of the reader's color scheme; empty where it is not drawn.
+
+    ``width`` is its own, in CSS pixels.
+    """
     if f"{name}.svg" not in files:
-        return None
+        return {}
     svg = files[f"{name}.svg"].decode().replace(f"fill: {style.PAPER}", "fill: none")
     svg = re.sub("|".join(style.DARK), lambda match: f"var(--c{match[0][1:]})", svg)
     light = "".join(f"--c{color[1:]}:{color};" for color in style.DARK)
     dark = "".join(f"--c{color[1:]}:{other};" for color, other in style.DARK.items())
     rules = f"<style>:root{{{light}}}@media (prefers-color-scheme: dark){{:root{{{dark}}}}}</style>"
-    return _link("svg", re.sub(r"(<svg[^>]*>)", lambda match: match[0] + rules, svg, count=1).encode())
+    source = _link("svg", re.sub(r"(<svg[^>]*>)", lambda match: match[0] + rules, svg, count=1).encode())
+    points = svg.partition(' width="')[2].partition('pt"')[0]
+    return {"src": source, "width": round(float(points) * 4 / 3)}
 
 
 def _view(table: Table, files: Mapping[str, bytes]) -> dict[str, Any]:
-    """A table as the template needs it. Left out are numbers that no row has, and names that are the same in each."""
+    """A table as the template needs it: names, then numbers, then other words.
+
+    Left out are numbers that no row has, and names that are the same in each.
+    """
     view: dict[str, Any] = {"table": table, "headings": [], "fixed": [], "tops": {}}
     for heading in (heading for heading in table.headings if heading.kind != "csv"):
         cells = [row.cells[heading.key] for row in table.rows]
@@ -127,6 +143,9 @@ def _view(table: Table, files: Mapping[str, bytes]) -> dict[str, Any]:
         percent = any(cell.metric and cell.metric.unit == "%" for cell in cells)
         known = [1.0 if percent else cell.statistic.mean for cell in cells if cell.statistic]
         view["tops"][heading.key] = max(known, default=0.0)
+    last = (SEEDS.key, "runs")
+    view["headings"].sort(key=lambda one: (one.key not in NAMES, one.kind != "number", one.key in last))
+    view["words"] = [heading.key for heading in view["headings"] if heading.key in NAMES and heading.key != "method"]
     return {**view, "downloads": _downloads(files, table.name)}
 
 

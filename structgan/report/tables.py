@@ -3,7 +3,7 @@
 import fnmatch
 import functools
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from structgan.report.cells import NAMES, Heading, Row, Table, lead, word
 from structgan.report.means import LAYOUT
 from structgan.report.metrics import MAIN, Metric
 from structgan.report.results import SECTIONS, Suite, group_of
+from structgan.report.rows import footnotes
 
 POINTS = 50
 """Records of a run in training.csv, evenly spread: the file is in git."""
@@ -57,14 +58,15 @@ class Means:
             known = suite.protocols[row.group.dataset][self.evaluation] if of else {}
             row.cells.update({key: word(known.get(key, "")) for key in self.extra})
         states = {row.cells[name].state for row in rows for name in columns}
+        rows = rows if states & {"value", "missing"} else []
         nested = [m.path.split(".")[0] for m in metrics if "." in m.path and not m.path.startswith(f"{m.star}.")]
         notes = means.notes(suite, rows, self.evaluation, dict.fromkeys(nested) or ("",))
         headings = means.headings(lead(*SECTIONS), columns, LAYOUT)
         return Table(
             self.name, self.title, (*headings, *(Heading(key, kind="csv") for key in self.extra)), rows,
             (*notes, *floors(suite, self.evaluation)), captions=(self.name, "means"),
-            references=references(suite, columns),
-            silent="" if states & {"value", "missing"} else "nothing was measured",
+            references=references(suite, columns), empty="Nothing was measured.",
+            silent="" if rows else "nothing was measured",
         )  # fmt: skip
 
 
@@ -111,7 +113,13 @@ def build(suite: Suite) -> dict[str, Table]:
     made = [one for one in TABLES if not isinstance(one, Means) or one.evaluation in planned]
     others = [name for name in planned if name in suite.metrics and name not in known]
     made += [Means(name, name.replace("_", " ").capitalize(), name) for name in others]
-    return {table.name: table for table in (*(make(suite) for make in made), *ablations.tables(suite))}
+    found = (*(make(suite) for make in made), *ablations.tables(suite))
+    return {one.name: one._replace(footnotes=tuple(marked(suite, one.rows))) for one in found}
+
+
+def marked(suite: Suite, rows: Iterable[Row]) -> Iterator[str]:
+    """The footnotes of marks that belong to a whole configuration."""
+    return footnotes(suite, [(cell.group or row.group, cell.marks) for row in rows for cell in row.cells.values()])
 
 
 def floors(suite: Suite, name: str) -> Iterator[str]:
@@ -192,4 +200,4 @@ def show(plan: str | Path | Suite) -> None:
     frame = pd.DataFrame([[row.cells[key].text for key in titles] for row in rows], columns=list(titles.values()))
     aligned = ["left" if key in kinds else "right" for key in titles]
     table = frame.to_markdown(index=False, tablefmt="simple", disable_numparse=True, colalign=aligned)
-    print(suite.plan["title"], table, sep="\n\n")
+    print(suite.plan["title"], table, *marked(suite, rows), sep="\n\n")

@@ -23,6 +23,7 @@ TEX = {
     "→": r"$\to$", "×": r"$\times$", "↓": r"$\downarrow$", "↑": r"$\uparrow$", "—": "---", "−": "$-$", "√": r"$\surd$",
     "≤": r"$\le$", "≥": r"$\ge$", "₁": "$_1$", "₂": "$_2$", "²": "$^2$", "…": r"\dots{}", "<": r"\textless{}",
     ">": r"\textgreater{}", "“": "``", "”": "''", "†": r"$^\dagger$",
+    "↗": r"$\nearrow$", "§": r"\S{}",
 }  # fmt: skip
 
 Block = tuple[str, pd.DataFrame, list[str]]
@@ -55,11 +56,13 @@ def markdown(text: str) -> str:
 
 def to_markdown(table: Table) -> str:
     """A heading, the caption, a table per block, and the notes."""
-    parts = [f"# {markdown(table.title)}", markdown(table.caption), *([] if table.rows else [table.empty])]
+    if not table.rows and not table.references:
+        return f"# {markdown(table.title)}\n\n{table.empty}\n"
+    parts, notes = [f"# {markdown(table.title)}", markdown(table.caption)], (*table.notes, *table.footnotes)
     for title, frame, kinds in blocks(table, markdown, "**{}**"):
         aligned = ["right" if kind == "number" else "left" for kind in kinds]
         parts += [f"## {title}", str(frame.to_markdown(index=False, disable_numparse=True, colalign=aligned))]
-    parts += ["\n".join(f"- {markdown(note)}" for note in table.notes)] if table.notes else []
+    parts += ["\n".join(f"- {markdown(note)}" for note in notes)] if notes else []
     return "\n\n".join(parts) + "\n"
 
 
@@ -77,7 +80,12 @@ def to_tex(table: Table) -> str:
         columns = "".join(kinds_of.get(kind, r"p{0.3\linewidth}") for kind in kinds)
         tabular = frame.style.hide(axis="index").to_latex(hrules=True, column_format=columns)
         parts += [rf"\emph{{{title}}}\\", str(tabular).rstrip()]
-    caption = tex(" ".join(part if part.endswith((".", ";")) else f"{part}." for part in (table.caption, *table.notes)))
+    caption = tex(
+        " ".join(
+            part if part.endswith((".", ";")) else f"{part}."
+            for part in (table.caption, *table.notes, *table.footnotes)
+        )
+    )
     return "\n".join([*parts, rf"\caption{{{caption}}}", rf"\label{{tab:{table.name}}}", r"\end{table}"]) + "\n"
 
 
