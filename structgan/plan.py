@@ -49,7 +49,6 @@ class Plan:
         self.embedded = provenance.protocol("extractor", {"extractor": config["evaluation"]["extractor"]})
         self._check()
         methods = self._words("methods", used["method"], kind="baseline")
-        augmentations = [name for name in config["augmentations"] if name in used["augmentation"]]
         axes = self._axes()
         self.content: dict[str, Any] = {
             "suite": config["suite"],
@@ -60,7 +59,7 @@ class Plan:
             "evaluations": self.protocols,
             "datasets": self._words("datasets", used["dataset"], note=""),
             "methods": {name: {**words, **sources.capabilities(name)} for name, words in methods.items()},
-            "augmentations": self._words("augmentations", augmentations, note=""),
+            "augmentations": self._words("augmentations", used["augmentation"], note=""),
             "variants": {name: {"title": self._variant_title(name)} for name in used["variant"]},
             "runs": [self._entry(run) for run in self.runs],
             "not_applicable": not_applicable,

@@ -8,7 +8,7 @@ import seaborn as sns
 
 from structgan.report import ablations
 from structgan.report.results import Suite
-from structgan.report.style import GRID, HALO, INK, colors, empty, panels
+from structgan.report.style import FEW, GRID, HALO, INK, SMALL, colors, empty, panels
 
 
 def numbers(suite: Suite, axis: Mapping[str, Any], metrics: int) -> pd.DataFrame:
@@ -28,7 +28,8 @@ def numbers(suite: Suite, axis: Mapping[str, Any], metrics: int) -> pd.DataFrame
 def axis(suite: Suite, axis: Mapping[str, Any]) -> Any:
     """A row of panels for each data set, method and augmentation: probe, FID, seconds and memory against the value.
 
-    Mean ± std, seeds as dots, the default's mean dotted. Where the values are numbers, a line joins the means.
+    Mean ± std, seeds as dots, the default's mean dotted. Where the values are numbers, a line joins the means. More
+    values than ``FEW`` have a row each.
     """
     frame = numbers(suite, axis, 4)
     if frame.empty:
@@ -38,15 +39,22 @@ def axis(suite: Suite, axis: Mapping[str, Any]) -> Any:
     look = {"linewidth": 1.6, "markersize": 6.5, "markerfacecolor": HALO, "linestyle": "-" if numeric else "none"}
     bars = {"errorbar": "sd", "err_kws": {"linewidth": 1.4, "zorder": 1}}
     groups = frame.groupby(["family", "method", "evaluation", "metric"], sort=False)
-    figure, grid = panels(len(groups), frame["metric"].nunique(), 3.4, 2.6)
+    count, columns = frame["value"].nunique(), frame["metric"].nunique()
+    rows = count > FEW
+    places = {"x": "y", "y": "value"} if rows else {"x": "value", "y": "y"}
+    figure, grid = panels(len(groups), columns, 10.6 / columns, 0.24 * count + 1.0 if rows else 2.5)
     for axes, ((family, method, evaluation, metric), part) in zip(grid, groups, strict=True):
         color = colors(suite)[str(method)]
-        sns.pointplot(part, x="value", y="y", color=color, ax=axes, **look, **bars)
-        sns.stripplot(part, x="value", y="y", color=color, jitter=False, size=3, alpha=0.6, ax=axes)
-        axes.axhline(part.loc[part["default"], "y"].mean(), color=color, linewidth=1.0, linestyle=":", zorder=0.9)
-        axes.set_title(f"{family}\n{metric}", fontsize=8, fontweight="normal")
-        axes.set(xlabel="", ylabel="", ylim=(0 if evaluation == "training" else None, None))
-        axes.tick_params(axis="x", rotation=0 if numeric else 20)
+        sns.pointplot(part, **places, color=color, ax=axes, **look, **bars)
+        sns.stripplot(part, **places, color=color, jitter=False, size=3, alpha=0.6, ax=axes)
+        across, bound = (axes.axvline, axes.set_xlim) if rows else (axes.axhline, axes.set_ylim)
+        across(part.loc[part["default"], "y"].mean(), color=color, linewidth=1.0, linestyle=":", zorder=0.9)
+        bound(0 if evaluation == "training" else None, None)
+        first = axes.get_subplotspec().is_first_col()
+        axes.set_title(f"{family}\n{metric}" if first else metric, fontsize=SMALL, fontweight="normal")
+        axes.set(xlabel="", ylabel="")
+        axes.tick_params(axis="x", rotation=0 if numeric or rows else 20)
+        axes.tick_params(axis="y", labelleft=first or not rows)
     return figure
 
 

@@ -3,7 +3,7 @@
 import itertools
 from typing import Any
 
-from matplotlib.ticker import EngFormatter
+from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
 
 from structgan.report.results import SECTIONS, Group, Suite, curves
 from structgan.report.style import COLORS, MUTED, colors, empty, label_ends, panels
@@ -39,7 +39,8 @@ def learning(suite: Suite, cost: str = "gflops") -> Any:
             ends.append((x.iloc[-1], y.iloc[-1], _label(suite, group, groups), color))
         axes.set(xscale="log", ylim=(0, None), title=suite.title("dataset", dataset))
         axes.set(xlabel=COSTS[cost], ylabel="linear probe of the curve, top-1 %")
-        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+        axes.xaxis.set(major_locator=LogLocator(subs=(1, 3)), major_formatter=EngFormatter(sep=""))
+        axes.xaxis.set_minor_locator(NullLocator())
         if chance := suite.chance(dataset):
             axes.axhline(100 * chance, color=MUTED, linewidth=1.0, linestyle=":")
             ends.append((axes.get_xlim()[1], 100 * chance, "chance", MUTED))

@@ -11,11 +11,9 @@ import seaborn as sns
 from structgan.report import ablation_charts, ablations, curve_charts, grids, results, style, writers
 from structgan.report.cells import captions
 from structgan.report.results import Group, Suite
-from structgan.report.style import HALO, MARKERS, MUTED, colors, empty, label_ends, panels
+from structgan.report.style import FEW, HALO, MARKERS, MUTED, colors, empty, label_ends, panels
 
 DASHED = (5, 3)
-FEW = 6
-"""Methods that lines can tell apart."""
 
 
 class Figure(NamedTuple):

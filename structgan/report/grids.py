@@ -21,7 +21,7 @@ CLASS_LEGEND = 20
 def training(suite: Suite) -> Any:
     """A panel per method and loss, rows per method: seeds as thin lines, their mean over them.
 
-    Lines are running means over a fifteenth of the run. Each method is shown under the weakest augmentation it has.
+    Lines are running means over a fifteenth of the run. Each method is shown under the first augmentation that it has.
     """
     found: list[tuple[Group, str, pd.DataFrame]] = []
     for _, groups in itertools.groupby(filter(suite.is_main, suite.groups), key=lambda group: group[:2]):

@@ -74,7 +74,7 @@ def write(plan: str | Path | Suite, tables_dir: str | Path, figures_dir: str | P
 
 
 def headlines(suite: Suite) -> list[dict[str, Any]]:
-    """The key numbers of each data set on which the suite's own method has some, under its weakest augmentation.
+    """The key numbers of each data set on which the suite's own method has some, under its first augmentation.
 
     ``own`` is the linear probe of the own method. ``rivals`` are those of the methods without labels under the same
     augmentation, the contrast first, then the best; a reference is there under the only augmentation that it has.

@@ -249,7 +249,7 @@ class Suite:
         return group.variant == self.main_variants.get(group.method)
 
     def regimes(self) -> list[str]:
-        """The augmentations that are planned, weakest first."""
+        """The augmentations that are planned, in the order of the grid."""
         return [key for key in self.plan["augmentations"] if any(group.augmentation == key for group in self.groups)]
 
     def chance(self, dataset: str) -> float | None:

@@ -32,6 +32,8 @@ DARK = {
     "#8c6bb1": "#c8aee6", "#14532d": "#8fd6a8", "#c2410c": "#ffb38a", "#1e3a8a": "#8aa9ff",
 }  # fmt: skip
 """What the page shows in place of each color in a dark color scheme."""
+FEW = 6
+"""Methods or values that share axes; more have a row each."""
 SMALL = 8.5
 """Points of small text."""
 MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*")

@@ -45,6 +45,7 @@ FIDELITY = {
     "extractor": "embedded", "extractor_sha256": "bb", "n_generated": 200, "n_reference": 600, "reference": "train",
     "resizer": "none", "seed": 0,
 }  # fmt: skip
+ENCODER = {"encoder": {"sha256": "ee" * 32, "parameters": 900}, "feature_dim": 64}
 SETTINGS = {
     "training": {"steps": 1000, "batch_size": 6, "note": "</pre><script>"}, "dataset": {"image_size": 16},
     "method": {"encoder": {"width": 64, "blocks": [2, 2]}}, "augmentation": {},
@@ -63,7 +64,7 @@ def probe(top1: float) -> dict[str, Any]:
         "linear_1pct": {"top1": top1 / 4, "labels": 60}, "linear_10pct": {"top1": top1 / 3, "labels": 600},
     }  # fmt: skip
     asked = {"linear": {"split": "train→test", "C": 1.0, "n_train": 600}, "seed": 0}
-    return {"metrics": metrics, "protocol": asked, "encoder": {"sha256": "ee" * 32}, "feature_dim": 64, "dataset": DATA}
+    return {"metrics": metrics, "protocol": asked, **ENCODER, "dataset": DATA}
 
 
 class Tree:

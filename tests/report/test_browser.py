@@ -83,4 +83,34 @@ def test_sorting_links_and_drawer(whole: Tree, tmp_path: Path) -> None:
     assert up[:4] == ["20.5", "20.5", "20.5", "25.5"] and set(up[4:]) == {""}
     assert down[:4] == ["25.5", "20.5", "20.5", "20.5"] and set(down[4:]) == {""}
     assert state[3][1] == state[0][1]
-    assert told[4:] == ["focus", "11.0,26.0,29.0,41.0,52.0,55.0,56.0,91.0", [], 0, 5]
+    assert told[4:] == ["focus", "11.0,26.0,29.0,41.0,52.0,55.0,56.0,91.0", [], 0, 8]
+
+
+def test_tables_fit_a_laptop_and_show_numbers_first_on_a_phone(whole: Tree, tmp_path: Path) -> None:
+    script = """
+      if (self === top) addEventListener('load', async () => {
+        const told = {};
+        for (const width of [1200, 400]) {
+          const frame = document.createElement('iframe');
+          frame.style.cssText = `width:${width}px;height:900px;border:0`;
+          frame.srcdoc = '<!doctype html>' + document.documentElement.outerHTML;
+          document.body.append(frame);
+          await new Promise((loaded) => { frame.onload = loaded; });
+          const page = frame.contentDocument;
+          told[width] = [...page.querySelectorAll('table[data-name]')].map((table) => {
+            const row = table.tBodies[0].rows[0], cells = [...row.cells].filter((cell) => cell.offsetWidth);
+            const right = cells[1].getBoundingClientRect().right;
+            return [table.dataset.name, table.parentElement.scrollWidth > table.parentElement.clientWidth,
+                    cells[0].className, cells[1].classList.contains('n'), right <= width];
+          });
+          told[width].push(['page', page.documentElement.scrollWidth > width]);
+        }
+        document.body.dataset.told = JSON.stringify(told);
+      });
+    """
+    found = re.search(r'data-told="([^"]*)"', browse(whole.html.read_text(), script, tmp_path))
+    assert found
+    told = json.loads(html.unescape(found.group(1)))
+    assert len(told["1200"]) > 5 and not [name for name, wide, *_ in told["1200"] if wide]
+    assert told["400"].pop() == ["page", False]
+    assert all(rest == ["method", True, True] for _, _, *rest in told["400"])

@@ -29,8 +29,17 @@ def test_seconds_per_thousand_images_and_largest_memory(tree: Tree) -> None:
     speed = [float(line[f"seconds_per_thousand_images_{key}"]) for key in ("mean", "std")]
     assert speed == pytest.approx([25.0, 10 / math.sqrt(2)])
     assert float(line["relative"]) == pytest.approx(25.0 / (12000 / 312), rel=1e-6)
-    names = ("runs", "seconds_mean", "images", "peak_host_memory_mb", "peak_gpu_memory_mb", "parameters", "feature_dim")
-    assert [line[key] for key in names] == ["2", "30", "1200", "900.5", "", "900", "64"]
+    names = (
+        "runs",
+        "seconds_mean",
+        "images",
+        "gflops",
+        "peak_host_memory_mb",
+        "peak_gpu_memory_mb",
+        "parameters",
+        "feature_dim",
+    )
+    assert [line[key] for key in names] == ["2", "30", "1200", "78", "900.5", "", "900", "64"]
 
 
 def test_what_was_not_trained_has_no_speed(tree: Tree) -> None:
@@ -38,7 +47,7 @@ def test_what_was_not_trained_has_no_speed(tree: Tree) -> None:
         run["env"] |= {"seconds": 0.0, "images": 0}
     (line,) = lines(tree, "random")
     assert (line["seconds_per_thousand_images_mean"], line["relative"], line["seconds_mean"]) == ("", "", "0")
-    assert re.search(r"\| Random encoder +\| none +\| base +\| +2 \| +— \| +— \| +— \| +0.0 \|", tree.text("cost.md"))
+    assert re.search(r"\| Random encoder +\| none +\| base +\| +2 \| +— \| +— \| +0.0 \|", tree.text("cost.md"))
 
 
 def test_two_machines_never_share_a_block(tree: Tree) -> None:

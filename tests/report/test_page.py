@@ -1,6 +1,7 @@
 """The figures and the page: repeatable, self-contained, escaped; every number leads to its runs; odd suites."""
 
 import html
+import itertools
 import re
 import shutil
 import subprocess
@@ -8,17 +9,19 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+import synthetic_suite
+from matplotlib.text import Text
 from PIL import Image
-from synthetic_suite import Tree
+from synthetic_suite import METHODS, SCORES, Tree
 
 from structgan import provenance
-from structgan.report import figures, results, style, tables
+from structgan.report import curve_charts, figures, results, style, tables
 
 
 def test_everything_regenerates_byte_for_byte(whole: Tree, tmp_path: Path) -> None:
     files = [*whole.tables.iterdir(), *whole.figures.iterdir(), whole.html]
     before = {path: path.read_bytes() for path in files}
-    assert len(before) == 37 + 11 + 1
+    assert len(before) == 38 + 17 + 1
     suite = results.read(whole.plan_file)
     with style.drawing():
         for figure in figures.of(suite):
@@ -32,10 +35,48 @@ def test_figures_say_what_they_show(whole: Tree) -> None:
     text = (whole.figures / "augmentation.svg").read_text()
     for words in ("Structural GAN", "Random encoder", "Supervised (uses labels)", "chance", "crop"):
         assert words in text
+    text = (whole.figures / "curves_gflops.svg").read_text()
+    for words in (
+        "Structural GAN, none, full",
+        "Structural GAN, crop, full",
+        "SimCLR &lt;b&gt;&amp;\"', none",
+        "Plain GAN<",
+    ):
+        assert words in text
+    assert "Random encoder" not in text and "training, images" in (whole.figures / "curves_images.svg").read_text()
     assert "without L_cluster" in (whole.figures / "ablation.svg").read_text()
     assert "d gaussian" in (whole.figures / "training.svg").read_text()
     picture = Image.open(whole.figures / "samples.png").convert("RGB")
     assert (0, 90, 200) in set(picture.get_flattened_data())  # seed 0's color, unblurred
+
+
+@pytest.mark.parametrize("ys", [[50.0] * 4, [0.0, 100.0], [99.0, 99.5, 100.0], [0.0, 0.0, 7.0, 9.0, 9.5], [3.0] * 20])
+def test_names_at_line_ends_keep_their_order_and_do_not_overlap(ys: list[float]) -> None:
+    with style.drawing():
+        figure, (axes,) = style.panels(1, 1, 5.0, 4.0)
+        axes.set(ylim=(0, 100))
+        style.label_ends(axes, [(1.0, y, f"name {at}", style.INK) for at, y in enumerate(ys)])
+        figure.draw_without_rendering()
+        boxes = [Text.get_window_extent(one) for one in axes.texts]
+        inside = axes.get_window_extent()
+    assert [one.get_text() for one in axes.texts] == [f"name {at}" for at in range(len(ys))]
+    assert all(one.y1 <= other.y0 for one, other in itertools.pairwise(boxes))
+    assert all(inside.y0 <= (one.y0 + one.y1) / 2 <= inside.y1 for one in boxes)
+    assert all(one.x0 >= inside.x1 and one.x1 <= figure.bbox.x1 for one in boxes)
+
+
+def test_sixteen_methods_have_a_row_and_a_color_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    more = {f"method{at}": {**METHODS["simclr"], "title": f"Method {at}"} for at in range(11)}
+    monkeypatch.setattr(synthetic_suite, "METHODS", METHODS | more)
+    tree = Tree(tmp_path, SCORES | {f"{name}/crop/base": [0.01 * at] for at, name in enumerate(more, 60)})
+    suite = tree.read()
+    with style.drawing():
+        (axes,) = figures.augmentation(suite).axes
+        rows = [one.get_text() for one in axes.get_yticklabels()]
+        assert not curve_charts.learning(suite).axes[0].get_legend()
+    assert rows[-3:] == ["Method 9", "Method 10", "Supervised (uses labels)"] and len(set(rows)) == 16
+    palette = style.colors(suite).values()
+    assert len(set(palette)) == 16 == len({style.DARK[color] for color in palette})
 
 
 def test_page_loads_nothing_and_escapes(whole: Tree) -> None:
@@ -161,7 +202,7 @@ def test_odd_suites(tmp_path: Path, case: str, capsys: pytest.CaptureFixture[str
             tree["letters/structural/none/full/0"][name]["dataset"]["content_hash"] = "x"
     text = tree.page(drawn=case != "no generator")
     if case != "no generator":
-        assert len(list(tree.figures.iterdir())) == 11 == len(figures.FIGURES) * 2 + 1
+        assert len(list(tree.figures.iterdir())) == 17 == len(figures.FIGURES) * 2 + 1
     assert ("No number yet" in text) == (case in ("nothing finished", "empty plan", "no generator"))
     assert ("Letters" in text) == (case == "two data sets")
     tables.show(tree.plan_file)

@@ -10,9 +10,10 @@ from synthetic_suite import SCORES, Tree, protocol
 
 from structgan import arguments, provenance
 from structgan.errors import UserError
-from structgan.report import tables
+from structgan.report import rows, tables
 from structgan.report.cells import Cell
 from structgan.report.metrics import shown
+from structgan.report.results import Group
 from structgan.report.statistics import Statistic
 
 LEAD = "dataset,method,augmentation,variant,seeds,"
@@ -177,3 +178,57 @@ def test_transfer_has_columns_for_each_target(tree: Tree) -> None:
     assert (row["seeds"], row["more_linear_mean"], row["more_knn_mean"]) == ("2", "0.505", "0.4")
     assert "to More digits: linear probe, top-1 %" in tree.text("transfer.md")
     assert "dense" not in tree.made
+
+
+@pytest.mark.parametrize(
+    ("curves", "marked"),
+    [
+        (([0.40, 0.42], [0.40, 0.405]), True),  # 1.25 points in the mean
+        (([0.40, 0.41], [0.40, 0.41]), False),  # exactly 1 point
+        (([0.10, 0.50, 0.505], [0.10, 0.50, 0.505]), False),  # not the doubling before
+        (([0.2, 0.5], [0.5, 0.2]), False),
+        (([0.4], [0.5]), False),
+        (([], []), False),
+    ],
+)
+def test_a_row_has_converged_if_the_last_doubling_gains_one_point_at_most(tree: Tree, curves, marked: bool) -> None:
+    for run, top1 in zip(tree.of("plain_gan/none/base"), curves, strict=True):
+        run["history"]["curve"] = [{"step": 2**at, "images": 8, "top1": value} for at, value in enumerate(top1)]
+        run["env"]["curve_seconds"] = [1.0] * len(top1)
+    assert (Group("digits", "plain_gan", "none", "base") in rows.rising(tree.read())) == marked
+
+
+def test_marks_of_a_row_and_their_footnotes_are_in_every_table(tree: Tree, capsys: pytest.CaptureFixture[str]) -> None:
+    for run in tree.of("simclr/crop/base"):
+        run["probe"] |= {"encoder": {"parameters": 9000}, "feature_dim": 128}
+    assert float(tree.rows("representation")["simclr/crop/base"]["linear_mean"]) == pytest.approx(0.55)
+    notes = [
+        "↗: not converged; the second half of its training still raises its curve by more than 1 point.",
+        "§: another encoder than the main row's. Structural GAN: 900 parameters, 64 features. SimCLR <b>&\"': 9,000 "
+        "parameters, 128 features.",
+    ]
+    crop = {
+        name: one for name, one in tree.made.items() if any(row.group[1:3] == ("simclr", "crop") for row in one.rows)
+    }
+    assert {"representation", "generation", "few_labels", "statistics", "comparisons", "cost"} <= set(crop)
+    for name, table in [*crop.items(), ("augmentation", tree.made["augmentation"])]:
+        assert list(table.footnotes) == notes and tree.text(f"{name}.md").count("- ↗: ") == 1, name
+    assert list(tree.made["ablation"].footnotes) == notes[:1] and not tree.made["reproduction"].footnotes
+    text = tree.text("representation.md")
+    assert re.search(r"\| SimCLR[^|]*↗§ +\| crop ", text) and re.search(r"\| SimCLR[^|↗§]*\| none ", text)
+    assert re.search(r"\| SimCLR.*55.0 ± 0.7≈↗§", tree.text("augmentation.md"))
+    assert r"$\nearrow$\S{}" in tree.text("representation.tex")
+    tables.show(tree.plan_file)
+    out = capsys.readouterr().out
+    assert all(note in out for note in notes)
+    page = tree.page()
+    assert page.count('<p class="footnote">↗') > 5 and '<span class="mark warn" title="not converged">↗</span>' in page
+
+
+def test_a_table_without_content_is_one_sentence(tree: Tree) -> None:
+    for run in tree.runs.values():
+        run.pop("fidelity", None)
+    tree.plan["references"] = []
+    assert tree.rows("generation") == {} and tree.text("generation.md") == "# Generation\n\nNothing was measured.\n"
+    tree.runs = {}
+    assert '<p class="nothing" id="table-cost">Cost of training: No run is trained yet.</p>' in tree.page()
