@@ -89,11 +89,11 @@ def test_sorting_links_and_drawer(whole: Tree, tmp_path: Path) -> None:
 def test_tables_fit_a_laptop_and_show_numbers_first_on_a_phone(whole: Tree, tmp_path: Path) -> None:
     script = """
       if (self === top) addEventListener('load', async () => {
-        const told = {};
+        const told = {}, source = '<!doctype html>' + document.documentElement.outerHTML;
         for (const width of [1200, 400]) {
           const frame = document.createElement('iframe');
           frame.style.cssText = `width:${width}px;height:900px;border:0`;
-          frame.srcdoc = '<!doctype html>' + document.documentElement.outerHTML;
+          frame.srcdoc = source;
           document.body.append(frame);
           await new Promise((loaded) => { frame.onload = loaded; });
           const page = frame.contentDocument;
