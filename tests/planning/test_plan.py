@@ -81,6 +81,11 @@ def test_plan_of_the_paper(base):
     assert all(("fidelity" in run["evaluations"]) == methods[run["method"]]["samples"] for run in runs)
 
 
+def test_augmentations_have_the_order_of_the_grid(base):
+    block = {"datasets": ["digits"], "methods": ["simclr"], "augmentations": ["simclr", "none", "crop"], "seeds": [0]}
+    assert list(plan.Plan({**base, "grid": [block]}).content["augmentations"]) == ["simclr", "none", "crop"]
+
+
 def test_grid_names_each_run_once(base):
     block = {"datasets": ["digits"], "methods": ["random"], "augmentations": ["none"], "seeds": [0, 0, 1]}
     assert [run.seed for run in plan.Plan({**base, "grid": [block, block]}).runs] == [0, 1]
