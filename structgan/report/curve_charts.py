@@ -26,7 +26,9 @@ def learning(suite: Suite, cost: str = "gflops") -> Any:
         hues = dict(zip(dict.fromkeys(places), itertools.cycle(COLORS), strict=False))
     datasets, regimes = list(dict.fromkeys(group.dataset for group in groups)), suite.regimes()
     most = max(sum(group.dataset == dataset for group in groups) for dataset in datasets)
-    figure, grid = panels(len(datasets), 2, 5.2, max(3.7, 0.16 * most + 0.9))
+    labels = {group: _label(suite, group, groups) for group in groups}
+    width = max(5.2, 2.9 + 0.068 * max(map(len, labels.values())))
+    figure, grid = panels(len(datasets), 2, width, max(3.7, 0.16 * most + 0.9))
     for axes, dataset in zip(grid, datasets, strict=True):
         ends = []
         for group in (group for group in groups if group.dataset == dataset):
@@ -36,7 +38,7 @@ def learning(suite: Suite, cost: str = "gflops") -> Any:
             axes.plot(x, y, color=color, linestyle=dash, linewidth=1.7)
             low, high = 100 * seeds["top1"].min(), 100 * seeds["top1"].max()
             axes.fill_between(x, low, high, color=color, alpha=0.13, linewidth=0)
-            ends.append((x.iloc[-1], y.iloc[-1], _label(suite, group, groups), color))
+            ends.append((x.iloc[-1], y.iloc[-1], labels[group], color))
         axes.set(xscale="log", ylim=(0, None), title=suite.title("dataset", dataset))
         axes.set(xlabel=COSTS[cost], ylabel="linear probe of the curve, top-1 %")
         axes.xaxis.set(major_locator=LogLocator(subs=(1, 3)), major_formatter=EngFormatter(sep=""))
