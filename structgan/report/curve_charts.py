@@ -5,7 +5,8 @@ from typing import Any
 
 from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
 
-from structgan.report.results import SECTIONS, Group, Suite, curves
+from structgan.report import curves
+from structgan.report.results import SECTIONS, Group, Suite
 from structgan.report.style import COLORS, MUTED, colors, empty, label_ends, panels
 
 COSTS = {"gflops": "training, GFLOP", "images": "training, images", "seconds": "training, seconds"}
@@ -15,7 +16,7 @@ DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1, 2)))
 
 def learning(suite: Suite, cost: str = "gflops") -> Any:
     """A line per row against a column of ``COSTS``: mean over seeds, their range as a band; a panel per data set."""
-    frame = curves(suite)
+    frame = curves.load(suite)
     frame = frame[frame[cost] > 0]  # the axis is logarithmic
     if frame.empty:
         return empty("No run has a curve.")

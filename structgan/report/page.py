@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from structgan import provenance
 from structgan.files import write_text
-from structgan.report import figures, results, runs, style, tables, writers
+from structgan.report import curves, figures, results, runs, style, tables, writers
 from structgan.report.cells import NAMES, Table
 from structgan.report.means import SEEDS
 from structgan.report.metrics import MAIN, shown, text
@@ -51,7 +51,7 @@ def write(plan: str | Path | Suite, tables_dir: str | Path, figures_dir: str | P
         headlines=headlines(suite),
         pooled_std=pooled_std,
         figures={one.name: {"of": one, **_drawing(drawn, one.name)} for one in figures.of(suite)},
-        curves=[] if results.curves(suite).empty else [one.name for one in figures.CURVES],
+        curves=[] if curves.load(suite).empty else [one.name for one in figures.CURVES],
         marks=MARKS,
         axes=[axis["file"] for axis in suite.axes],
         tables={name: _view(table, files) for name, table in made.items() if not table.silent},

@@ -65,20 +65,6 @@ def read(suite: "str | Path | Suite") -> "Suite":
     return Suite(Path(suite) if str(suite).endswith(".json") else plan.newest(str(suite)))
 
 
-def curves(suite: "str | Path | Suite") -> pd.DataFrame:
-    """TEMPORARY: the other branch's function takes its place."""
-    suite, rows = read(suite), []
-    for run in suite.runs:
-        if env := suite.records.get((run["run"], "training")):
-            points = read_json(suite.root / run["run"] / "history.json").get("curve", [])
-            for point, seconds in zip(points, env.get("curve_seconds", [0] * len(points)), strict=True):
-                gflops = point["step"] * env.get("gflops_per_step", 0)
-                rows.append(
-                    (*group_of(run), run["seed"], point["step"], point["images"], gflops, seconds, point["top1"])
-                )
-    return pd.DataFrame(rows, columns=[*SECTIONS, "seed", "step", "images", "gflops", "seconds", "top1"])
-
-
 def group_of(entry: Mapping[str, Any]) -> Group:
     """The configuration of a run of a plan."""
     return Group(*(entry[kind] for kind in SECTIONS))

@@ -3,7 +3,8 @@
 import functools
 from collections.abc import Iterator, Sequence
 
-from structgan.report.results import SECTIONS, Group, Suite, curves
+from structgan.report import curves
+from structgan.report.results import SECTIONS, Group, Suite
 
 RISING, OTHER = "↗", "§"
 RISE = 0.01
@@ -22,7 +23,7 @@ def main_row(suite: Suite, group: Group) -> Group | None:
 @functools.lru_cache(maxsize=4)
 def rising(suite: Suite) -> frozenset[Group]:
     """The rows that have not converged, in the mean over their seeds. A row without a curve is none of them."""
-    top1 = curves(suite).sort_values("step").groupby([*SECTIONS, "seed"])["top1"]
+    top1 = curves.load(suite).sort_values("step").groupby([*SECTIONS, "seed"])["top1"]
     gains = top1.agg(lambda points: points.diff().iloc[-1]).groupby(list(SECTIONS)).mean()
     return frozenset(Group(*key) for key in gains[gains > RISE + 1e-9].index)
 
