@@ -8,7 +8,7 @@ from test_architecture import ROOT, WORKFLOW
 
 from structgan import cli, config
 
-FOLDERS = ("README.md", "baselines/*.md", "benchmarks/**/*.md", "docs/**/*.md", "workflow/**/*.md")
+FOLDERS = ("README.md", "results/README.md", "baselines/*.md", "benchmarks/**/*.md", "docs/**/*.md", "workflow/**/*.md")
 PAGES = {str(path.relative_to(ROOT)): path.read_text() for name in FOLDERS for path in sorted(ROOT.glob(name))}
 BLOCK, LINK = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S), re.compile(r"\]\((?![a-z]+:|#)([^)#\s]+)[^)]*\)")
 WRITTEN = re.compile(r"^`([\w./-]+)`:\n\n```\w+\n(.*?)^```$|'(?P<line>{[^']+)' > (?P<file>[\w./-]+)", re.M | re.S)
