@@ -132,13 +132,14 @@ def report(plan: str, tables: Path, figures: Path, out: Path) -> None:
 
 
 @cli.command()
-@PLAN
-def show(plan: str) -> None:
-    """Print a suite's probes and generation metrics in the terminal."""
+@click.argument("plan", metavar="SUITE")
+@click.option("--against", type=click.Choice(["reference"]), help="Also show the numbers in results/reference.")
+def show(plan: str, against: str | None) -> None:
+    """Print the probes and generation metrics of a suite, or of a plan's file, in the terminal."""
     from structgan.report import results, tables
 
     suite = results.read(arguments.plan_file(plan))
-    tables.show(suite)
+    tables.show(suite, against is not None)
     arguments.finish(suite)
 
 
