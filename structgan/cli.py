@@ -146,12 +146,17 @@ def show(plan: str, against: str | None) -> None:
 @cli.command()
 @PLANS
 @click.option("--all", "every", is_flag=True, help="Show each row of the grid, however many there are.")
-def status(plans: tuple[str, ...], every: bool) -> None:
+@click.option("--why", is_flag=True, help="Also show why runs are planned: what differs from the nearest finished one.")
+def status(plans: tuple[str, ...], every: bool, why: bool) -> None:
     """Show the state of the runs of each suite, what runs and for how long, and what it costs."""
+    from structgan import provenance
     from structgan import status as overview
+    from structgan import why as differences
 
     for file in arguments.plan_files(plans):
-        click.echo("\n".join([*overview.lines(*overview.gather(file), every), ""]))
+        suite, runs = overview.gather(file)
+        reasons = differences.lines(runs, provenance.tree_of_plan(file)) if why else []
+        click.echo("\n".join([*overview.lines(suite, runs, every), "", *reasons, *[""] * bool(reasons)]))
 
 
 @cli.command()

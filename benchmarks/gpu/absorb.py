@@ -1,8 +1,8 @@
 """Tables and figures from what a short run brought home: ``python -m benchmarks.gpu.absorb DIR``.
 
-Writes ``results/reference/tables/cifar10-gpu`` (csv, md) and ``results/reference/figures/cifar10-gpu``, and copies the files themselves,
-all but the weights, to ``benchmarks/results/gpu``. A run that was killed leaves less: a last line that is cut off is
-skipped, and what is missing is left out.
+Writes ``results/reference/tables/cifar10-gpu`` (csv, md) and ``results/reference/figures/cifar10-gpu``, and copies the
+files themselves, all but the weights, to ``benchmarks/results/gpu``. A run that was killed leaves less: a last line
+that is cut off is skipped, and what is missing is left out.
 """
 
 import json

@@ -192,7 +192,8 @@ def reference(suite: Suite, columns: Mapping[str, Metric]) -> dict[Group, dict[s
     file = provenance.read_companion(folder, provenance.read_sealed(seal), "results.csv")
     found: dict[Group, dict[str, Cell]] = {}
     frame = pd.read_csv(file, keep_default_na=False, na_values={"value": [""]})
-    for (*names, name), values in frame.groupby([*SECTIONS, "metric"], sort=False)["value"]:
+    for keys, values in frame.groupby([*SECTIONS, "metric"], sort=False)["value"]:
+        *names, name = map(str, keys)
         if (metric := columns.get(name)) and (statistic := summarize(values)):
             cell = Cell(shown(statistic.mean, metric), statistic=statistic, metric=metric)
             found.setdefault(Group(*names), {}).update({name: cell, "seeds": word(statistic.n)})
