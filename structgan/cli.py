@@ -193,12 +193,10 @@ def verify(plans: tuple[str, ...], delete: bool) -> None:
 
 @cli.command()
 def methods() -> None:
-    """List the methods that were found, without importing them."""
-    from structgan import sources
+    """List the methods that were found: name, title, file, what the class declares, paper."""
+    from structgan import listing
 
-    for name, path in sources.methods().items():
-        marks = [key.replace("_", " ") for key, value in sources.capabilities(name).items() if value]
-        click.echo(f"{name:16} {path.relative_to(sources.ROOT)}  {', '.join(marks)}".rstrip())
+    click.echo("\n".join(listing.methods()))
 
 
 @cli.command()

@@ -1,6 +1,7 @@
 """The contract on every method that is found, and on small methods that break it in one place each."""
 
 import json
+import re
 import sys
 import types
 
@@ -211,9 +212,11 @@ def test_bad_input_is_one_line(tree, command, refusal):
 
 def test_files_are_found_by_name_and_a_name_taken_twice_is_refused(tree, command, refusal):
     listed = command("-m", "structgan", "methods", cwd=tree, root=tree)
-    rows = [line.split() for line in listed.stdout.splitlines()]
+    rows = [re.split(" {2,}", line) for line in listed.stdout.splitlines()]
     assert [row[0] for row in rows] == sorted([*METHODS, "good", *FAULTS])
-    assert ["good", "baselines/good.py", "samples"] in rows
+    assert ["good", "good", "baselines/good.py", "samples"] in rows
+    assert ["vae", "VAE", "baselines/vae.py", "samples", "Kingma & Welling 2014, arXiv 1312.6114"] in rows
+    assert sum("arXiv" in row[-1] for row in rows) == len(METHODS) - len(["random", "supervised"])
     (tree / "baselines" / "structural.py").write_text(GOOD)
     line = refusal(command("-m", "structgan", "methods", cwd=tree, root=tree))
     (tree / "baselines" / "structural.py").unlink()
