@@ -219,7 +219,7 @@ def check(names: tuple[str, ...], files: tuple[str, ...], processes: int) -> Non
     """Check that methods keep the contract, and say what is wrong; exit code 1 if anything is.
 
     On tiny digits, in a temporary folder, on the CPU: settings, features, samples, learning, labels, random numbers,
-    resuming, and every augmentation and variant. By default the settings are those of demo.yaml, field.yaml and, if it
+    resuming, every augmentation and variant, and settings that are never read. By default the settings are those of demo.yaml, field.yaml and, if it
     exists, NAME.yaml of workflow/config.
     """
     from structgan import sources
