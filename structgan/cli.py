@@ -200,13 +200,17 @@ def methods() -> None:
 
 
 @cli.command()
-@click.argument("kind", type=click.Choice(["baseline", "evaluation"]))
+@click.argument("kind", type=click.Choice(["baseline", "evaluation", "dataset"]))
 @click.argument("name")
-def new(kind: str, name: str) -> None:
-    """Write a small working baseline or evaluation to begin with, and workflow/config/NAME.yaml."""
+@click.argument("path", required=False, type=PATH)
+def new(kind: str, name: str, path: Path | None) -> None:
+    """Write a small working baseline or evaluation to begin with, and workflow/config/NAME.yaml.
+
+    For a dataset, only the latter, for your own pictures: PATH is a folder, a tar or a zip of class folders.
+    """
     from structgan import new as writer
 
-    click.echo(writer.baseline(name) if kind == "baseline" else writer.new_evaluation(name))
+    click.echo(writer.new(kind, name, path))
 
 
 @cli.command(cls=arguments.ConfigfileCommand)
@@ -219,8 +223,8 @@ def check(names: tuple[str, ...], files: tuple[str, ...], processes: int) -> Non
     """Check that methods keep the contract, and say what is wrong; exit code 1 if anything is.
 
     On tiny digits, in a temporary folder, on the CPU: settings, features, samples, learning, labels, random numbers,
-    resuming, every augmentation and variant, and settings that are never read. By default the settings are those of demo.yaml, field.yaml and, if it
-    exists, NAME.yaml of workflow/config.
+    resuming, every augmentation and variant, and settings that are never read. By default the settings are those of
+    demo.yaml, field.yaml and, if it exists, NAME.yaml of workflow/config.
     """
     from structgan import sources
 

@@ -53,7 +53,11 @@ def test_commands_and_their_configurations_are_valid(page, text, tmp_path):
             parsed = snakemake.parse_args([verb, *words])
             used = [str(file) for file in parsed.configfile or ()]
             assert {*parsed.targets} <= {*RULES} and all((ROOT / each).is_dir() for each in parsed.profile or ())
-        code = (*re.findall(r"\w+(?=\.py`:)|(?<=new baseline )\w+|(?<=new evaluation )\w+", text), "mine", "FILE")
+        code = (
+            *re.findall(r"\w+(?=\.py`:)|(?<=new baseline )\w+|(?<=new evaluation )\w+|(?<=new dataset )\w+", text),
+            "mine",
+            "FILE",
+        )
         if used and not any(file.removesuffix(".yaml").endswith(code) for file in used):
             for number, file in enumerate(used):
                 (tmp_path / f"{number}.yaml").write_text(files.get(file) or (ROOT / file).read_text())
