@@ -29,7 +29,7 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 
 demo: setup
 	@structgan configure --configfile $(CONFIG)  # one line for a mistake that Snakemake would not explain
-	snakemake --profile workflow/profiles/local --configfile $(CONFIG) --quiet host reason
+	structgan watch snakemake --profile workflow/profiles/local --configfile $(CONFIG) --quiet host reason
 	@structgan show $(SUITE)
 	@echo "Report: $(CURDIR)/results/report/$(SUITE).html"
 

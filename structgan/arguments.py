@@ -1,8 +1,9 @@
 """Options that several commands share, and how --plan and --device are resolved."""
 
+import contextlib
 import itertools
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,6 +43,16 @@ def plan_files(given: Sequence[str]) -> list[Path]:
     from structgan import plan
 
     return [plan_file(each) for each in given] or plan.suites()
+
+
+@contextlib.contextmanager
+def suite(plan: str) -> "Iterator[Suite]":
+    """The results of the suite that ``--plan`` names; the command ends as ``finish`` says."""
+    from structgan.report import results
+
+    found = results.read(plan_file(plan))
+    yield found
+    finish(found)
 
 
 def finish(suite: "Suite") -> None:

@@ -98,11 +98,10 @@ def evaluate(run: Path, protocol: Path, data: Path | None, raw: Path, device: st
 @OUT
 def table(plan: str, out: Path) -> None:
     """Write a suite's tables: csv, md and tex, and every number as results.csv."""
-    from structgan.report import results, tables
+    from structgan.report import tables
 
-    suite = results.read(arguments.plan_file(plan))
-    tables.write(suite, out)
-    arguments.finish(suite)
+    with arguments.suite(plan) as suite:
+        tables.write(suite, out)
 
 
 @cli.command()
@@ -110,11 +109,10 @@ def table(plan: str, out: Path) -> None:
 @OUT
 def plot(plan: str, out: Path) -> None:
     """Draw a suite's figures: svg and png."""
-    from structgan.report import figures, results
+    from structgan.report import figures
 
-    suite = results.read(arguments.plan_file(plan))
-    figures.write(suite, out)
-    arguments.finish(suite)
+    with arguments.suite(plan) as suite:
+        figures.write(suite, out)
 
 
 @cli.command()
@@ -124,11 +122,10 @@ def plot(plan: str, out: Path) -> None:
 @OUT
 def report(plan: str, tables: Path, figures: Path, out: Path) -> None:
     """Write the suite's self-contained HTML page."""
-    from structgan.report import page, results
+    from structgan.report import page
 
-    suite = results.read(arguments.plan_file(plan))
-    page.write(suite, tables, figures, out)
-    arguments.finish(suite)
+    with arguments.suite(plan) as suite:
+        page.write(suite, tables, figures, out)
 
 
 @cli.command()
@@ -136,11 +133,10 @@ def report(plan: str, tables: Path, figures: Path, out: Path) -> None:
 @click.option("--against", type=click.Choice(["reference"]), help="Also show the numbers in results/reference.")
 def show(plan: str, against: str | None) -> None:
     """Print the probes and generation metrics of a suite, or of a plan's file, in the terminal."""
-    from structgan.report import results, tables
+    from structgan.report import tables
 
-    suite = results.read(arguments.plan_file(plan))
-    tables.show(suite, against is not None)
-    arguments.finish(suite)
+    with arguments.suite(plan) as suite:
+        tables.show(suite, against is not None)
 
 
 @cli.command()
@@ -149,14 +145,19 @@ def show(plan: str, against: str | None) -> None:
 @click.option("--why", is_flag=True, help="Also show why runs are planned: what differs from the nearest finished one.")
 def status(plans: tuple[str, ...], every: bool, why: bool) -> None:
     """Show the state of the runs of each suite, what runs and for how long, and what it costs."""
-    from structgan import provenance
     from structgan import status as overview
-    from structgan import why as differences
 
     for file in arguments.plan_files(plans):
-        suite, runs = overview.gather(file)
-        reasons = differences.lines(runs, provenance.tree_of_plan(file)) if why else []
-        click.echo("\n".join([*overview.lines(suite, runs, every), "", *reasons, *[""] * bool(reasons)]))
+        click.echo(overview.screen(file, every, why))
+
+
+@cli.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.argument("command", nargs=-1, type=click.UNPROCESSED)
+def watch(command: tuple[str, ...]) -> None:
+    """Run COMMAND, such as snakemake, and show a line for each training; without COMMAND, only show them."""
+    from structgan import watch as watching
+
+    sys.exit(watching.watch(command))
 
 
 @cli.command()
