@@ -65,8 +65,9 @@ def already_used(name: str) -> str | None:
     """Which configuration has a suite or a data set of this name, in words, or None."""
     for path in sorted(config.BASE.parent.glob("*.yaml")):
         found = yaml_reader.read(path)
-        kind = "suite" if found.get("suite") == name else "data set" if name in (found.get("datasets") or {}) else ""
-        if kind:
+        data = found.get("datasets")
+        known = {"suite": [found.get("suite")], "data set": data if isinstance(data, Mapping) else ()}
+        for kind in (kind for kind, names in known.items() if name in names):
             return f"is already used by {config.short(str(path))}, as its {kind}"
     return None
 
@@ -112,7 +113,7 @@ def dataset(name: str, path: Path) -> str:
         what = f"name {reason}" if reason else "path has characters that no configuration can hold"
         raise UserError(f"new dataset '{name}': the {what}")
     train, test, flat = count(trees.open_tree(path))
-    place = path.resolve()
+    place = path.absolute()
     place = place.relative_to(sources.ROOT) if place.is_relative_to(sources.ROOT) else place
     own = f"path: {json.dumps(str(place), ensure_ascii=False)}{f', split: {SPLIT}, seed: 0' if flat else ''}"
     line = f"workflow/config/{name}.yaml: {train} training and {test} test images; edit it"
