@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from structgan import distributed, optim
 from structgan.method import Method
-from structgan.models.discriminator import Backbone
+from structgan.models import encoder
 from structgan.models.memory import ema_update_, frozen_copy
 from structgan.precision import exact
 
@@ -33,7 +33,7 @@ class BYOL(Method):
     def __init__(self, settings: Mapping[str, Any], image_size: int, num_classes: int, steps: int) -> None:
         super().__init__(settings, image_size, num_classes, steps)
         hidden, output = settings["head_hidden"], settings["head_output"]
-        self.encoder = Backbone(image_size, **settings["encoder"])
+        self.encoder = encoder.build(image_size, **settings["encoder"])
         first = (self.encoder.features, hidden, nn.BatchNorm1d(hidden, track_running_stats=False), nn.ReLU())
         self.projector = ProjectionHead([first, (hidden, output, None, None, False)])
         self.predictor = BYOLPredictionHead(output, settings["predictor_hidden"], output)

@@ -19,7 +19,7 @@ from structgan import distributed, optim
 from structgan.errors import UserError
 from structgan.losses import contrastive
 from structgan.method import Method
-from structgan.models.discriminator import Backbone
+from structgan.models import encoder
 from structgan.models.generator import Generator
 from structgan.precision import exact
 
@@ -31,7 +31,7 @@ class GenRep(Method):
 
     def __init__(self, settings: Mapping[str, Any], image_size: int, num_classes: int, steps: int) -> None:
         super().__init__(settings, image_size, num_classes, steps)
-        self.encoder = Backbone(image_size, **settings["encoder"])
+        self.encoder = encoder.build(image_size, **settings["encoder"])
         self.head = SimCLRProjectionHead(self.encoder.features, settings["head_hidden"], settings["head_output"])
         self.optimizer = optim.build(self.parameters(), settings["optimizer"])
 

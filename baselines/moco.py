@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from structgan import distributed, optim
 from structgan.method import Method
-from structgan.models.discriminator import Backbone
+from structgan.models import encoder
 from structgan.models.memory import MemoryBank, ema_update_, frozen_copy
 from structgan.precision import exact
 
@@ -43,7 +43,7 @@ class MoCo(Method):
 
     def __init__(self, settings: Mapping[str, Any], image_size: int, num_classes: int, steps: int) -> None:
         super().__init__(settings, image_size, num_classes, steps)
-        self.encoder = Backbone(image_size, **settings["encoder"])
+        self.encoder = encoder.build(image_size, **settings["encoder"])
         self.head = MoCoProjectionHead(self.encoder.features, settings["head_hidden"], settings["head_output"])
         self.optimizer = optim.build(self.parameters(), settings["optimizer"])
         self.encoder_ema = frozen_copy(self.encoder)

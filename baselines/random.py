@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from structgan.method import Method
-from structgan.models.discriminator import Backbone
+from structgan.models import encoder
 
 
 class Random(Method):
@@ -14,7 +14,7 @@ class Random(Method):
 
     def __init__(self, settings: Mapping[str, Any], image_size: int, num_classes: int, steps: int) -> None:
         super().__init__(settings, image_size, num_classes, steps)
-        self.encoder = Backbone(image_size, **settings["encoder"])
+        self.encoder = encoder.build(image_size, **settings["encoder"])
 
     def step(self, views: list[Tensor], labels: Tensor | None) -> dict[str, Tensor]:
         return {}

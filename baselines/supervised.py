@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from structgan import optim
 from structgan.method import Method
-from structgan.models.discriminator import Backbone
+from structgan.models import encoder
 from structgan.precision import exact
 
 
@@ -19,7 +19,7 @@ class Supervised(Method):
 
     def __init__(self, settings: Mapping[str, Any], image_size: int, num_classes: int, steps: int) -> None:
         super().__init__(settings, image_size, num_classes, steps)
-        self.encoder = Backbone(image_size, **settings["encoder"])
+        self.encoder = encoder.build(image_size, **settings["encoder"])
         self.classifier = nn.Linear(self.encoder.features, num_classes)
         self.optimizer = optim.build(self.parameters(), settings["optimizer"])
 

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from structgan import distributed, optim
 from structgan.errors import UserError
 from structgan.method import Method
-from structgan.models.discriminator import Backbone
+from structgan.models import encoder
 from structgan.models.memory import MemoryBank
 from structgan.precision import exact
 
@@ -37,7 +37,7 @@ class SwAV(Method):
 
     def __init__(self, settings: Mapping[str, Any], image_size: int, num_classes: int, steps: int) -> None:
         super().__init__(settings, image_size, num_classes, steps)
-        self.encoder = Backbone(image_size, **settings["encoder"])
+        self.encoder = encoder.build(image_size, **settings["encoder"])
         length = settings["head_output"]
         self.head = SwaVProjectionHead(self.encoder.features, settings["head_hidden"], length)
         self.prototypes = nn.Linear(length, settings["prototypes"], bias=False)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from structgan import distributed, optim
 from structgan.method import Method
-from structgan.models.discriminator import Backbone
+from structgan.models import encoder
 from structgan.precision import exact
 
 
@@ -27,7 +27,7 @@ class VICReg(Method):
 
     def __init__(self, settings: Mapping[str, Any], image_size: int, num_classes: int, steps: int) -> None:
         super().__init__(settings, image_size, num_classes, steps)
-        self.encoder = Backbone(image_size, **settings["encoder"])
+        self.encoder = encoder.build(image_size, **settings["encoder"])
         inputs, hidden, output = self.encoder.features, settings["head_hidden"], settings["head_output"]
         layers = [(width, hidden, nn.BatchNorm1d(hidden), nn.ReLU()) for width in (inputs, hidden)]
         self.head = ProjectionHead([*layers, (hidden, output, None, None, False)])

@@ -90,6 +90,7 @@ def begin(options: argparse.Namespace) -> None:
         torch.set_num_threads(options.threads)
     if options.device == "cpu":
         environment.keep_memory()
+    torch.backends.cudnn.benchmark = options.device.startswith("cuda")
     precision.full_products()
     about = environment.hardware(options.device)
     print(f"{about['gpu'] or about['cpu']}; {torch.get_num_threads()} threads; torch {torch.__version__}")

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from structgan.encoders import export as export
     from structgan.encoders import load_encoder as load_encoder
+    from structgan.report.curves import load as curves
     from structgan.report.results import load as results
 
-__all__ = ["export", "load_encoder", "results"]
+__all__ = ["curves", "export", "load_encoder", "results"]
 __version__ = "0.1.0"
 os.environ.setdefault("USER", str(os.getuid()))  # torch and Snakemake ask for a name; a container's user may have none
 
@@ -25,6 +26,6 @@ def __getattr__(name: str) -> Any:
     """Public functions are imported when they are used: the command line starts without PyTorch and pandas."""
     if name in ("export", "load_encoder"):
         return getattr(importlib.import_module("structgan.encoders"), name)
-    if name == "results":
-        return importlib.import_module("structgan.report.results").load
+    if name in ("curves", "results"):
+        return importlib.import_module(f"structgan.report.{name}").load
     raise AttributeError(f"module 'structgan' has no attribute '{name}'")

@@ -100,4 +100,15 @@ OUT = click.option("--out", required=True, type=PATH, help="Where to write.")
 DEVICE = click.option(
     "--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]), help="Where to compute."
 )
+GFLOPS = click.option(
+    "--gflops",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Operations of a whole training, in 1e9.  [default: what the main row on the data set has]",
+)
+MINUTES = click.option(
+    "--minutes", type=click.FloatRange(min=0, min_open=True), help="Train for so long, then stop as if preempted."
+)
+PROCESSES = click.option(
+    "--processes", default=1, show_default=True, type=click.IntRange(1, 8), help="Also compare runs on so many."
+)
 YES = click.option("--yes", is_flag=True, help="Delete without asking.")

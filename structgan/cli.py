@@ -29,6 +29,16 @@ def configure(files: tuple[str, ...]) -> None:
     click.echo(f"{made.path}: {len(made.runs)} runs")
 
 
+@cli.command(cls=arguments.ConfigfileCommand)
+@CONFIGFILES
+@arguments.GFLOPS
+def budget(files: tuple[str, ...], gflops: float | None) -> None:
+    """Print what a step of each row computes, and how many steps an equal budget of operations gives it."""
+    from structgan import budget as budgets
+
+    click.echo(budgets.show(files, gflops))
+
+
 @cli.command()
 @click.option("--settings", required=True, type=PATH, help="The data set's settings (data/prepared/NAME-ID.json).")
 @RAW
@@ -61,9 +71,7 @@ def extractor(data: Path, protocol: Path, out: Path, device: str) -> None:
 @RUN
 @DATA
 @DEVICE
-@click.option(
-    "--minutes", type=click.FloatRange(min=0, min_open=True), help="Train for so long, then stop as if preempted."
-)
+@arguments.MINUTES
 def train(run: Path, data: Path, device: str, minutes: float | None) -> None:
     """Train one run to its end, from where it stopped.
 
@@ -217,9 +225,7 @@ def new(kind: str, name: str, path: Path | None) -> None:
 @cli.command(cls=arguments.ConfigfileCommand)
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @CONFIGFILES
-@click.option(
-    "--processes", default=1, show_default=True, type=click.IntRange(1, 8), help="Also compare runs on so many."
-)
+@arguments.PROCESSES
 def check(names: tuple[str, ...], files: tuple[str, ...], processes: int) -> None:
     """Check that methods keep the contract, and say what is wrong; exit code 1 if anything is.
 

@@ -1,5 +1,6 @@
 """Optimizers and learning-rate schedules by name, as a method's settings give them."""
 
+import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -20,14 +21,19 @@ def build(parameters: Iterable[nn.Parameter], settings: Mapping[str, Any]) -> to
         UserError: the name is unknown.
     """
     name, lr, decay = settings["name"], settings["lr"], settings["weight_decay"]
-    if name == "sgd":
-        return torch.optim.SGD(parameters, lr=lr, momentum=settings["momentum"], weight_decay=decay, fused=True)
-    if name == "lars":
-        return LARS(parameters, lr=lr, momentum=settings["momentum"], weight_decay=decay, trust=settings["trust"])
     if name not in NAMES:
         raise unknown("optimizer", name, NAMES, "methods.*.settings.optimizer.name")
-    kind = torch.optim.AdamW if name == "adamw" else torch.optim.Adam
-    return kind(parameters, lr=lr, betas=tuple(settings["betas"]), weight_decay=decay, fused=True)
+    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD, "lars": LARS}[name]
+    options = {"trust": settings["trust"]} if name == "lars" else {"fused": True}
+    rates = {"betas": tuple(settings["betas"])} if name.startswith("adam") else {"momentum": settings["momentum"]}
+    return uncompiled(kind)(parameters, lr=lr, weight_decay=decay, **rates, **options)
+
+
+def uncompiled(kind: type[torch.optim.Optimizer]) -> Callable[..., torch.optim.Optimizer]:
+    """An optimizer whose methods don't import PyTorch's compiler, a third of the start of a job."""
+    names = ("add_param_group", "load_state_dict", "state_dict", "zero_grad")
+    methods = {name: inspect.unwrap(getattr(kind, name)) for name in names}
+    return type(kind.__name__, (kind,), methods | {"step": torch.no_grad()(inspect.unwrap(kind.step))})
 
 
 class LARS(torch.optim.Optimizer):

@@ -49,7 +49,7 @@ def check_settings(harness: Harness) -> str:
     for path in published_files(run.folder, harness.name):
         run.method.network(path.stem)
     schema = configuration.SCHEMAS / "methods" / f"{harness.name}.yaml"
-    return "" if schema.exists() else f"mistyped keys pass, without {configuration.short(str(schema))}"
+    return "" if schema.exists() else f"types and ranges are not checked, without {configuration.short(str(schema))}"
 
 
 @torch.no_grad()

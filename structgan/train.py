@@ -23,7 +23,7 @@ from structgan.datasets import load
 from structgan.errors import UserError
 from structgan.files import save_tensors, sweep, write_json
 from structgan.progress import Progress
-from structgan.training import checkpoint, heartbeat, monitor, online_probe, processes, upstream
+from structgan.training import checkpoint, curve, flops, heartbeat, monitor, online_probe, processes, upstream
 from structgan.training.batches import Batches
 from structgan.training.preempt import Preemption, Stopped
 
@@ -36,6 +36,7 @@ class Run:
 
     def __init__(self, folder: Path, data: Path, device: str) -> None:
         self.folder, self.device = folder, device
+        torch.backends.cudnn.benchmark = device.startswith("cuda")  # batches have one shape
         self.config = provenance.read_config(folder)
         self.settings = self.config["settings"]
         self.training = self.settings["training"]
@@ -65,6 +66,8 @@ class Run:
         self.probe = None
         if self.training["online_probe"] is not None and self.dataset.training_labels is not None:
             self.probe = online_probe.OnlineProbe(self.method, self.dataset, self.training, device, seeds[3])
+        self.curve = curve.Curve(self.method, self.dataset, self.training, device)
+        self.flops = flops.Counter()
         self.step, self.seconds = 0, 0.0
         self.history = monitor.History(folder, self.training["batch_size"])
         self.environment = environment.Record(device, self.training["precision"])
@@ -88,6 +91,7 @@ class Run:
         loop = {
             "step": self.step,
             "seconds": self.seconds,
+            "gflops_per_step": self.flops.gflops,
             "history": self.history.state(),
             "submissions": self.environment.entries(),
             "order": self.batches.order,
@@ -106,7 +110,7 @@ class Run:
         if state is None:
             return
         loop = checkpoint.apply(state, self.method)
-        self.step, self.seconds = loop["step"], loop["seconds"]
+        self.step, self.seconds, self.flops.gflops = loop["step"], loop["seconds"], loop["gflops_per_step"]
         self.history.restore(loop["history"], self.device)
         self.environment.resume(loop["submissions"], self.step, self.seconds)
         self.batches.order = loop["order"]
@@ -136,6 +140,8 @@ class Run:
         with Progress(title, steps, done=self.step, quiet=distributed.rank() > 0) as progress:
             while self.step < steps:
                 self.update()
+                if self.step in self.curve.steps:
+                    begin += self.curve.measure(self.history, self.step, begin)
                 self.seconds = time.monotonic() - begin
                 last = self.step == steps
                 progress.advance(1, **(self.log() if last or self.step % self.training["log_every"] == 0 else {}))
@@ -152,7 +158,7 @@ class Run:
         views, labels = next(self.batches)
         watched = self.probe.update(views[0], labels) if self.probe and labels is not None else {}
         try:
-            with precision.autocast(self.training["precision"], self.device):
+            with precision.autocast(self.training["precision"], self.device), self.flops.watch(self.step):
                 losses = self.method.step(views, labels if self.method.uses_labels else None)
         except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]  # weights or features have diverged
             if distributed.size() == 1:  # the losses of other processes cannot be asked for: they may not have failed
@@ -165,7 +171,7 @@ class Run:
     def log(self) -> dict[str, float]:
         """Record the mean losses since the last log and return them."""
         scores = self.probe.due(self.step, self.history.last, self.training["steps"]) if self.probe else {}
-        losses = self.history.record(self.step, self.seconds, scores)
+        losses = self.history.record(self.step, scores)
         monitor.check_collapse(self.method, self.dataset.training_images, self.folder, self.step)
         return losses
 
@@ -175,7 +181,7 @@ class Run:
         metadata = {"identity": identity, "content_hash": self.dataset.content_hash}
         metadata["num_classes"] = str(len(self.dataset.classes))
         networks = method.published_files(self.folder, self.config["method"])
-        write_json(self.folder / "history.json", {"records": self.history.records})
+        write_json(self.folder / "history.json", {"records": self.history.records, "curve": self.history.curve})
         for path in networks:
             save_tensors(path, self.method.network(path.stem).state_dict(), metadata)
         record = {
@@ -187,7 +193,9 @@ class Run:
             "images": images,
             "images_per_second": images / self.seconds if self.seconds else None,
             "parameters": sum(weight.numel() for weight in self.method.parameters() if weight.requires_grad),
-            "pace": self.history.thin_pace(),
+            "gflops_per_step": self.flops.gflops,
+            "gflops": self.step * self.flops.gflops,
+            "curve_seconds": self.history.curve_seconds,
             **self.environment.summary(),
         }
         provenance.write_sealed(self.folder / "env.json", record, made=[self.folder / "history.json", *networks])

@@ -40,7 +40,8 @@ def demo():
         block.get("training", {}).pop("batch_size", None)
     tiny["datasets"]["digits"] |= {"train_size": 200, "test_size": 40}
     tiny["evaluation"]["fidelity"] |= {"kid_subset_size": 50}
-    tiny["training"] |= {"batch_size": 16, "steps": 6, "log_every": 2, "save_every": 2, "online_probe": None}
+    tiny["training"] |= {"batch_size": 16, "steps": 6, "log_every": 2, "save_every": 2}
+    tiny["training"] |= {"online_probe": None, "curve": None}
     config.check(tiny, [])
     return tiny
 

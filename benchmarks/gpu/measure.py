@@ -48,7 +48,8 @@ class Plan:
         self.evaluation = config.merge(found["evaluation"], EVALUATION)
         if options.small:
             self.evaluation = config.merge(self.evaluation, QUICK)
-        found["training"] |= {"batch_size": options.batch, "precision": options.precision, "online_probe": None}
+        found["training"] |= {"batch_size": options.batch, "precision": options.precision}
+        found["training"] |= {"online_probe": None, "curve": None}
         for block in found["methods"].values():
             block.pop("training", None)
         self.options = options

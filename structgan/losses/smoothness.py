@@ -17,7 +17,8 @@ def right_vector(embeddings: Tensor, images: Tensor, left: Tensor) -> Tensor:
     Shape: embeddings (N, C) with a graph to the images (N, 3, H, W), and u of any length (N, C), to (N, 3, H, W).
     """
     with torch.autocast(images.device.type, enabled=False):
-        vector: Tensor = torch.autograd.grad(embeddings, images, left, retain_graph=True)[0]
+        # of a scalar: given a vector, PyTorch imports its symbolic algebra, a third of the start of a job
+        vector: Tensor = torch.autograd.grad((embeddings * left).sum(), images, retain_graph=True)[0]
     norm = vector.flatten(1).norm(dim=1).clamp_min(torch.finfo(vector.dtype).tiny)
     direction: Tensor = (vector / norm.view(-1, 1, 1, 1)).detach()
     return direction

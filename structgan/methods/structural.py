@@ -40,8 +40,8 @@ class Structural(GAN):
         """d, the mean over groups of ``per_process`` samples. Shape: both (N, C), of all processes; a scalar."""
         form, epsilon = gaussian.FORMS[self.settings["gaussian"]["form"]], self.settings["gaussian"]["epsilon"]
         size = distributed.group_size(len(real), self.settings["per_process"])
-        groups = zip(torch.split(real, size), torch.split(fake, size), strict=True)
-        return torch.stack([form(*group, epsilon) for group in groups]).mean()
+        real, fake = (torch.unflatten(part, 0, (-1, size)) for part in (real, fake))
+        return form(real, fake, epsilon).mean()
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         return self.sample_latents(n, self.settings["generator"]["latent"], generator)

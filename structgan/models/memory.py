@@ -48,5 +48,7 @@ def frozen_copy(module: M) -> M:
 def ema_update_(average: nn.Module, module: nn.Module, decay: float) -> None:
     """average = decay * average + (1 - decay) * module for parameters; buffers (batch-norm statistics) are copied."""
     torch._foreach_lerp_(list(average.parameters()), list(module.parameters()), 1 - decay)
-    for mine, theirs in zip(average.buffers(), module.buffers(), strict=True):
-        mine.copy_(theirs)
+    mine, theirs = list(average.buffers()), list(module.buffers())
+    for dtype in {buffer.dtype for buffer in mine}:  # a GPU copies tensors of one type at once
+        same = [index for index, buffer in enumerate(mine) if buffer.dtype == dtype]
+        torch._foreach_copy_([mine[index] for index in same], [theirs[index] for index in same])

@@ -12,7 +12,7 @@ import pandas as pd
 
 from structgan import evaluation, provenance
 from structgan.files import write_json, write_text
-from structgan.report import ablations, comparisons, costs, means, reproduction, results, writers
+from structgan.report import ablations, comparisons, costs, curves, means, reproduction, results, writers
 from structgan.report.cells import NAMES, Cell, Heading, Row, Table, lead, word
 from structgan.report.means import LAYOUT
 from structgan.report.metrics import MAIN, Metric, shown
@@ -160,7 +160,7 @@ def training(suite: Suite) -> str:
 
 
 def write(plan: str | Path | Suite, out_dir: str | Path) -> list[Path]:
-    """Write results.csv and every table of a suite as csv, md and tex, and return the files.
+    """Write results.csv, curves.csv and every table of a suite as csv, md and tex, and return the files.
 
     metrics.json and training.csv are for version control. ``plan`` is a suite, its plan's file, or its name.
 
@@ -172,6 +172,7 @@ def write(plan: str | Path | Suite, out_dir: str | Path) -> list[Path]:
     tables = build(suite)
     texts = {folder / f"{name}.{form}": to(table) for name, table in tables.items() for form, to in forms.items()}
     texts[folder / "results.csv"] = str(suite.frame.to_csv(index=False, lineterminator="\n"))
+    texts[folder / "curves.csv"] = str(curves.load(suite).to_csv(index=False, lineterminator="\n"))
     texts[folder / "training.csv"] = training(suite)
     writers.clear(folder)
     for path, text in texts.items():

@@ -21,7 +21,7 @@ from structgan.errors import UserError
 from structgan.files import load_tensors, save_tensors
 from structgan.method import Method
 
-FORMAT = "structgan-state-4"
+FORMAT = "structgan-state-5"
 NAME, PREVIOUS = "state.safetensors", "state.previous.safetensors"
 
 

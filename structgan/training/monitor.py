@@ -14,7 +14,6 @@ COLLAPSED = 1e-5
 IMAGES = 64
 """How many images' features are compared."""
 KEPT = "stopped, the last good state is kept in state.safetensors, where one was saved"
-PACE_POINTS = 200
 
 
 def check_weights(method: Method, run: object, step: int) -> None:
@@ -43,18 +42,21 @@ def check_collapse(method: Method, images: Tensor, run: object, step: int) -> No
 class History:
     """The losses of one run, recorded at each log.
 
-    Records are a function of the seed alone and go to history.json; times differ from run to run and go to env.json.
+    Records and curve are a function of the seed alone and go to history.json; times differ from run to run and go to
+    env.json.
 
     Attributes:
         records: step, images and mean losses of each log.
-        pace: step and seconds of each log.
+        curve: step, images and top-1 in [0, 1] of each probe of the learning curve.
+        curve_seconds: of training, at each of them.
         pending: the losses of each step since the last log, scalars by name, of this process's part of the batch.
     """
 
     def __init__(self, run: object, batch_size: int) -> None:
         self.run, self.batch_size = run, batch_size
         self.records: list[dict[str, Any]] = []
-        self.pace: list[list[float]] = []
+        self.curve: list[dict[str, Any]] = []
+        self.curve_seconds: list[float] = []
         self.pending: list[dict[str, Tensor]] = []
 
     @property
@@ -78,26 +80,27 @@ class History:
             found[name] = float(values.mean())
         return found
 
-    def record(self, step: int, seconds: float, scores: Mapping[str, float]) -> dict[str, float]:
+    def record(self, step: int, scores: Mapping[str, float]) -> dict[str, float]:
         """Turn what is pending into a record of ``step``, with ``scores`` of this step alone; return its losses."""
         losses = self.means(step) | dict(scores)
         self.pending = []
         self.records.append({"step": step, "images": step * self.batch_size, "losses": losses})
-        self.pace.append([step, round(seconds, 3)])
         return losses
 
-    def thin_pace(self) -> list[list[float]]:
-        """At most ``PACE_POINTS`` of the pace, evenly."""
-        return self.pace[:: max(1, -(-len(self.pace) // PACE_POINTS))]
+    def add_point(self, step: int, seconds: float, top1: float) -> None:
+        """Add a probe to the learning curve."""
+        self.curve.append({"step": step, "images": step * self.batch_size, "top1": top1})
+        self.curve_seconds.append(seconds)
 
     def state(self) -> dict[str, Any]:
         """All of it, for the state file; what is pending as means over the processes, so that any number can go on."""
         pending = self.pending
         if distributed.size() > 1:
             pending = [{name: distributed.mean(loss.double()) for name, loss in losses.items()} for losses in pending]
-        return {"records": self.records, "pace": self.pace, "pending": pending}
+        kept = {name: getattr(self, name) for name in ("records", "curve", "curve_seconds")}
+        return {**kept, "pending": pending}
 
     def restore(self, saved: dict[str, Any], device: str) -> None:
         """Put back what ``state`` gave."""
-        self.records, self.pace = saved["records"], saved["pace"]
+        self.records, self.curve, self.curve_seconds = (saved[name] for name in ("records", "curve", "curve_seconds"))
         self.pending = [{name: loss.to(device) for name, loss in losses.items()} for losses in saved["pending"]]

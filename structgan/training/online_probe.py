@@ -26,6 +26,16 @@ CHUNK = 500
 """Test images in one pass."""
 
 
+@torch.no_grad()
+def features(network: nn.Module, images: Tensor, precision_name: str, device: str) -> Tensor:
+    """h of a network in evaluation mode, so that no batch norm moves. Shape: (N, 3, H, W) to (N, D), float32."""
+    mode = network.training
+    with cached_spectral_norm(network.eval()), precision.autocast(precision_name, device):
+        found: Tensor = network(images)
+    network.train(mode)
+    return found.float()
+
+
 class OnlineProbe:
     """The classifier of one run on a data set whose training images have labels.
 
@@ -36,22 +46,17 @@ class OnlineProbe:
     def __init__(self, method: Method, dataset: Dataset, training: Mapping[str, Any], device: str, seed: int) -> None:
         self.method, self.test, self.device = method, dataset.test, device
         self.settings, self.precision = training["online_probe"], training["precision"]
-        features = self.features(method.live_encoder, dataset.test.images[:1].float() / 127.5 - 1).shape[1]
+        length = self.features(method.live_encoder, dataset.test.images[:1].float() / 127.5 - 1).shape[1]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.head = nn.Linear(features, len(dataset.classes)).to(device)
+            self.head = nn.Linear(length, len(dataset.classes)).to(device)
         self.average = copy.deepcopy(self.head).requires_grad_(False)
         self.optimizer = optim.build(self.head.parameters(), self.settings["optimizer"])
         processes.wrap(self.head, {"head": self.optimizer})
 
-    @torch.no_grad()
     def features(self, network: nn.Module, images: Tensor) -> Tensor:
-        """h of a network in evaluation mode, so that no batch norm moves. Shape: (N, 3, H, W) to (N, D), float32."""
-        mode = network.training
-        with cached_spectral_norm(network.eval()), precision.autocast(self.precision, self.device):
-            found: Tensor = network(images)
-        network.train(mode)
-        return found.float()
+        """``features`` in the precision of the run."""
+        return features(network, images, self.precision, self.device)
 
     def update(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """One step of the classifier on a batch before the method's own; its loss and accuracy, as scalars.

@@ -64,6 +64,22 @@ def test_distance_of_gaussians_and_its_gradient(form, n, m, c):
 
 
 @pytest.mark.parametrize("form", LITERAL)
+def test_distances_of_groups_are_those_of_each_group_alone(form):
+    real, fake = (torch.tensor(np.stack([sphere(n, 5, seed) for seed in (1, 2, 3)])) for n in (4, 6))
+    alone = [gaussian.FORMS[form](r, f, EPSILON) for r, f in zip(real, fake, strict=True)]
+    torch.testing.assert_close(gaussian.FORMS[form](real, fake, EPSILON), torch.stack(alone))
+
+
+def test_a_matrix_that_is_not_positive_definite_has_a_rate_and_a_gradient_of_nan_and_spoils_no_other():
+    matrices = torch.diag_embed(torch.tensor([[1.0, -1.0], [2.0, 4.0]])).requires_grad_(True)
+    rates = gaussian.CodingRate.apply(matrices)
+    (gradient,) = torch.autograd.grad(rates.sum(), matrices)
+    assert rates.isnan().tolist() == [True, False] and rates[1].item() == pytest.approx(math.log(8))
+    assert gradient[0].isnan().any()
+    torch.testing.assert_close(gradient[1], torch.diag(torch.tensor([0.5, 0.25])))
+
+
+@pytest.mark.parametrize("form", LITERAL)
 def test_distance_is_finite_where_the_covariance_is_singular(form):
     """Embeddings that are all one point: rank 0, equal eigenvalues, in float32 as in training."""
     point = torch.zeros(8, 128)

@@ -4,10 +4,12 @@ import math
 
 import pytest
 import torch
+import torchvision
 from tiny_networks import double_net, pictures, transcribed
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from structgan.models import encoder
 from structgan.models.discriminator import Backbone, Discriminator
 from structgan.models.generator import Generator
 from structgan.models.spectral import spectrally_normalized
@@ -43,13 +45,13 @@ def test_discriminator_of_the_paper_has_its_size(base):
 
 
 def test_generator_of_the_paper_has_its_size_and_costs_and_starts_as_in_the_release(base):
-    """1.34 GFLOP an image; Kaiming-normal by fan-out; the last block of each resolution upsamples."""
+    """1.34 GFLOP an image and spectral norms; Kaiming-normal by fan-out; the last block of a resolution upsamples."""
     torch.manual_seed(0)
     net = Generator(32, **base["methods"]["structural"]["settings"]["generator"])
     assert count(net) == 5_025_667 - 5_376  # biases that batch norms cancel
     with FlopCounterMode(display=False) as counter:
         net(torch.randn(2, 128))
-    assert counter.get_total_flops() / 2 / 1e9 == pytest.approx(1.34, abs=0.005)
+    assert counter.get_total_flops() / 2 / 1e9 == pytest.approx(1.34, abs=0.01)
     assert [block.scale for block in net.blocks] == [1, 2, 1, 2, 1, 2]
     layers = [m for m in net.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
     assert len(layers) == 2 + 6 * (4 + 2 * 4) + 1
@@ -89,3 +91,25 @@ def test_impossible_resolution_is_named(size):
 def test_impossible_backbones_are_named(width, stages, words):
     with pytest.raises(ValueError, match=words):
         Backbone(16, width=width, blocks=[1] * stages, channels_per_group=4)
+
+
+def test_the_encoder_of_the_authors_is_resnet_18_with_a_stem_for_small_images():
+    settings = {"width": 64, "blocks": [2, 2, 2, 2], "channels_per_group": 16}
+    net = encoder.build(32, **settings, norm="batch")
+    theirs = torchvision.models.resnet18()
+    assert count(net) == count(theirs) - count(theirs.fc) - 64 * 3 * (49 - 9)  # a 3x3 kernel in place of 7x7
+    mine, layers = net.stages, [theirs.layer1, theirs.layer2, theirs.layer3, theirs.layer4]
+    for ours, layer in zip(mine, layers, strict=True):
+        ours.load_state_dict(layer.state_dict())
+    images = pictures(4, 32).float()
+    x = net.stem(images)
+    for layer in layers:
+        x = layer(x)
+    assert torch.equal(net(images), x.mean((2, 3))) and net.features == 512
+    assert [tuple(found.shape[1:]) for found in net.feature_maps(images)] == [
+        (64, 32, 32),
+        (128, 16, 16),
+        (256, 8, 8),
+        (512, 4, 4),
+    ]
+    assert isinstance(encoder.build(32, **settings, norm="group"), Backbone)

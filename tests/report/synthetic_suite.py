@@ -39,7 +39,7 @@ ENV = {
     "seconds": 12.0, "images_per_second": 80.0, "parameters": 1000,
     "device": "cpu", "peak_host_memory_mb": 812.5, "peak_gpu_memory_mb": None,
     "precision": {"dtype": "float32", "tf32_matmul": False}, "versions": {"torch": "2.12.1"},
-    "submissions": [SUBMISSION],
+    "submissions": [SUBMISSION], "gflops_per_step": 2.0, "gflops": 78.0, "curve_seconds": [3.0, 6.0, 12.0],
 }  # fmt: skip
 FIDELITY = {
     "extractor": "embedded", "extractor_sha256": "bb", "n_generated": 200, "n_reference": 600, "reference": "train",
@@ -97,12 +97,16 @@ class Tree:
         points = [[math.cos(i) + int(seed), math.sin(3 * i)] for i in range(40)]
         classes = {"labels": [i % 10 for i in range(40)], "classes": [str(i) for i in range(10)]}
         records = [{"step": s, "losses": {"d_gaussian": 1 / s, "g_gaussian": -1 / s}} for s in range(1, 40)]
+        curve = [{"step": s, "images": 8 * s, "top1": top1 * s / (s + 5)} for s in (10, 20, 39)]
+        trained = method != "random"
+        env = ENV | {"git": {"commit": "c0ffee" * 6, "dirty": seed == "1"}}
+        env |= {} if trained else {"gflops_per_step": 0.0, "gflops": 0.0, "curve_seconds": []}
         found = {
             "names": {"dataset": dataset, "method": method, "augmentation": augmentation, "variant": variant},
             "seed": int(seed), "settings": SETTINGS, "upstream": None,
-            "env": ENV | {"git": {"commit": "c0ffee" * 6, "dirty": seed == "1"}}, "probe": probe(top1),
+            "env": env, "probe": probe(top1),
             "map": {"kind": "tsne", "points": points, **classes},
-            "history": {"records": records if method != "random" else []},
+            "history": {"records": records, "curve": curve} if trained else {"records": [], "curve": []},
         }  # fmt: skip
         if METHODS[method]["samples"]:
             scores = {"is": 5.0, "is_std": 0.1, "kid": 0.01, "precision": 0.5, "recall": 0.25}

@@ -11,12 +11,14 @@ from structgan.training import checkpoint
 
 METHODS = list(sources.methods())
 STEPS = 8
+CURVE = {"points": 8, "train": 40, "test": 20}
 OUTPUTS = ("encoder.safetensors", "generator.safetensors", "history.json")
 
 
 def make(make_run, method, folder):
-    """A run that saves and logs out of step, so that a state holds losses that are not yet in a record."""
-    return make_run(method, augmentation="simclr", folder=folder, batch_size=8, steps=STEPS, log_every=3, save_every=2)
+    """A run that saves, logs and probes out of step, so that a state holds losses that are not yet in a record."""
+    settings = {"batch_size": 8, "steps": STEPS, "log_every": 3, "save_every": 2, "curve": CURVE}
+    return make_run(method, augmentation="simclr", folder=folder, **settings)
 
 
 def assert_same(run, whole):
