@@ -2,10 +2,11 @@
 
 import contextlib
 import itertools
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
@@ -63,6 +64,15 @@ def finish(suite: "Suite") -> None:
         for reason in dict.fromkeys(suite.damaged.values()):
             click.echo(f"damaged, not counted: {reason}", err=True)
         sys.exit(1)
+
+
+def fail(error: Exception) -> NoReturn:
+    """End the command with an error that the user can fix: one line, and exit code 2."""
+    line = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename else error
+    process = int(os.environ.get("RANK", "0"))
+    name = f"structgan process {process}" if process else "structgan"  # under torchrun, most repeat the first
+    click.echo(f"{name}: {line}", err=True)
+    sys.exit(2)
 
 
 def resolve_device(device: str) -> str:

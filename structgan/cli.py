@@ -1,7 +1,6 @@
 """The command line: one command per rule of the DAG, and others. Each command does its own heavy imports."""
 
 import io
-import os
 import sys
 from pathlib import Path
 
@@ -195,8 +194,7 @@ def verify(plans: tuple[str, ...], delete: bool) -> None:
     from structgan import verify as verifying
 
     wrong = [line for file in arguments.plan_files(plans) for line in verifying.suite(file, delete)]
-    for line in wrong:
-        click.echo(line)
+    click.echo("\n".join(wrong), nl=bool(wrong))
     sys.exit(1 if wrong else 0)
 
 
@@ -249,8 +247,4 @@ def main() -> None:
     try:
         cli()
     except (UserError, OSError) as error:
-        line = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename else error
-        process = int(os.environ.get("RANK", "0"))
-        name = f"structgan process {process}" if process else "structgan"  # under torchrun, most repeat the first
-        click.echo(f"{name}: {line}", err=True)
-        sys.exit(2)
+        arguments.fail(error)
