@@ -29,8 +29,8 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 
 demo: setup
 	@structgan configure --configfile $(CONFIG)  # one line for a mistake that Snakemake would not explain
-	snakemake --profile workflow/profiles/local --configfile $(CONFIG) --quiet host reason
-	@structgan show --plan $(SUITE)
+	structgan watch snakemake --profile workflow/profiles/local --configfile $(CONFIG) --quiet host reason
+	@structgan show $(SUITE)
 	@echo "Report: $(CURDIR)/results/report/$(SUITE).html"
 
 cifar10-small: setup

@@ -1,10 +1,12 @@
 """Options that several commands share, and how --plan and --device are resolved."""
 
+import contextlib
 import itertools
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
@@ -44,6 +46,16 @@ def plan_files(given: Sequence[str]) -> list[Path]:
     return [plan_file(each) for each in given] or plan.suites()
 
 
+@contextlib.contextmanager
+def suite(plan: str) -> "Iterator[Suite]":
+    """The results of the suite that ``--plan`` names; the command ends as ``finish`` says."""
+    from structgan.report import results
+
+    found = results.read(plan_file(plan))
+    yield found
+    finish(found)
+
+
 def finish(suite: "Suite") -> None:
     """End a command that showed a suite: exit code 1, and a line for what it lacks, if something is not there."""
     if absent := [run["run"] for run in suite.runs if suite.missing(run)]:
@@ -52,6 +64,15 @@ def finish(suite: "Suite") -> None:
         for reason in dict.fromkeys(suite.damaged.values()):
             click.echo(f"damaged, not counted: {reason}", err=True)
         sys.exit(1)
+
+
+def fail(error: Exception) -> NoReturn:
+    """End the command with an error that the user can fix: one line, and exit code 2."""
+    line = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename else error
+    process = int(os.environ.get("RANK", "0"))
+    name = f"structgan process {process}" if process else "structgan"  # under torchrun, most repeat the first
+    click.echo(f"{name}: {line}", err=True)
+    sys.exit(2)
 
 
 def resolve_device(device: str) -> str:

@@ -1,7 +1,6 @@
 """The command line: one command per rule of the DAG, and others. Each command does its own heavy imports."""
 
 import io
-import os
 import sys
 from pathlib import Path
 
@@ -106,11 +105,10 @@ def evaluate(run: Path, protocol: Path, data: Path | None, raw: Path, device: st
 @OUT
 def table(plan: str, out: Path) -> None:
     """Write a suite's tables: csv, md and tex, and every number as results.csv."""
-    from structgan.report import results, tables
+    from structgan.report import tables
 
-    suite = results.read(arguments.plan_file(plan))
-    tables.write(suite, out)
-    arguments.finish(suite)
+    with arguments.suite(plan) as suite:
+        tables.write(suite, out)
 
 
 @cli.command()
@@ -118,11 +116,10 @@ def table(plan: str, out: Path) -> None:
 @OUT
 def plot(plan: str, out: Path) -> None:
     """Draw a suite's figures: svg and png."""
-    from structgan.report import figures, results
+    from structgan.report import figures
 
-    suite = results.read(arguments.plan_file(plan))
-    figures.write(suite, out)
-    arguments.finish(suite)
+    with arguments.suite(plan) as suite:
+        figures.write(suite, out)
 
 
 @cli.command()
@@ -132,33 +129,42 @@ def plot(plan: str, out: Path) -> None:
 @OUT
 def report(plan: str, tables: Path, figures: Path, out: Path) -> None:
     """Write the suite's self-contained HTML page."""
-    from structgan.report import page, results
+    from structgan.report import page
 
-    suite = results.read(arguments.plan_file(plan))
-    page.write(suite, tables, figures, out)
-    arguments.finish(suite)
+    with arguments.suite(plan) as suite:
+        page.write(suite, tables, figures, out)
 
 
 @cli.command()
-@PLAN
-def show(plan: str) -> None:
-    """Print a suite's probes and generation metrics in the terminal."""
-    from structgan.report import results, tables
+@click.argument("plan", metavar="SUITE")
+@click.option("--against", type=click.Choice(["reference"]), help="Also show the numbers in results/reference.")
+def show(plan: str, against: str | None) -> None:
+    """Print the probes and generation metrics of a suite, or of a plan's file, in the terminal."""
+    from structgan.report import tables
 
-    suite = results.read(arguments.plan_file(plan))
-    tables.show(suite)
-    arguments.finish(suite)
+    with arguments.suite(plan) as suite:
+        tables.show(suite, against is not None)
 
 
 @cli.command()
 @PLANS
 @click.option("--all", "every", is_flag=True, help="Show each row of the grid, however many there are.")
-def status(plans: tuple[str, ...], every: bool) -> None:
+@click.option("--why", is_flag=True, help="Also show why runs are planned: what differs from the nearest finished one.")
+def status(plans: tuple[str, ...], every: bool, why: bool) -> None:
     """Show the state of the runs of each suite, what runs and for how long, and what it costs."""
     from structgan import status as overview
 
     for file in arguments.plan_files(plans):
-        click.echo("\n".join([*overview.lines(*overview.gather(file), every), ""]))
+        click.echo(overview.screen(file, every, why))
+
+
+@cli.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.argument("command", nargs=-1, type=click.UNPROCESSED)
+def watch(command: tuple[str, ...]) -> None:
+    """Run COMMAND, such as snakemake, and show a line for each training; without COMMAND, only show them."""
+    from structgan import watch as watching
+
+    sys.exit(watching.watch(command))
 
 
 @cli.command()
@@ -188,29 +194,30 @@ def verify(plans: tuple[str, ...], delete: bool) -> None:
     from structgan import verify as verifying
 
     wrong = [line for file in arguments.plan_files(plans) for line in verifying.suite(file, delete)]
-    for line in wrong:
-        click.echo(line)
+    click.echo("\n".join(wrong), nl=bool(wrong))
     sys.exit(1 if wrong else 0)
 
 
 @cli.command()
 def methods() -> None:
-    """List the methods that were found, without importing them."""
-    from structgan import sources
+    """List the methods that were found: name, title, file, what the class declares, paper."""
+    from structgan import listing
 
-    for name, path in sources.methods().items():
-        marks = [key.replace("_", " ") for key, value in sources.capabilities(name).items() if value]
-        click.echo(f"{name:16} {path.relative_to(sources.ROOT)}  {', '.join(marks)}".rstrip())
+    click.echo("\n".join(listing.methods()))
 
 
 @cli.command()
-@click.argument("kind", type=click.Choice(["baseline", "evaluation"]))
+@click.argument("kind", type=click.Choice(["baseline", "evaluation", "dataset"]))
 @click.argument("name")
-def new(kind: str, name: str) -> None:
-    """Write a small working baseline or evaluation to begin with, and workflow/config/NAME.yaml."""
+@click.argument("path", required=False, type=PATH)
+def new(kind: str, name: str, path: Path | None) -> None:
+    """Write a small working baseline or evaluation to begin with, and workflow/config/NAME.yaml.
+
+    For a dataset, only the latter, for your own pictures: PATH is a folder, a tar or a zip of class folders.
+    """
     from structgan import new as writer
 
-    click.echo(writer.baseline(name) if kind == "baseline" else writer.new_evaluation(name))
+    click.echo(writer.new(kind, name, path))
 
 
 @cli.command(cls=arguments.ConfigfileCommand)
@@ -221,8 +228,8 @@ def check(names: tuple[str, ...], files: tuple[str, ...], processes: int) -> Non
     """Check that methods keep the contract, and say what is wrong; exit code 1 if anything is.
 
     On tiny digits, in a temporary folder, on the CPU: settings, features, samples, learning, labels, random numbers,
-    resuming, and every augmentation and variant. By default the settings are those of demo.yaml, field.yaml and, if it
-    exists, NAME.yaml of workflow/config.
+    resuming, every augmentation and variant, and settings that are never read. By default the settings are those of
+    demo.yaml, field.yaml and, if it exists, NAME.yaml of workflow/config.
     """
     from structgan import sources
 
@@ -240,8 +247,4 @@ def main() -> None:
     try:
         cli()
     except (UserError, OSError) as error:
-        line = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename else error
-        process = int(os.environ.get("RANK", "0"))
-        name = f"structgan process {process}" if process else "structgan"  # under torchrun, most repeat the first
-        click.echo(f"{name}: {line}", err=True)
-        sys.exit(2)
+        arguments.fail(error)

@@ -10,7 +10,7 @@ import tempfile
 import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from structgan import config as configuration
-from structgan import datasets, sources, train, yaml_reader
+from structgan import datasets, reads, sources, train, yaml_reader
 from structgan.errors import UserError
 from structgan.files import write_json
 from structgan.grid import Grid
@@ -48,6 +48,7 @@ class Harness:
         config: a checked configuration, with sizes as in ``workflow/config/check.yaml``; it was read from ``files``.
         data: the prepared digits.
         processes: of the runs that are compared with a run on one process; 1 leaves that check out.
+        seen: the settings that its runs read, as dotted keys.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Harness:
     files: list[str]
     data: Path
     processes: int = 1
+    seen: set[str] = field(default_factory=set)
 
     @classmethod
     def load(cls, name: str, files: list[str], data: Path, processes: int = 1) -> "Harness":
@@ -97,10 +99,10 @@ class Harness:
         folders = [Path(tag) / run.path for run in runs]
         for folder, run in zip(folders, runs, strict=True):
             write_json(folder / "config.json", run.content)
-        with torch.enable_grad():  # some checks run without gradients
+        with torch.enable_grad(), reads.recorded(self.name, self.seen):  # some checks run without gradients
             for folder in folders[:-1]:
                 train.run(folder, data or self.data)
-        return train.Run(folders[-1], data or self.data, "cpu")
+            return train.Run(folders[-1], data or self.data, "cpu")
 
     def fit(self, tag: str, **options: Any) -> train.Run:
         """Start a run and train it for two steps; ``options`` as in ``start``."""
@@ -202,8 +204,9 @@ def fingerprint(value: Any, depth: int = 6) -> Any:
         return type(value), repr(value)
     if depth == 0 or inspect.isroutine(value) or inspect.isclass(value) or inspect.ismodule(value):
         return "not followed"
-    if isinstance(value, Mapping):
-        return [(repr(key), fingerprint(item, depth - 1)) for key, item in value.items()]
+    if isinstance(value, Mapping):  # an item of a Reads must not count as read
+        items = dict.items(value) if isinstance(value, dict) else value.items()
+        return [(repr(key), fingerprint(item, depth - 1)) for key, item in items]
     if isinstance(value, Iterable) and hasattr(value, "__len__"):
         return [fingerprint(item, depth - 1) for item in value]
     return type(value), fingerprint(getattr(value, "__dict__", None), depth - 1)

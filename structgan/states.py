@@ -141,10 +141,15 @@ def optional(path: Path) -> dict[str, Any]:
 
 def last_error(log: Path) -> str | None:
     """The error that a job ended with, if its log ends with one."""
+    last = tail(log).strip().rpartition("\n")[2]
+    return last.removeprefix("structgan: ") if last.startswith("structgan: ") else None
+
+
+def tail(log: Path) -> str:
+    """The end of a log; "" where there is none."""
     try:
         with log.open("rb") as file:
             file.seek(max(0, log.stat().st_size - TAIL))
-            last = file.read().decode("utf-8", "replace").strip().rpartition("\n")[2]
+            return file.read().decode("utf-8", "replace")
     except OSError:
-        return None
-    return last.removeprefix("structgan: ") if last.startswith("structgan: ") else None
+        return ""

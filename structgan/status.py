@@ -27,6 +27,15 @@ def gather(plan_file: Path) -> tuple[str, list[State]]:
     return plan["suite"], [read_state(entry, tree / entry["run"], now) for entry in plan["runs"]]
 
 
+def screen(plan_file: Path, every: bool, why: bool) -> str:
+    """The screen of a suite; ``why`` adds the reasons for which runs are planned."""
+    from structgan import why as reasons
+
+    suite, runs = gather(plan_file)
+    told = reasons.lines(runs, provenance.tree_of_plan(plan_file)) if why else []
+    return "\n".join([*lines(suite, runs, every), "", *told, *[""] * bool(told)])
+
+
 def unit(gpus: int) -> str:
     """What hours on so many GPUs are counted as: hours times GPUs, or hours of processes."""
     return "GPU-hours" if gpus else "CPU-hours"

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from structgan import config as configuration
-from structgan import sources, train
+from structgan import reads, sources, train
 from structgan.datasets import store
 from structgan.files import load_tensors, read_json, save_tensors
 from structgan.harness import ContractError, Harness, changed, fingerprints, require, unchanged, unsaved
@@ -49,7 +49,7 @@ def check_settings(harness: Harness) -> str:
     for path in published_files(run.folder, harness.name):
         run.method.network(path.stem)
     schema = configuration.SCHEMAS / "methods" / f"{harness.name}.yaml"
-    return "" if schema.exists() else f"mistyped keys pass, without {configuration.short(str(schema))}"
+    return "" if schema.exists() else f"types and ranges are not checked, without {configuration.short(str(schema))}"
 
 
 @torch.no_grad()
@@ -212,6 +212,13 @@ def check_trainings(harness: Harness) -> str:
         with harness.attempt(f"training variant '{name}'"):
             harness.fit(f"variant-{name}", variant=name)
     return ", ".join([*harness.augmentations, *harness.block.get("variants", {})])
+
+
+def check_unread(harness: Harness) -> str:
+    """The checks before this one read every setting, of the base or of a variant: a mistyped one would be silent."""
+    unread = reads.unread(harness.block, harness.seen)
+    require(not unread, f"its runs never read the setting {', '.join(unread)}: correct its name, use it, or delete it")
+    return "every setting is read"
 
 
 def check_processes(harness: Harness) -> str | None:

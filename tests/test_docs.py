@@ -8,7 +8,7 @@ from test_architecture import ROOT, WORKFLOW
 
 from structgan import cli, config
 
-FOLDERS = ("README.md", "baselines/*.md", "benchmarks/**/*.md", "docs/**/*.md", "workflow/**/*.md")
+FOLDERS = ("README.md", "results/README.md", "baselines/*.md", "benchmarks/**/*.md", "docs/**/*.md", "workflow/**/*.md")
 PAGES = {str(path.relative_to(ROOT)): path.read_text() for name in FOLDERS for path in sorted(ROOT.glob(name))}
 BLOCK, LINK = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S), re.compile(r"\]\((?![a-z]+:|#)([^)#\s]+)[^)]*\)")
 WRITTEN = re.compile(r"^`([\w./-]+)`:\n\n```\w+\n(.*?)^```$|'(?P<line>{[^']+)' > (?P<file>[\w./-]+)", re.M | re.S)
@@ -53,7 +53,11 @@ def test_commands_and_their_configurations_are_valid(page, text, tmp_path):
             parsed = snakemake.parse_args([verb, *words])
             used = [str(file) for file in parsed.configfile or ()]
             assert {*parsed.targets} <= {*RULES} and all((ROOT / each).is_dir() for each in parsed.profile or ())
-        code = (*re.findall(r"\w+(?=\.py`:)|(?<=new baseline )\w+|(?<=new evaluation )\w+", text), "mine", "FILE")
+        code = (
+            *re.findall(r"\w+(?=\.py`:)|(?<=new baseline )\w+|(?<=new evaluation )\w+|(?<=new dataset )\w+", text),
+            "mine",
+            "FILE",
+        )
         if used and not any(file.removesuffix(".yaml").endswith(code) for file in used):
             for number, file in enumerate(used):
                 (tmp_path / f"{number}.yaml").write_text(files.get(file) or (ROOT / file).read_text())

@@ -1,8 +1,8 @@
 """Tables and figures from what a short run brought home: ``python -m benchmarks.gpu.absorb DIR``.
 
-Writes ``results/tables/cifar10-gpu`` (csv, md) and ``results/figures/cifar10-gpu``, and copies the files themselves,
-all but the weights, to ``benchmarks/results/gpu``. A run that was killed leaves less: a last line that is cut off is
-skipped, and what is missing is left out.
+Writes ``results/reference/tables/cifar10-gpu`` (csv, md) and ``results/reference/figures/cifar10-gpu``, and copies the
+files themselves, all but the weights, to ``benchmarks/results/gpu``. A run that was killed leaves less: a last line
+that is cut off is skipped, and what is missing is left out.
 """
 
 import json
@@ -100,7 +100,7 @@ def cli(folder: Path, to: Path) -> None:
     hardware = result.get("environment", {}).get("hardware", {})
     device = hardware.get("gpu") or hardware.get("cpu") or "unknown device"
     title = f"{device}; one seed, {result.get('seconds', 0) / 60:.1f} minutes"
-    titles, out = settings.read(), to / "results" / "tables" / SUITE
+    titles, out = settings.read(), to / "results" / "reference" / "tables" / SUITE
     for name, table in found.items():
         write_text(out / f"{name}.csv", table.to_csv(index=False))
         for key in set(RUN) & set(table):
@@ -109,7 +109,7 @@ def cli(folder: Path, to: Path) -> None:
         text = cells.to_markdown(index=False, floatfmt=",.4g", missingval="—")
         write_text(out / f"{name}.md", f"{text}\n\n{title}. {NOTE}\n")
     if "curve" in found:
-        draw(to / "results" / "figures" / SUITE, found["curve"], title)
+        draw(to / "results" / "reference" / "figures" / SUITE, found["curve"], title)
     shutil.copytree(
         folder,
         to / "benchmarks" / "results" / "gpu",

@@ -10,15 +10,17 @@ from typing import Any
 
 import pandas as pd
 
-from structgan import evaluation
+from structgan import evaluation, provenance
 from structgan.files import write_json, write_text
 from structgan.report import ablations, comparisons, costs, curves, means, reproduction, results, writers
-from structgan.report.cells import NAMES, Heading, Row, Table, lead, word
+from structgan.report.cells import NAMES, Cell, Heading, Row, Table, lead, word
 from structgan.report.means import LAYOUT
-from structgan.report.metrics import MAIN, Metric
-from structgan.report.results import SECTIONS, Suite, group_of
+from structgan.report.metrics import MAIN, Metric, shown
+from structgan.report.results import SECTIONS, Group, Suite, group_of
 from structgan.report.rows import footnotes
+from structgan.report.statistics import summarize
 
+REFERENCE = Path("results/reference/tables")
 POINTS = 50
 """Records of a run in training.csv, evenly spread: the file is in git."""
 
@@ -188,8 +190,27 @@ def write(plan: str | Path | Suite, out_dir: str | Path) -> list[Path]:
     return [*made, writers.seal(suite, folder, made)]
 
 
-def show(plan: str | Path | Suite) -> None:
-    """Print the probes and the generation metrics of a suite as one table."""
+def reference(suite: Suite, columns: Mapping[str, Metric]) -> dict[Group, dict[str, Cell]]:
+    """The means of a suite's tables in ``REFERENCE``, by configuration and metric.
+
+    Raises:
+        UserError: there are none, or they are damaged.
+    """
+    folder = suite.root / REFERENCE / suite.plan["suite"]
+    seal = next(folder.glob("made_from-*.json"), folder / "made_from.json")
+    file = provenance.read_companion(folder, provenance.read_sealed(seal), "results.csv")
+    found: dict[Group, dict[str, Cell]] = {}
+    frame = pd.read_csv(file, keep_default_na=False, na_values={"value": [""]})
+    for keys, values in frame.groupby([*SECTIONS, "metric"], sort=False)["value"]:
+        *names, name = map(str, keys)
+        if (metric := columns.get(name)) and (statistic := summarize(values)):
+            cell = Cell(shown(statistic.mean, metric), statistic=statistic, metric=metric)
+            found.setdefault(Group(*names), {}).update({name: cell, "seeds": word(statistic.n)})
+    return found
+
+
+def show(plan: str | Path | Suite, against: bool = False) -> None:
+    """Print the probes and the generation metrics of a suite as one table; ``against``: with the reference's rows."""
     suite, rows = results.read(plan), list[Row]()
     columns = {name: suite.metric(name) for name in MAIN}
     for _, groups in itertools.groupby(suite.groups, key=lambda group: group.dataset):
@@ -197,7 +218,13 @@ def show(plan: str | Path | Suite) -> None:
     kinds = [kind for kind in SECTIONS if kind == "method" or len({getattr(g, kind) for g in suite.groups}) > 1]
     titles = {kind: NAMES[kind] for kind in kinds} | {"seeds": "Seeds"}
     titles |= {name: metric.brief for name, metric in columns.items()}
-    frame = pd.DataFrame([[row.cells[key].text for key in titles] for row in rows], columns=list(titles.values()))
+    lines, theirs = [], reference(suite, columns) if against else {}
+    for row in rows:
+        lines.append([row.cells[key].text for key in titles])
+        if against:
+            other = {"method": word("  reference"), **theirs.get(row.group, {})}
+            lines.append([other[key].text if key in other else "" for key in titles])
+    frame = pd.DataFrame(lines, columns=list(titles.values()))
     aligned = ["left" if key in kinds else "right" for key in titles]
     table = frame.to_markdown(index=False, tablefmt="simple", disable_numparse=True, colalign=aligned)
     print(suite.plan["title"], table, *marked(suite, rows), sep="\n\n")

@@ -65,7 +65,10 @@ def test_a_whole_run_leaves_every_part(whole):
 def test_what_came_back_becomes_tables_and_figures(whole, tmp_path):
     said = absorbed(whole[0], tmp_path)
     assert "10 rows of curve, 5 rows of summary, 5 rows of steps, 1 rows of checks" in said
-    tables, figures = tmp_path / "results/tables/cifar10-gpu", tmp_path / "results/figures/cifar10-gpu"
+    tables, figures = (
+        tmp_path / "results/reference/tables/cifar10-gpu",
+        tmp_path / "results/reference/figures/cifar10-gpu",
+    )
     assert {path.name for path in tables.glob("*.csv")} == {f"{name}.csv" for name in absorb.COLUMNS}
     summary = [[cell.strip() for cell in line.split("|")] for line in (tables / "summary.md").read_text().splitlines()]
     assert any(row[1:3] == ["SimCLR", "SimCLR's full recipe"] and "official" in row for row in summary)

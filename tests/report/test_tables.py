@@ -6,6 +6,7 @@ import math
 import re
 
 import pytest
+from refusal import refused
 from synthetic_suite import SCORES, Tree, protocol
 
 from structgan import arguments, provenance
@@ -106,6 +107,24 @@ def test_the_terminal_shows_one_table(whole: Tree, capsys: pytest.CaptureFixture
     tables.show(whole.plan_file)
     out = capsys.readouterr().out
     assert "52.0 ± 2.8" in out and "Supervised (uses labels)" in out and "20.50 ± 0.71" in out and "—" in out
+
+
+def test_the_terminal_shows_the_reference_beside_a_users_own(
+    tree: Tree, whole: Tree, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for run in tree.of("structural/none/full"):
+        run["probe"]["metrics"]["linear"]["top1"] = 0.7
+    plan, folder = tree.write(), tree.root / "results/reference/tables/demo"
+    with refused("results/reference/tables/demo", "no such file"):
+        tables.show(plan, against=True)
+    tables.write(whole.plan_file, folder)
+    tables.show(plan, against=True)
+    lines = [re.split(" {2,}", line.strip()) for line in capsys.readouterr().out.splitlines()]
+    at = next(n for n, line in enumerate(lines) if line[:3] == ["Structural GAN", "none", "full"])
+    assert lines[at][3:5] == ["2", "70.0 ± 0.0"] and lines[at + 1][:3] == ["reference", "2", "52.0 ± 2.8"]
+    (folder / "results.csv").write_text("structural,none\n")
+    with refused("results.csv", "edited or damaged"):
+        tables.show(plan, against=True)
 
 
 def test_the_record_of_a_folder_names_its_files_and_an_older_plans_files_go(tree: Tree) -> None:

@@ -79,7 +79,7 @@ def test_damage_is_named_and_never_read(suite: Tree, kind: str, more: int, monke
             path.write_bytes(content)
             code, told = suite.structgan("verify")
             assert code == 1 and any(line.startswith(f"{path}: ") for line in told), (content, told)
-            code, told = suite.structgan("show", "--plan", "demo")
+            code, told = suite.structgan("show", "demo")
             if kind == "plan":
                 assert code == 2 and told[-1].startswith(f"structgan: {path}: ")
                 continue

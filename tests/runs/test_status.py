@@ -9,7 +9,7 @@ import planned_tree
 import pytest
 from refusal import refused
 
-from structgan import files, plan, sources, status
+from structgan import config, files, plan, provenance, sources, status, why
 
 
 @pytest.fixture
@@ -112,10 +112,48 @@ def test_a_large_grid_fits_a_screen_and_keeps_what_needs_a_look(made):
     assert len(status.lines(*gather(), every=True)) >= 1000
 
 
+@pytest.mark.parametrize(
+    ("changed", "line"),
+    [
+        ({"methods": {"simclr": {"settings": {"temperature": 0.3}}}},
+         "methods.simclr.settings.temperature 0.2 → 0.3: digits/simclr/none/base seeds 0, 1; digits/simclr/"),
+        ({"methods": {"random": {"training": {"batch_size": 8}}}},
+         "training.batch_size 16 → 8: digits/random/none/base seeds 0, 1"),
+        ({"datasets": {"digits": {"test_size": 50}}}, "datasets.digits.test_size 40 → 50: digits/structural/none/full"),
+        ({"evaluation": {"knn": {"k": 5}}}, "probe: evaluation.knn.k 20 → 5: digits/structural/none/full seeds 0, 1"),
+        ({"grid": [{"datasets": ["digits"], "methods": ["random"], "augmentations": ["none"], "seeds": [0, 2, 3]}]},
+         "a new seed: digits/random/none/base seeds 2, 3"),
+        ({"grid": [{"datasets": ["digits32"], "methods": ["random"], "augmentations": ["none"], "seeds": [0]}]},
+         "no run of this row is finished: digits32/random/none/base seed 0"),
+    ],
+)  # fmt: skip
+def test_why_a_run_is_planned(made, demo, tmp_path, changed, line):
+    planned_tree.complete(tmp_path, made)
+    assert why.lines(gather()[1], tmp_path) == []
+    plan.Plan(config.merge(demo, changed), [str(planned_tree.DEMO)]).write()
+    told = why.lines(gather()[1], tmp_path)
+    assert " ".join(map(str.strip, told)).startswith(line) and sum(each[0] != " " for each in told) == 1
+
+
+def test_why_a_run_is_planned_where_the_code_the_pictures_or_the_upstream_run_changed(tmp_path):
+    first = {"dataset": "d", "method": "m", "augmentation": "a", "seed": 0, "data": "1", "sources": "x"}
+    first["settings"] = {"training": {"steps": 5}, "dataset": {}, "method": {"a": [1], "b": 2}, "augmentation": {}}
+    second = first | {"sources": "y", "settings": first["settings"] | {"method": {"a": [1, 2], "c": True}}}
+    pair = []
+    for number, content in enumerate((first, second)):
+        files.write_json(tmp_path / f"{number}/config.json", provenance.identified(content))
+        pair.append({**first, "method": "n", "upstream": {"run": f"{number}"}})
+    words = ["a [1] → [1, 2]", "b 2 → nothing", "c nothing → true"]
+    found = [*(f"methods.m.settings.{each}" for each in words), "the code of training or method"]
+    for old, new in ((first, second), pair):
+        assert why.shown([list(why.differences(old, new, tmp_path))]) == ", ".join(found)
+    assert list(why.changes({"content": "1"}, {"content": "2"}, "datasets.d")) == ["the pictures of datasets.d"]
+
+
 def test_the_command_shows_every_suite_and_changes_nothing(made, tmp_path, command):
     planned_tree.progress(Path(made["runs"][0]["run"]), made["runs"][0])
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
-    done = command("-m", "structgan", "status", cwd=tmp_path)
+    done = command("-m", "structgan", "status", "--why", cwd=tmp_path)
     assert done.returncode == 0 and done.stdout.startswith("demo: 10 runs: 1 running, 9 missing"), done.stderr
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
 

@@ -193,7 +193,6 @@ def test_damage_is_named_by_file_and_made_again(clone: Repository) -> None:
     assert clone.run(sys.executable, "-m", "structgan", "verify", "--delete", code=1).splitlines() == lines
     assert {"prepare", "train", "evaluate"} <= clone.plans()
     clone.dvc("checkout", "--force")
-    clone.run("git", "checkout", "--", "results")
     assert clone.verify() == [] and clone.plans() == set()
 
 

@@ -70,7 +70,7 @@ def test_who_may_only_read_looks_and_is_refused_in_one_line(tree: Shared, owner:
         tree.call("chmod", "-R", "a-w", "results", ".snakemake")
     who = {"user": 1001, "group": 1001}
     configure = ("configure", "--configfile", TINY[0], "--configfile", TINY[1], "--configfile", ONE)
-    for words in (("verify",), ("status",), ("gc", "--yes"), ("show", "--plan", "one"), configure):
+    for words in (("verify",), ("status",), ("gc", "--yes"), ("show", "one"), configure):
         code, said = tree.said("structgan", *words, **who)
         assert code == 0 and "Traceback" not in said, said
     for command in (TABLE, ("structgan", "rm", "--yes", tree.run()), DRY, RUN):
@@ -143,11 +143,11 @@ def test_files_of_a_fast_clock_plan_nothing(tree: Shared) -> None:
 
 
 def test_a_poor_terminal_and_a_suite_without_results(tree: Shared) -> None:
-    code, said = tree.said("structgan", "show", "--plan", "one", PYTHONIOENCODING="latin-1")
+    code, said = tree.said("structgan", "show", "one", PYTHONIOENCODING="latin-1")
     assert code == 0 and "Random encoder" in said and "?" in said
     (tree.root / ONE).write_text(GRID.format(suite="two", seeds="7"))
     tree.planned(configs=(*TINY, ONE))
-    code, said = tree.said("structgan", "show", "--plan", "two")
+    code, said = tree.said("structgan", "show", "two")
     assert code == 1 and "1 of 1 runs are not finished" in said and "Traceback" not in said
 
 
