@@ -25,8 +25,8 @@ JOBS_OF_A_SEED = 5
 """Of the grid below: a GAN's training, probe and fidelity, another method's training and probe."""
 GRID = """suite: grid
 grid:
-  - {{datasets: [digits], methods: [structural], augmentations: [none], variants: [full], seeds: {seeds}}}
-  - {{datasets: [digits], methods: [simclr], augmentations: [none], seeds: {seeds}}}
+  - {{datasets: [digits_gradient], methods: [structural], augmentations: [none], variants: [full], seeds: {seeds}}}
+  - {{datasets: [digits_gradient], methods: [simclr], augmentations: [none], seeds: {seeds}}}
 """
 BARE = Path(__file__).with_name("bare.smk")
 
@@ -45,7 +45,7 @@ def extractor(folder: Path) -> str:
     """Path of the planned grid's embedded extractor."""
     found = (folder.glob(name) for name in ("data/prepared/*.json", "results/protocols/extractor-*"))
     settings, protocol = (json.loads(path.read_text()) for (path,) in found)
-    return str(provenance.extractor_path("digits", settings["identity"], protocol))
+    return str(provenance.extractor_path("digits_gradient", settings["identity"], protocol))
 
 
 def dry_run(folder: Path, *options: str) -> dict[str, int]:

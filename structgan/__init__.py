@@ -2,7 +2,7 @@
 
 Example:
     >>> frame = structgan.results("demo")
-    >>> encoder = structgan.load_encoder("results/runs/digits/structural/none/full/seed=0/1f3a9c2e")
+    >>> encoder = structgan.load_encoder("results/runs/digits_gradient/structural/none/full/seed=0/1f3a9c2e")
     >>> features = encoder.encode(images)
     >>> structgan.export(encoder, "encoder.onnx")
 """

@@ -73,7 +73,7 @@ class Harness:
             for key in own.keys() & sizes["training"].keys():
                 if (key, own[key]) != ("steps", 0):  # a method that is not trained stays untrained
                     del own[key]
-        datasets.prepare({"name": "digits", **small["datasets"]["digits"]}, data, Path("raw"))
+        datasets.prepare({"name": "digits_gradient", **small["datasets"]["digits_gradient"]}, data, Path("raw"))
         return cls(name, small, [str(configuration.BASE), *files], data, processes)
 
     def start(
@@ -92,7 +92,7 @@ class Harness:
             data: by default the harness's own.
             training: changes to the method's training settings.
         """
-        grid = {"datasets": ["digits"], "methods": [self.name], "variants": [variant], "seeds": [3]}
+        grid = {"datasets": ["digits_gradient"], "methods": [self.name], "variants": [variant], "seeds": [3]}
         grid["augmentations"] = [augmentation or self.augmentations[-1]]
         changed = configuration.merge(self.config, {"methods": {self.name: {"training": training}}})
         runs, _ = Grid({**changed, "grid": [grid]}, self.files).runs()
@@ -124,7 +124,7 @@ class Harness:
 
     def images(self, n: int = 7) -> Tensor:
         """The same images of noise each time. Shape: (n, 3, H, W), values in [-1, 1]."""
-        size = int(self.config["datasets"]["digits"]["image_size"])
+        size = int(self.config["datasets"]["digits_gradient"]["image_size"])
         return torch.rand(n, 3, size, size, generator=torch.Generator().manual_seed(9)) * 2 - 1
 
     def check(self, function: "Check") -> tuple[str, str]:

@@ -107,7 +107,7 @@ def trainings() -> list[str]:
 
 
 def line_of(run: Path, told: Mapping[str, Any]) -> str:
-    """``digits/simclr/none/base/seed=0: 98/195 steps  3.2 steps/s  0:00:30 left  nt_xent 2.9``."""
+    """``digits_gradient/simclr/none/base/seed=0: 98/195 steps  3.2 steps/s  0:00:30 left  nt_xent 2.9``."""
     step, steps, rate = told.get("step") or 0, told.get("steps") or 0, told.get("steps_per_second")
     words = [f"{step}/{steps} steps"]
     if rate:

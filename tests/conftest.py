@@ -38,7 +38,7 @@ def demo():
     for block in tiny["methods"].values():
         block["settings"] = shrink(block["settings"])
         block.get("training", {}).pop("batch_size", None)
-    tiny["datasets"]["digits"] |= {"train_size": 200, "test_size": 40}
+    tiny["datasets"]["digits_gradient"] |= {"train_size": 200, "test_size": 40}
     tiny["evaluation"]["fidelity"] |= {"kid_subset_size": 50}
     tiny["training"] |= {"batch_size": 16, "steps": 6, "log_every": 2, "save_every": 2}
     tiny["training"] |= {"online_probe": None, "curve": None}
@@ -88,7 +88,7 @@ def prepare(tmp_path):
 def digits(tmp_path_factory, demo):
     """A prepared data set of 200 training and 40 test images of 16×16 pixels."""
     out = tmp_path_factory.mktemp("data") / "digits.safetensors"
-    datasets.prepare({"name": "digits", **demo["datasets"]["digits"]}, out, out.parent)
+    datasets.prepare({"name": "digits_gradient", **demo["datasets"]["digits_gradient"]}, out, out.parent)
     return out
 
 
@@ -120,7 +120,13 @@ def write_run(demo, digits, upstream_run):
         block = changed["methods"].setdefault(method, {"settings": {}})
         block["settings"] = config.merge(block["settings"], settings or {})
         block["training"] = {**block.get("training", {}), **training}
-        names = {"dataset": "digits", "method": method, "augmentation": augmentation, "variant": variant, "seed": seed}
+        names = {
+            "dataset": "digits_gradient",
+            "method": method,
+            "augmentation": augmentation,
+            "variant": variant,
+            "seed": seed,
+        }
         run = Grid(changed).run(**names)
         described = copy.deepcopy(run.content)
         if run.upstream:

@@ -50,7 +50,15 @@ def test_settings_that_do_not_fit_together_are_refused(prepare):
 
 def test_every_builder_is_found_by_its_file_name_and_its_defaults_are_allowed():
     own = {"folder": {"path": "x", "image_size": 8}}
-    assert set(builders.names()) == {"cifar10", "cifar100", "digits", "folder", "imagenet10", "imagenette", "stl10"}
+    assert set(builders.names()) == {
+        "cifar10",
+        "cifar100",
+        "digits_gradient",
+        "folder",
+        "imagenet10",
+        "imagenette",
+        "stl10",
+    }
     for name in builders.names():
         assert "image_size" in builders.resolve({"builder": name, **own.get(name, {})}, str)
 
@@ -69,7 +77,7 @@ def test_the_file_describes_itself(tmp_path):
 
 
 def test_a_builder_that_changed_after_planning_is_refused(prepare):
-    assert prepare(**TINY, sources=sources.builder_digest("digits"))
+    assert prepare(**TINY, sources=sources.builder_digest("digits_gradient"))
     with pytest.raises(UserError):
         prepare(**TINY, sources="0" * 64)
 

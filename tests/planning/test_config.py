@@ -7,7 +7,7 @@ import re
 from structgan import config, sources, yaml_reader
 from structgan.grid import Grid
 
-CELL = {"dataset": "digits", "method": "structural", "augmentation": "none", "variant": "full", "seed": 0}
+CELL = {"dataset": "digits_gradient", "method": "structural", "augmentation": "none", "variant": "full", "seed": 0}
 
 
 def resolved(settings, **changes):
@@ -39,7 +39,12 @@ def test_resolve_order_is_common_dataset_method_augmentation_variant(base):
     keys = ["batch_size", "log_every", "save_every", "steps"]
     changed = json.loads(json.dumps(base))
     method = changed["methods"]["structural"]
-    blocks = [changed["datasets"]["digits"], method, changed["augmentations"]["none"], method["variants"]["full"]]
+    blocks = [
+        changed["datasets"]["digits_gradient"],
+        method,
+        changed["augmentations"]["none"],
+        method["variants"]["full"],
+    ]
     for rank, block in enumerate(blocks):
         block["training"] = dict.fromkeys(keys[rank:], 100 * (rank + 1))
     assert [resolved(changed)["training"][key] for key in keys] == [100, 200, 300, 400]
@@ -96,13 +101,16 @@ def test_identity_follows_each_setting_and_no_title(base):
     first = identity({})
     assert re.fullmatch("[0-9a-f]{64}", first) and identity({}) == first
     assert identity({"title": "another", "note": "x", "suite": "other", "device": "cpu"}) == first
-    assert identity({"methods": {"structural": {"title": "X"}}, "datasets": {"digits": {"note": "reworded"}}}) == first
+    assert (
+        identity({"methods": {"structural": {"title": "X"}}, "datasets": {"digits_gradient": {"note": "reworded"}}})
+        == first
+    )
     assert identity({"methods": {"simclr": {"settings": {"temperature": 0.5}}}}) == first
     changes = [
         {"training": {"steps": 5}},
         {"methods": {"structural": {"settings": {"cluster": {"k": 2}}}}},
         {"augmentations": {"none": {"flip": 0.1}}},
-        {"datasets": {"digits": {"image_size": 32}}},
+        {"datasets": {"digits_gradient": {"image_size": 32}}},
     ]
     found = [identity(change) for change in changes] + [identity({}, seed=1)]
     assert len({first, *found}) == len(changes) + 2

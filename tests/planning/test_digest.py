@@ -7,7 +7,7 @@ import pytest
 
 from structgan import evaluation, sources
 
-BUILDERS = ("digits", "cifar10", "cifar100")
+BUILDERS = ("digits_gradient", "cifar10", "cifar100")
 
 
 @pytest.fixture(scope="module")

@@ -74,7 +74,7 @@ def test_plan_of_the_paper(base):
     assert {run["seed"] for run in runs} == {0, 1, 2}
     assert {run["augmentation"] for run in runs if run["method"] == "random"} == {"none"}
     assert len(made["not_applicable"]) == 3 * 3 and all(row["reason"] for row in made["not_applicable"])
-    assert list(made["augmentations"]) == ["none", "flip", "crop", "digits", "simclr"]
+    assert list(made["augmentations"]) == ["none", "flip", "crop", "crop_color", "simclr"]
     assert methods["structural"]["kind"] == "method" and methods["structural"]["samples"]
     assert methods["supervised"]["uses_labels"] and methods["supervised"]["kind"] == "reference"
     assert not methods["simclr"]["samples"] and made["references"]
@@ -82,10 +82,15 @@ def test_plan_of_the_paper(base):
 
 
 def test_augmentations_have_the_order_of_the_grid(base):
-    block = {"datasets": ["digits"], "methods": ["simclr"], "augmentations": ["simclr", "none", "crop"], "seeds": [0]}
+    block = {
+        "datasets": ["digits_gradient"],
+        "methods": ["simclr"],
+        "augmentations": ["simclr", "none", "crop"],
+        "seeds": [0],
+    }
     assert list(plan.Plan({**base, "grid": [block]}).content["augmentations"]) == ["simclr", "none", "crop"]
 
 
 def test_grid_names_each_run_once(base):
-    block = {"datasets": ["digits"], "methods": ["random"], "augmentations": ["none"], "seeds": [0, 0, 1]}
+    block = {"datasets": ["digits_gradient"], "methods": ["random"], "augmentations": ["none"], "seeds": [0, 0, 1]}
     assert [run.seed for run in plan.Plan({**base, "grid": [block, block]}).runs] == [0, 1]

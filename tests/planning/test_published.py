@@ -40,7 +40,7 @@ def read(base, tmp_path):
 def test_rows_are_those_of_the_suites_data_sets(read, base):
     assert read(ROW, FID, PAPER, {**ROW, "dataset": "cifar100"}) == [ROW, FID, PAPER]
     assert plan.Plan({**base, "references": None}).content["references"] == []
-    mine = {**base["datasets"]["digits"], "reference": "cifar100"}
+    mine = {**base["datasets"]["digits_gradient"], "reference": "cifar100"}
     beside = {**base, "datasets": {**base["datasets"], "mine": mine}, "grid": [{**CIFAR[0], "datasets": ["mine"]}]}
     assert {row["dataset"] for row in plan.Plan(beside).content["references"]} == {"cifar100"}
 

@@ -43,16 +43,25 @@ BAD = {
         ["mine.yaml: datasets.mine: unknown key 'resze'", "did you mean 'resize'"],
     ),
     "evaluation": ("evaluation: {knnn: {k: 5}}", ["evaluation: unknown setting 'knnn'", "did you mean 'knn'"]),
-    "method": (GRID % ("digits", "simcrl", "none", "base"), ["unknown method 'simcrl'", "did you mean 'simclr'"]),
+    "method": (
+        GRID % ("digits_gradient", "simcrl", "none", "base"),
+        ["unknown method 'simcrl'", "did you mean 'simclr'"],
+    ),
     "data set": (GRID % ("cifar11", "simclr", "none", "base"), ["unknown data set 'cifar11'", "mean 'cifar10'"]),
-    "regime": (GRID % ("digits", "simclr", "corp", "base"), ["unknown augmentation 'corp'", "did you mean 'crop'"]),
+    "regime": (
+        GRID % ("digits_gradient", "simclr", "corp", "base"),
+        ["unknown augmentation 'corp'", "did you mean 'crop'"],
+    ),
     "variant": (
-        GRID % ("digits", "structural", "none", "no_clster"),
+        GRID % ("digits_gradient", "structural", "none", "no_clster"),
         ["unknown variant 'no_clster'", "did you mean 'no_cluster'"],
     ),
-    "variant of another method": (GRID % ("digits", "simclr", "none", "full"), ["unknown variant 'full'", "base"]),
+    "variant of another method": (
+        GRID % ("digits_gradient", "simclr", "none", "full"),
+        ["unknown variant 'full'", "base"],
+    ),
     "block without a file": ("methods: {mine: {settings: {}}}", ["unknown method 'mine'", "baselines/"]),
-    "nothing to do": (GRID % ("digits", "random", "flip", "base"), ["grid", "no run"]),
+    "nothing to do": (GRID % ("digits_gradient", "random", "flip", "base"), ["grid", "no run"]),
     "low above high": (
         "augmentations: {crop: {crop: {scale: [1.0, 0.5]}}}",
         ["augmentations.crop.crop.scale = [1.0, 0.5]", "low to high"],
@@ -70,13 +79,13 @@ BAD = {
         ["methods.structural.settings.per_process = 100", "training.batch_size = 512"],
     ),
     "batch": (
-        "training: {batch_size: 1024}\ndatasets: {digits: {train_size: 1000}}\n"
-        + GRID % ("digits", "simclr", "none", "base"),
+        "training: {batch_size: 1024}\ndatasets: {digits_gradient: {train_size: 1000}}\n"
+        + GRID % ("digits_gradient", "simclr", "none", "base"),
         ["training.batch_size = 1024", "1000 training images of 'digits'"],
     ),
     "KID of more images than there are": (
-        "evaluation: {fidelity: {n_generated: 500}}\ndatasets: {digits: {train_size: 600}}\n"
-        + GRID % ("digits", "structural", "none", "base"),
+        "evaluation: {fidelity: {n_generated: 500}}\ndatasets: {digits_gradient: {train_size: 600}}\n"
+        + GRID % ("digits_gradient", "structural", "none", "base"),
         ["evaluation", "kid_subset_size", "1000", "500"],
     ),
     "beyond a float32": (
@@ -102,8 +111,8 @@ BAD = {
         ["methods.simclr.settings.optimizer.betas.0 = 0", "float"],
     ),
     "pool of more images than there are": (
-        "datasets: {digits: {train_size: 600}}\nmethods: {selfcond_gan: {settings: {clustering: {pool: 601}}}}\n"
-        + GRID % ("digits", "selfcond_gan", "none", "base"),
+        "datasets: {digits_gradient: {train_size: 600}}\nmethods: {selfcond_gan: {settings: {clustering: {pool: 601}}}}\n"
+        + GRID % ("digits_gradient", "selfcond_gan", "none", "base"),
         ["methods.selfcond_gan.settings.clustering.pool = 601", "600 images"],
     ),
     "images that a generator cannot have": (

@@ -7,7 +7,9 @@ from structgan import config, distributed, plan, sources
 from structgan.grid import Grid
 
 FOLDER = sources.ROOT / "workflow/config"
-GRID = "grid: [{datasets: [digits], methods: [structural], augmentations: [none], variants: [%s], seeds: [0]}]\n"
+GRID = (
+    "grid: [{datasets: [digits_gradient], methods: [structural], augmentations: [none], variants: [%s], seeds: [0]}]\n"
+)
 
 
 def swept(user_file, text, method="structural"):
@@ -17,7 +19,7 @@ def swept(user_file, text, method="structural"):
 
 
 def settings(grid, variant, method="structural"):
-    return grid.run("digits", method, "none", variant, 0).settings
+    return grid.run("digits_gradient", method, "none", variant, 0).settings
 
 
 def points(grid, name):
@@ -67,7 +69,7 @@ def test_an_axis_of_two_settings_is_their_product(user_file):
 def test_names_are_stable_and_the_default_is_shared(user_file, text, names):
     made, key = swept(user_file, text), text.split(":")[0]
     assert [point.variant for point in made.axes["structural"][key].points] == names
-    block = {"datasets": ["digits"], "methods": ["structural"], "augmentations": ["none"], "seeds": [0]}
+    block = {"datasets": ["digits_gradient"], "methods": ["structural"], "augmentations": ["none"], "seeds": [0]}
     made.config["grid"] = [{**block, "variants": [key, "no_cluster"]}]
     assert [cell[3] for cell in made.cells()] == [*names, "no_cluster"]
 
@@ -109,7 +111,7 @@ def test_a_sweep_that_makes_no_sense_is_refused(user_file, text, words):
     ("text", "words"),
     [
         (GRID % "cluster.kk", "unknown variant 'cluster.kk', did you mean 'cluster.k'"),
-        ("datasets: {digits: {training: {batch_size: 64}}}\n" + GRID % "training.batch_size",
+        ("datasets: {digits_gradient: {training: {batch_size: 64}}}\n" + GRID % "training.batch_size",
          "mine.yaml: grid: training.batch_size of structural is 64 on digits"),
     ],
 )  # fmt: skip

@@ -6,8 +6,8 @@ from refusal import refused
 from structgan import config, plan, sources
 from structgan.grid import Grid
 
-CELL = {"dataset": "digits", "method": "genrep", "augmentation": "simclr", "variant": "base", "seed": 1}
-GRID = {"datasets": ["digits"], "methods": ["genrep"], "augmentations": ["none", "simclr"], "seeds": [0, 1]}
+CELL = {"dataset": "digits_gradient", "method": "genrep", "augmentation": "simclr", "variant": "base", "seed": 1}
+GRID = {"datasets": ["digits_gradient"], "methods": ["genrep"], "augmentations": ["none", "simclr"], "seeds": [0, 1]}
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def identities(settings, **changes):
         ({"methods": {"plain_gan": {"settings": {"ema": 0.5}}}}, "generator's"),
         ({"methods": {"plain_gan": {"training": {"steps": 9}}}}, "generator's"),
         ({"augmentations": {"none": {"flip": 0.1}}}, "generator's"),
-        ({"datasets": {"digits": {"train_size": 100}}}, "generator's"),
+        ({"datasets": {"digits_gradient": {"train_size": 100}}}, "generator's"),
         ({"methods": {"genrep": {"settings": {"temperature": 0.3}}}}, "own"),
         ({"methods": {"genrep": {"upstream": {"method": "structural", "variant": "full"}}}}, "own"),
         ({"methods": {"plain_gan": {"title": "X", "variants": {"x": {}}}}}, "nobody's"),
@@ -82,7 +82,9 @@ def test_a_variant_may_depend_on_another_variant_or_on_none(demo):
     }
     changed = config.merge(demo, {"methods": methods})
     config.check(changed, [])
-    alone, base, late = (Grid(changed).run("digits", "simclr", "none", name, 0) for name in ("alone", "base", "late"))
+    alone, base, late = (
+        Grid(changed).run("digits_gradient", "simclr", "none", name, 0) for name in ("alone", "base", "late")
+    )
     assert alone.upstream is None and base.upstream.method == "plain_gan"
     assert late.upstream.method == "simclr" and late.upstream.upstream.method == "plain_gan"
 

@@ -32,10 +32,10 @@ SCORES = {  # linear top-1 per seed
     "random/none/base": [0.26, 0.26],
     "supervised/none/base": [0.90, 0.92],
 }
-DATA = {"name": "digits", "content_hash": "aa", "classes": 10, "training_images": 600, "note": ""}
+DATA = {"name": "digits_gradient", "content_hash": "aa", "classes": 10, "training_images": 600, "note": ""}
 SUBMISSION = {"host": "node7", "job": "41", "started": 1.7e9, "steps": 39, "seconds": 12.0}
 ENV = {
-    "dataset": {"name": "digits", "content_hash": "aa"}, "steps": 39, "images": 312,
+    "dataset": {"name": "digits_gradient", "content_hash": "aa"}, "steps": 39, "images": 312,
     "seconds": 12.0, "images_per_second": 80.0, "parameters": 1000,
     "device": "cpu", "peak_host_memory_mb": 812.5, "peak_gpu_memory_mb": None,
     "precision": {"dtype": "float32", "tf32_matmul": False}, "versions": {"torch": "2.12.1"},
@@ -74,11 +74,11 @@ class Tree:
         self.root, self.runs, self.made = root, dict[str, dict[str, Any]](), dict[str, Any]()
         self.tables, self.figures, self.html = root / "tables", root / "figures", root / "demo.html"
         titles = {"full": "full", "base": "base", "no_cluster": "without L_cluster"}
-        left_out = {"dataset": "digits", "method": "random", "augmentation": "crop", "variant": "base"}
+        left_out = {"dataset": "digits_gradient", "method": "random", "augmentation": "crop", "variant": "base"}
         self.plan: dict[str, Any] = {
             "suite": "demo", "title": "Demo <script>alert(1)</script>", "note": "a & b", "configfiles": ["a.yaml"],
             "evaluations": {"probe": protocol("probe"), "fidelity": protocol("fidelity")},
-            "datasets": {"digits": {"title": "Digits 16×16"}}, "methods": copy.deepcopy(METHODS),
+            "datasets": {"digits_gradient": {"title": "Digits 16×16"}}, "methods": copy.deepcopy(METHODS),
             "augmentations": {"none": {"title": "none"}, "crop": {"title": "crop"}},
             "variants": {key: {"title": title} for key, title in titles.items()},
             "not_applicable": [{**left_out, "reason": "sees none"}], "paper": [], "main": None,
@@ -93,7 +93,7 @@ class Tree:
             for seed, top1 in enumerate(values):
                 self.add(f"{row}/{seed}", top1)
 
-    def add(self, name: str, top1: float, dataset: str = "digits") -> dict[str, Any]:
+    def add(self, name: str, top1: float, dataset: str = "digits_gradient") -> dict[str, Any]:
         method, augmentation, variant, seed = name.split("/")
         points = [[math.cos(i) + int(seed), math.sin(3 * i)] for i in range(40)]
         classes = {"labels": [i % 10 for i in range(40)], "classes": [str(i) for i in range(10)]}
@@ -113,7 +113,7 @@ class Tree:
             scores = {"is": 5.0, "is_std": 0.1, "kid": 0.01, "precision": 0.5, "recall": 0.25}
             scores["fid"] = 20.0 + int(seed) + (5.0 if method == "plain_gan" else 0.0)
             found["fidelity"] = {"metrics": scores, "protocol": FIDELITY, "dataset": DATA}
-        self.runs[name if dataset == "digits" else f"{dataset}/{name}"] = copy.deepcopy(found)
+        self.runs[name if dataset == "digits_gradient" else f"{dataset}/{name}"] = copy.deepcopy(found)
         return self.runs[name]
 
     def __getitem__(self, name: str) -> dict[str, Any]:
@@ -163,7 +163,7 @@ class Tree:
                 provenance.write_sealed(folder / file, record, beside, [folder / "encoder.safetensors"])
         planned = {**run["names"], "seed": run["seed"], "run": path, "identity": identity, "steps": 39}
         above = {"upstream": config["upstream"]} if "upstream" in config else {}
-        return {**planned, "data": "data/prepared/digits-0.safetensors", **above, "evaluations": asked}
+        return {**planned, "data": "data/prepared/digits_gradient-0.safetensors", **above, "evaluations": asked}
 
     def _beside(self, folder: Path, file: str, run: dict[str, Any]) -> list[Path]:
         path = folder / file.replace("probe", "map").replace("fidelity", "samples").replace(".json", ".png")

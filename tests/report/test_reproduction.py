@@ -30,7 +30,13 @@ METRICS = {c.name: Metric(**dataclasses.asdict(c)) for name in ("probe", "fideli
 def row(value: float | None = 0.90, **changes: Any) -> dict[str, Any]:
     requires = {**REQUIRES, **changes.pop("requires", {})}
     tolerance = {"value": 1.0, "unit": "points"}
-    published = {"dataset": "digits", "method": "theirs", "metric": "linear", "value": value, "source": "somewhere"}
+    published = {
+        "dataset": "digits_gradient",
+        "method": "theirs",
+        "metric": "linear",
+        "value": value,
+        "source": "somewhere",
+    }
     return {**published, "ours": OURS, "tolerance": tolerance, "requires": requires, **changes}
 
 

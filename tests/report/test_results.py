@@ -71,7 +71,7 @@ def test_an_edited_file_is_marked_and_not_counted(tree: Tree, file: str) -> None
         assert set(hurt["state"]) == {"damaged"} and hurt["value"].isna().all()
         assert suite.frame["value"].count() == len(suite.frame.merge(whole.dropna(subset="value"), on=list(whole)))
         if evaluation == "probe":
-            cell = means.mean(suite, Group("digits", "simclr", "none", "base"), suite.metric("linear"))
+            cell = means.mean(suite, Group("digits_gradient", "simclr", "none", "base"), suite.metric("linear"))
             assert cell.words == words and (cell.marks == "†") == (seed == "0")
             assert "†: damaged files are not counted" in writers.to_markdown(tables.build(suite)["representation"])
 

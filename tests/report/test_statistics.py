@@ -117,10 +117,10 @@ def test_the_main_method_is_the_plans(tree: Tree) -> None:
 
 def test_rows_of_two_data_sets_never_meet(tree: Tree) -> None:
     """Not even where both have one title: they are compared and corrected apart."""
-    tree.plan["datasets"]["letters"] = tree.plan["datasets"]["digits"]
+    tree.plan["datasets"]["letters"] = tree.plan["datasets"]["digits_gradient"]
     for name, run in list(tree.runs.items()):
         tree.add(name, run["probe"]["metrics"]["linear"]["top1"], dataset="letters")
     found = [row for row in tree.table("comparisons") if (row["metric"], row["variant"]) == ("linear", "base")]
-    assert [row["dataset"] for row in found] == ["digits"] * 5 + ["letters"] * 5
+    assert [row["dataset"] for row in found] == ["digits_gradient"] * 5 + ["letters"] * 5
     assert [row["p_holm"] for row in found[:5]] == [row["p_holm"] for row in found[5:]]
     assert float(found[0]["p_holm"]) == pytest.approx(5 * float(found[0]["p"]), rel=1e-6)

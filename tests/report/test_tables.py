@@ -147,7 +147,7 @@ def test_metrics_and_curves_for_version_control(tree: Tree) -> None:
     losses[5]["losses"]["rare"] = 1.0  # type: ignore[index]
     tree["structural/none/full/0"]["history"]["records"] = losses
     tables.write(tree.write(), tree.tables)
-    found = json.loads((tree.tables / "metrics.json").read_text())["digits"]
+    found = json.loads((tree.tables / "metrics.json").read_text())["digits_gradient"]
     means = {key: sum(values) / len(values) for key, values in SCORES.items()} | {"structural/none/full": 0.54}
     for key, value in means.items():
         method, regime, variant = key.split("/")
@@ -214,7 +214,7 @@ def test_a_row_has_converged_if_the_last_doubling_gains_one_point_at_most(tree: 
     for run, top1 in zip(tree.of("plain_gan/none/base"), curves, strict=True):
         run["history"]["curve"] = [{"step": 2**at, "images": 8, "top1": value} for at, value in enumerate(top1)]
         run["env"]["curve_seconds"] = [1.0] * len(top1)
-    assert (Group("digits", "plain_gan", "none", "base") in rows.rising(tree.read())) == marked
+    assert (Group("digits_gradient", "plain_gan", "none", "base") in rows.rising(tree.read())) == marked
 
 
 def test_marks_of_a_row_and_their_footnotes_are_in_every_table(tree: Tree, capsys: pytest.CaptureFixture[str]) -> None:

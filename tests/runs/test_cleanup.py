@@ -10,7 +10,7 @@ from refusal import refused
 
 from structgan import cleanup, config, plan
 
-UNPLANNED = Path("results/runs/digits/byol/none/base/seed=0/0123abcd")
+UNPLANNED = Path("results/runs/digits_gradient/byol/none/base/seed=0/0123abcd")
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def test_nothing_is_deleted_without_an_answer_and_everything_found_with_yes(made
     assert sorted(tmp_path.rglob("*")) == before
     done = command("-m", "structgan", "gc", "--yes", cwd=tmp_path)
     assert done.returncode == 0 and "1 runs deleted" in done.stdout, done.stderr
-    assert not (tmp_path / "results/runs/digits/byol").exists()
+    assert not (tmp_path / "results/runs/digits_gradient/byol").exists()
     assert all(Path(entry["run"]).exists() for entry in made["runs"])
     assert list(Path("results/runs").glob(".*")) == [] and cleanup.unplanned() == ({}, {})
 

@@ -14,12 +14,12 @@ from structgan.report import results
 from structgan.training import checkpoint
 
 TABLES, FIGURES, PAGE = "results/tables/demo", "results/figures/demo", "results/report/demo.html"
-GAN = "results/runs/digits/plain_gan/*/*/*/*"
+GAN = "results/runs/digits_gradient/plain_gan/*/*/*/*"
 REFUSED = ("data", "encoder", "generator", "config", "env", "protocol")
 """What an evaluation reads and refuses."""
 KINDS = {
     "data": "data/prepared/*.safetensors", "settings": "data/prepared/*.json", "plan": "results/plans/demo/*.json",
-    "protocol": "results/protocols/probe-*.json", "extractor": "results/runs/digits/extractor-*.safetensors",
+    "protocol": "results/protocols/probe-*.json", "extractor": "results/runs/digits_gradient/extractor-*.safetensors",
     "config": f"{GAN}/config.json", "history": f"{GAN}/history.json", "env": f"{GAN}/env.json",
     "state": f"{GAN}/state.safetensors", "encoder": f"{GAN}/encoder.safetensors",
     "generator": f"{GAN}/generator.safetensors", "probe": f"{GAN}/probe-*.json",
@@ -34,7 +34,7 @@ KINDS = {
 def suite(demo, tmp_path_factory) -> Tree:
     """One run, prepared, trained, evaluated, tabled and drawn in this process."""
     tree = Tree(tmp_path_factory.mktemp("suite"))
-    grid = [{"datasets": ["digits"], "methods": ["plain_gan"], "augmentations": ["none"], "seeds": [0]}]
+    grid = [{"datasets": ["digits_gradient"], "methods": ["plain_gan"], "augmentations": ["none"], "seeds": [0]}]
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tree.root)
         made = plan.Plan({**demo, "grid": grid, "references": None, "paper": None})

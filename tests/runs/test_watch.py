@@ -18,7 +18,7 @@ COMMAND = """if True:
     print("Logfile train.log:", *log, "the end", sep="\\n", file=sys.stderr)
     sys.exit(3)
     """
-LOG = """digits/structural/none/full/0: 2/6 steps  0.5 step/s  d_hinge 0.75  8 s left
+LOG = """digits_gradient/structural/none/full/0: 2/6 steps  0.5 step/s  d_hinge 0.75  8 s left
 digits/structural/none/full/0: 3/6 steps  0.5 step/s  d_hinge 0.5  top1 61 %  6 s left
 a warning
 """
@@ -32,7 +32,7 @@ def training(demo, tmp_path, monkeypatch):
         run = Path(entry["run"])
         planned_tree.progress(run, entry, step=3, steps_per_second=0.5, **({"pid": 0} if number else {}))
         (run / "train.log").write_text(LOG)
-    return "digits/structural/none/full/seed=0: 3/6 steps  0.5 steps/s  0:00:06 left  d_hinge 0.5  top1 61 %"
+    return "digits_gradient/structural/none/full/seed=0: 3/6 steps  0.5 steps/s  0:00:06 left  d_hinge 0.5  top1 61 %"
 
 
 def started(*command, **options):

@@ -13,7 +13,7 @@ from tree import ROOT, Tree
 
 PARTS = (".gitignore", "dvc.yaml", ".dvc/config", ".dvc/plots", ".dvc/.gitignore", ".dvcignore")
 SUITE = "workflow/config/small.yaml"
-GAN, RANDOM = (f"results/runs/digits/{name}/none/base/seed=0" for name in ("plain_gan", "random"))
+GAN, RANDOM = (f"results/runs/digits_gradient/{name}/none/base/seed=0" for name in ("plain_gan", "random"))
 REPORT, LEARNING_RATE = {"table", "plot", "report"}, "discriminator: {lr: 1.0e-3}"
 pytestmark = pytest.mark.slow
 
@@ -53,7 +53,7 @@ class Repository(Tree):
         """Each trained run and the file that holds its encoder, which is a new one after each training."""
         return {
             str(path.parent.relative_to(self.root)): f"{path.stat().st_ino} {path.stat().st_mtime_ns}"
-            for path in self.root.glob("results/runs/digits/*/*/*/seed=*/*/encoder.safetensors")
+            for path in self.root.glob("results/runs/digits_gradient/*/*/*/seed=*/*/encoder.safetensors")
         }
 
     def of(self, start: str) -> Path:
@@ -176,7 +176,7 @@ def test_a_value_changed_in_a_fresh_clone_is_trained_and_recorded(clone: Reposit
 
 def test_damage_is_named_by_file_and_made_again(clone: Repository) -> None:
     assert clone.plans() == set()
-    (data,) = (clone.root / "data/prepared").glob("digits-*.safetensors")
+    (data,) = (clone.root / "data/prepared").glob("digits_gradient-*.safetensors")
     encoder, table = clone.of(RANDOM) / "encoder.safetensors", clone.root / "results/tables/small/representation.csv"
     for path in (encoder, data):
         content = bytearray(path.read_bytes())

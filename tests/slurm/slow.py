@@ -15,7 +15,7 @@ from pathlib import Path
 from structgan import train
 
 for run in sys.argv[1:]:
-    (data,) = Path("data/prepared").glob("digits-*.safetensors")
+    (data,) = Path("data/prepared").glob("digits_gradient-*.safetensors")
     train.run(Path(run), data)
 """
 SLOW = '''

@@ -11,7 +11,7 @@ from trees import Tree, small
 
 pytestmark = pytest.mark.limits
 CONFIG = "tests/slurm/limits.yaml"
-RUN = "results/runs/digits/slow/none/base/seed=0"
+RUN = "results/runs/digits_gradient/slow/none/base/seed=0"
 
 
 @pytest.fixture(scope="module")

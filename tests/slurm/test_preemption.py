@@ -10,7 +10,7 @@ from slow import add_slow, same_end, train_untouched
 from trees import Tree, end, small
 
 CONFIG = "tests/slurm/preempted.yaml"
-RUNS = "results/runs/digits/slow/none/base"
+RUNS = "results/runs/digits_gradient/slow/none/base"
 WAYS = {
     "cancelled": ("scancel", "JOB"),
     "terminated": ("scancel", "--signal=TERM", "JOB"),

@@ -7,7 +7,7 @@ from structgan.errors import UserError
 from structgan.grid import Grid
 
 CORE = ("structural", "simclr", "genrep")
-ONE = {"datasets": ["digits"], "augmentations": ["none"], "seeds": [0, 1]}
+ONE = {"datasets": ["digits_gradient"], "augmentations": ["none"], "seeds": [0, 1]}
 GRID = [
     {**ONE, "methods": ["structural"], "variants": ["no_hinge", "full"]},
     {**ONE, "methods": ["simclr", "random", "genrep"]},
@@ -22,14 +22,14 @@ def test_a_step_without_content_has_the_operations_of_a_real_one(demo, digits, m
     run = train.Run(make_run(name, variant, steps=0 if name == "random" else 3), digits, "cpu")
     run.fit()
     changed = config.merge(demo, {"methods": {name: {"training": {"steps": run.training["steps"]}}}})
-    assert budget.gflops_per_step(Grid(changed).run("digits", name, "none", variant, 3)) == run.flops.gflops
+    assert budget.gflops_per_step(Grid(changed).run("digits_gradient", name, "none", variant, 3)) == run.flops.gflops
     assert (run.flops.gflops > 0) == (name != "random")
 
 
 def test_bfloat16_and_what_is_not_a_step_change_nothing(demo):
     costs = []
     for training in ({}, {"precision": "bfloat16"}, {"batch_size": 32}):
-        run = Grid(config.merge(demo, {"training": training})).run("digits", "simclr", "none", "base", 0)
+        run = Grid(config.merge(demo, {"training": training})).run("digits_gradient", "simclr", "none", "base", 0)
         costs.append(budget.gflops_per_step(run))
     assert costs[0] == costs[1] < costs[2] / 2 + 1e-9
 
@@ -60,7 +60,7 @@ def test_the_command_prints_a_table_and_refuses_in_one_line(command, refusal, us
     lines = done.stdout.splitlines()
     assert lines[0].split()[:3] == ["Data", "set", "Method"] and len(lines) == 2 + 3
     structural = next(line for line in lines if " structural " in line).split()
-    assert structural[:4] == ["digits", "structural", "none", "full"] and int(structural[-1]) > 6
+    assert structural[:4] == ["digits_gradient", "structural", "none", "full"] and int(structural[-1]) > 6
     none = command(*words, "--gflops", "0", cwd=tmp_path)
     assert none.returncode == 2 and "--gflops" in none.stderr
     assert "main = swav" in refusal(command(*words, user_file("main: swav"), cwd=tmp_path))

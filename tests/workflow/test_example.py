@@ -5,8 +5,8 @@ from tree import PARTS, ROOT, TINY, Tree
 
 FEWER = """
 grid:
-  - {datasets: [digits], methods: [mine], augmentations: [none], seeds: [0]}
-  - {datasets: [digits], methods: [random], augmentations: [none], seeds: [0]}
+  - {datasets: [digits_gradient], methods: [mine], augmentations: [none], seeds: [0]}
+  - {datasets: [digits_gradient], methods: [random], augmentations: [none], seeds: [0]}
 """
 """Of the example's grid, what a test can afford."""
 

@@ -64,7 +64,7 @@ def test_file_times_and_snakemakes_records_mean_nothing(tree: Tree) -> None:
 
 
 def test_suites_are_views_that_share_runs(tree: Tree) -> None:
-    grid = "[{datasets: [digits], methods: [simclr], augmentations: [simclr, none], seeds: [0]}]"
+    grid = "[{datasets: [digits_gradient], methods: [simclr], augmentations: [simclr, none], seeds: [0]}]"
     (tree.root / "other.yaml").write_text(f"suite: other\ngrid: {grid}\n")
     assert tree.planned(configs=OTHER) == {"train": 1, "evaluate": 1, **REPORT}
     assert tree.planned() == {}
@@ -92,11 +92,11 @@ def test_tables_of_another_plan_are_made_again_whatever_their_times(tree: Tree) 
 
 @pytest.mark.slow
 def test_a_data_set_of_the_same_name_and_other_settings_lies_beside_the_first(tree: Tree) -> None:
-    before = sorted(path.read_bytes() for path in (tree.root / "data/prepared").glob("digits-*"))
-    (tree.root / "other.yaml").write_text("suite: other\ndatasets: {digits: {train_size: 300}}\n")
+    before = sorted(path.read_bytes() for path in (tree.root / "data/prepared").glob("digits_gradient-*"))
+    (tree.root / "other.yaml").write_text("suite: other\ndatasets: {digits_gradient: {train_size: 300}}\n")
     assert tree.planned(configs=OTHER)["train"] == RUNS
     assert tree.planned() == {}
-    after = [path.read_bytes() for path in (tree.root / "data/prepared").glob("digits-*")]
+    after = [path.read_bytes() for path in (tree.root / "data/prepared").glob("digits_gradient-*")]
     assert len(after) == len(before) + 1 and all(content in after for content in before)
 
 
@@ -170,7 +170,7 @@ def test_what_a_suite_asks_for_is_planned_and_a_mistake_is_one_line(tree: Tree) 
     """Dense predictions and transfer; then a mistyped key, which ends Snakemake with exit code 2."""
     dense = yaml.safe_load((ROOT / "workflow/config/field.yaml").read_text())["evaluation"]["dense"]
     other = {"builder": "digits", "image_size": 16, "seed": 1, "train_size": 200, "test_size": 100}
-    transfer = {"targets": {"digits": ["digits_other"]}, "resize": False}
+    transfer = {"targets": {"digits_gradient": ["digits_other"]}, "resize": False}
     asked = {"datasets": {"digits_other": other}, "evaluation": {"dense": dense, "transfer": transfer}}
     (tree.root / "other.yaml").write_text(json.dumps(asked))
     assert tree.planned(configs=OTHER) == {"prepare": 1, "evaluate": 2 * RUNS, **REPORT}

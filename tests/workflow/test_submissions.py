@@ -13,7 +13,7 @@ from structgan import provenance, yaml_reader
 pytestmark = pytest.mark.slow
 BOTH = ("evaluate", "evaluate_samples")
 CONFIGS = (*TINY, "one.yaml")
-GRID = {"datasets": ["digits"], "methods": ["structural"], "augmentations": ["none"], "seeds": [0]}
+GRID = {"datasets": ["digits_gradient"], "methods": ["structural"], "augmentations": ["none"], "seeds": [0]}
 ONE = {
     "grid": [{**GRID, "variants": ["full"]}],
     "datasets": {
@@ -21,7 +21,7 @@ ONE = {
     },
     "evaluation": {
         "dense": yaml_reader.read(ROOT / "workflow/config/field.yaml")["evaluation"]["dense"],
-        "transfer": {"targets": {"digits": ["digits_other"]}, "resize": False},
+        "transfer": {"targets": {"digits_gradient": ["digits_other"]}, "resize": False},
     },
 }
 """One run with four evaluations."""

@@ -15,7 +15,7 @@ methods:
   genrep:
     settings: {encoder: {width: 16, blocks: [1, 1], channels_per_group: 16}, head_hidden: 16, head_output: 8}
 grid:
-  - {datasets: [digits], methods: [genrep], augmentations: [simclr], seeds: [0]}
+  - {datasets: [digits_gradient], methods: [genrep], augmentations: [simclr], seeds: [0]}
 """
 CONFIGS = (*TINY, "downstream.yaml")
 TRAINED = ("--omit-from", "evaluate", "--", "runs")
@@ -29,7 +29,9 @@ def work(tree: Tree) -> int:
 
 def folder(tree: Tree, method: str) -> Path:
     """The folder of the only run of a method."""
-    (found,) = (path.parent for path in tree.root.glob(f"results/runs/digits/{method}/*/base/seed=0/*/env.json"))
+    (found,) = (
+        path.parent for path in tree.root.glob(f"results/runs/digits_gradient/{method}/*/base/seed=0/*/env.json")
+    )
     return found
 
 
