@@ -136,7 +136,7 @@ def test_the_record_of_a_folder_names_its_files_and_an_older_plans_files_go(tree
     record = provenance.read_sealed(made)
     assert made.stem == f"made_from-{tree.plan_file.stem}"
     assert set(record["checksums"]["files"]) == written - {made.name}
-    assert written == {path.name for path in tree.tables.iterdir()} - {"kept.txt"} and len(written) == 11 * 3 + 4
+    assert written == {path.name for path in tree.tables.iterdir()} - {"kept.txt"} and len(written) == 11 * 3 + 5
 
 
 def test_metrics_and_curves_for_version_control(tree: Tree) -> None:
