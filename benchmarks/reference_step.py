@@ -114,14 +114,17 @@ class ReferenceStep:
         real = real.contiguous()
         self.images = min(len(real), self.settings["per_process"] or len(real))
         losses = self.update_discriminator(real) | self.update_generator(real)
-        networks = (self.discriminator_ema, self.discriminator), (self.generator_ema, self.generator)
-        for average, net in networks:
-            for mine, theirs in zip(average.parameters(), net.parameters(), strict=True):
-                mine.data = self.settings["ema"] * mine.data + (1 - self.settings["ema"]) * theirs.data
+        self.update_averages()
         if self.weights["cluster"] and (size := len(self.bank_features)):
             self.bank_features = torch.cat([self.bank_features, self.pushed_features])[-size:]
             self.bank_embeddings = torch.cat([self.bank_embeddings, self.pushed_embeddings])[-size:]
         return losses
+
+    def update_averages(self) -> None:
+        """Move both averages towards the networks in training."""
+        for average, net in ((self.discriminator_ema, self.discriminator), (self.generator_ema, self.generator)):
+            for mine, theirs in zip(average.parameters(), net.parameters(), strict=True):
+                mine.data = self.settings["ema"] * mine.data + (1 - self.settings["ema"]) * theirs.data
 
     def average_features(self, images: Tensor) -> Tensor:
         """Unit features of the discriminator's moving average. Shape: (N, 3, H, W) to (N, D)."""
@@ -152,20 +155,26 @@ class ReferenceStep:
             lengths = [sigmas(net, x, u) for x, u in zip((real, fake), left, strict=True)]
         sigma, found = torch.cat(lengths), []
         for x, y in zip(torch.split(real, self.images), torch.split(fake, self.images), strict=True):
-            e_real, e_fake = net(x), net(y)
-            z_real, z_fake = F.normalize(e_real, dim=1), F.normalize(e_fake, dim=1)
-            of_real, of_fake = self.average_features(x), self.average_features(y)
-            attraction = self.closeness(of_real, z_real, of_real, z_real, skip=1)
-            repulsion = self.closeness(of_fake, z_fake, of_real, z_real, self.skip)
-            losses = {
-                "smoothness": ((sigma - 1) ** 2).mean(),
-                "gaussian": -self.distance(z_real, z_fake, settings["gaussian"]["epsilon"]),
-                "hinge": (F.relu(1 - e_real.norm(dim=1)) ** 2).mean(),
-                "cluster": repulsion - attraction,
-            }
-            found.append(losses)
+            found.append(self.losses(x, y, net(x), net(y), sigma))
+        return self.finish(found, sigma)
+
+    def losses(self, x: Tensor, y: Tensor, e_real: Tensor, e_fake: Tensor, sigma: Tensor) -> dict[str, Tensor]:
+        """The discriminator's, of one process's real images x and generated ones y, by their embeddings."""
+        z_real, z_fake = F.normalize(e_real, dim=1), F.normalize(e_fake, dim=1)
+        of_real, of_fake = self.average_features(x), self.average_features(y)
+        attraction = self.closeness(of_real, z_real, of_real, z_real, skip=1)
+        repulsion = self.closeness(of_fake, z_fake, of_real, z_real, self.skip)
+        return {
+            "smoothness": ((sigma - 1) ** 2).mean(),
+            "gaussian": -self.distance(z_real, z_fake, self.settings["gaussian"]["epsilon"]),
+            "hinge": (F.relu(1 - e_real.norm(dim=1)) ** 2).mean(),
+            "cluster": repulsion - attraction,
+        }
+
+    def finish(self, found: list[dict[str, Tensor]], sigma: Tensor) -> dict[str, float]:
+        """Update the discriminator; what is logged of it."""
         total = self.minimize(found, 0)
-        self.gradient = [p.grad.clone() for p in net.parameters() if p.grad is not None]
+        self.gradient = [p.grad.clone() for p in self.discriminator.parameters() if p.grad is not None]
         logged = {f"d_{name}": loss for name, loss in total.items()} | {"gradient_norm_d": norm(self.gradient).item()}
         if self.weights["smoothness"]:
             logged |= {"sigma": sigma.mean().item(), "sigma_max": sigma.max().item()}

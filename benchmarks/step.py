@@ -1,8 +1,9 @@
 """One step of the structural GAN: the suite's beside the reference's, and what each term of the objective costs.
 
-``python -m benchmarks.step --json FILE``. Sides: ``benchmarks/reference_step.py`` in float32, the suite in float32 and
-in bfloat16, all from the same weights of the paper's networks. The losses and gradients of the first step are compared.
-The reference keeps 70 GiB or more of 512 images, so that it steps on at most 128; ratios are of times per image.
+``python -m benchmarks.step --json FILE``. Sides: ``benchmarks/reference_step.py`` in float32; the suite, and
+``benchmarks/rival_step.py``, in float32 and in bfloat16; all from the same weights of the paper's networks. The losses
+and gradients of the first step are compared. The reference keeps 70 GiB or more of 512 images, so that it and the rival
+step on at most 128; ratios are of times per image.
 """
 
 import math
@@ -18,13 +19,14 @@ from torch import Tensor, nn
 
 from benchmarks import settings, timing
 from benchmarks.reference_step import ReferenceStep
+from benchmarks.rival_step import RivalStep
 from structgan import precision
 from structgan.config import merge
 from structgan.losses import adversarial, cluster
 from structgan.method import Method
 from structgan.methods.structural import Structural
 
-FIGURES = ("ratio", "grad_cosine", "loss_difference")
+FIGURES = ("ratio", "rival_ratio", "grad_cosine", "loss_difference")
 SHORT = {"float32": "float32", "bfloat16": "fast"}
 """Precision to the name of its figures."""
 
@@ -133,6 +135,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, help="real images a step (default: 64 on a CPU, 512 on a GPU)")
     parser.add_argument("--width", type=int, default=64, help="channels of the first stage (default: the paper's 64)")
     parser.add_argument("--precision", nargs="+", choices=list(SHORT), default=list(SHORT), help="the suite's sides")
+    parser.add_argument("--compile", action="store_true", help="compile the rival, which takes minutes")
     options = parser.parse_args()
     timing.begin(options)
     device, width = options.device, options.width
@@ -143,6 +146,8 @@ def main() -> None:
     methods = {name: build(device, width) for name in options.precision}
     reference = ReferenceStep(build(device, width))
     sides: dict[str, Callable[[], object]] = {"reference": lambda: reference.step(images[:few])}
+    for name in methods:
+        sides[f"rival {name}"] = partial(RivalStep(build(device, width), name, options.compile).step, images[:few])
     sides |= {name: stepping(method, [images], name) for name, method in methods.items()}
 
     def attempt(what: str, work: Callable[[], dict[str, Any]]) -> None:
@@ -165,11 +170,12 @@ def main() -> None:
         attempt(name, lambda name=name, side=side: {"steps": {name: {"seconds": timing.timed(side, device)}}})  # type: ignore[misc]
     times = timing.in_turn({name: sides[name] for name in found["steps"]}, options.rounds, device=device)
     for name, seconds in times.items():
-        size = few if name == "reference" else batch
+        size = batch if name in methods else few
         figures = timing.figures(seconds)
         found["steps"][name] = {**figures, "batch": size, "images_per_s": size / figures["seconds"]}
-        if name != "reference" and "reference" in times:
-            found[f"ratio_{SHORT[name]}"] = timing.ratio(times["reference"], seconds) * batch / few
+        for figure, other in (("ratio", "reference"), ("rival_ratio", f"rival {name}")):
+            if name in methods and other in times:
+                found[f"{figure}_{SHORT[name]}"] = timing.ratio(times[other], seconds) * batch / few
     for name in [name for name in methods if name in times]:
         for what, work in parts(name).items():
             attempt(f"{what} in {name}", work)

@@ -4,6 +4,7 @@ import copy
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch.profiler import ProfilerActivity, profile
 from benchmarks import settings, timing
 from benchmarks.gpu.output import CHECKS_END, SPEED_END, Options, Output
 from benchmarks.reference_step import ReferenceStep
+from benchmarks.rival_step import RivalStep
 from benchmarks.step import scans, stepping
 from structgan import config, method, sources, train
 from structgan import kernels as fused_kernels
@@ -22,6 +24,8 @@ from structgan.grid import Grid
 
 SUITE, DATASET = "cifar10-gpu", "cifar10_jpeg"
 TIMED = ("structural", "plain_gan", "simclr")
+FORMS = ("eager", "reference", "rival")
+"""The structural GAN's step without the fused kernels, as the paper's text has it, and as a good engineer writes it."""
 EVALUATION = {
     "fidelity": {"extractor": "embedded", "reference": "test", "n_generated": 10000, "metrics": ["fid", "is"]},
     "extractor": {"epochs": 5, "batch_size": 256},
@@ -137,33 +141,42 @@ def check(out: Output, plan: Plan, data: Path, name: str) -> None:
 
 
 def speed(out: Output, plan: Plan) -> None:
-    """Step times of each method by batch and precision, most wanted first."""
+    """Step times of each method by batch and precision, most wanted first, and ratios of images a second.
+
+    A ratio is of the fastest structural side to the fastest of another form of its step.
+    """
     first, *others = out.options.speed_batches
     sides = [(name, out.options.precision, first) for name in TIMED]
-    sides += [("eager", out.options.precision, first), ("reference", "float32", out.options.reference_batch)]
+    few = out.options.reference_batch
+    sides += [("eager", out.options.precision, first), ("reference", "float32", few)]
+    sides += [("rival", out.options.precision, batch) for batch in (few, first)]
     sides += [(name, out.options.precision, batch) for batch in others for name in TIMED]
     if out.options.precision != "float32":
         sides += [(name, "float32", batch) for batch in out.options.speed_batches for name in TIMED]
     for name, precision, batch in sides:
         what = f"step of {name}, {precision}, batch {batch}"
         out.attempt(what, SPEED_END, measure_step, out, plan, name, precision, batch)
+    best: dict[str, float] = {}
+    for side in out.found["steps"]:
+        best[side["method"]] = max(side["images_per_s"], best.get(side["method"], 0.0))
+    if mine := best.get("structural"):
+        out.found["ratios"] = {name: mine / best[name] for name in FORMS if name in best}
+    out.save()
 
 
 def measure_step(out: Output, plan: Plan, name: str, precision: str, batch: int) -> None:
-    """Seconds, operations, memory and kernels of one side; the seconds are on the disk before the rest is tried.
-
-    ``eager`` is the structural GAN without the fused kernels.
-    """
+    """Seconds, operations, memory and kernels of one side; the seconds are on the disk before the rest is tried."""
     device = out.options.device
-    own = "structural" if name in ("eager", "reference") else name
+    own = "structural" if name in FORMS else name
     torch.manual_seed(0)
     made = method.build(read_json(plan.describe(out.scratch / "steps", own, "none") / "config.json"), 10).to(device)
     made.rng = torch.Generator(device).manual_seed(1)
     images = scans(batch, out.options.image_size, device)
     work: Callable[[], object] = stepping(made.train(), [images] * made.views, precision)
     if name == "reference":
-        reference = ReferenceStep(made)
-        work = lambda: reference.step(images)  # noqa: E731
+        work = partial(ReferenceStep(made).step, images)
+    elif name == "rival":
+        work = partial(RivalStep(made, precision, out.options.compiled).step, images)
     elif name == "eager":
         work = fused_kernels.eager()(work)
     seconds = repeat(work, out.options, 2.0)

@@ -29,6 +29,7 @@ class Options:
     deadline: float
     small: bool
     check: tuple[str, ...]
+    compiled: bool = False
     precision: str = "bfloat16"
     batch: int = 512
     speed_batches: tuple[int, ...] = (512, 64)

@@ -90,6 +90,7 @@ def go(out: Output) -> None:
 @click.option("--device", default="cuda", type=click.Choice(["cuda", "cpu"]), help="cpu is for rehearsals.")
 @click.option("--deadline", default=570.0, type=click.FloatRange(5), help="Seconds from the start.")
 @click.option("--small", is_flag=True, help="Tiny networks, two short rounds: a rehearsal on a CPU.")
+@click.option("--compile", "compiled", is_flag=True, help="Compile the rival's step, which takes minutes.")
 @click.option("--check", multiple=True, help="Methods to check [default: all].")
 def cli(out: Path, wheels: Path | None, **asked: Any) -> None:
     """Ceilings, step times, curves of equal compute and final probes of this machine's GPU, until the deadline."""

@@ -14,6 +14,7 @@ from tiny_networks import pictures
 
 from benchmarks import reference_networks, reference_step
 from benchmarks.reference_step import ReferenceStep
+from benchmarks.rival_step import RivalStep
 from structgan import config, precision
 from structgan.losses import gaussian
 from structgan.methods.structural import Structural
@@ -87,6 +88,13 @@ def test_steps_are_those_of_the_reference(doubles, case):
                 if name == "generator" or not key.endswith(".u"):  # an average's vectors are never used
                     assert torch.allclose(own[reference_networks.suite_name(key)], wanted, rtol=1e-6, atol=1e-9), key
     assert (0 < losses["d_hinge"] < 1) and method.rng.get_state().equal(reference.rng.get_state())
+
+
+@pytest.mark.parametrize("case", ["release", "two processes", "no_smoothness"])
+def test_the_rival_does_the_same_work(doubles, case):
+    reference, rival = ReferenceStep(build(**CASES[case])), RivalStep(build(**CASES[case]), "float64")
+    for step in range(2):
+        assert rival.step(batch(step)) == pytest.approx(reference.step(batch(step)), rel=1e-8, abs=1e-10)
 
 
 @pytest.mark.parametrize(("name", "losses_apart", "cosine"), [("float32", 1e-5, 0.9999), ("bfloat16", 0.05, 0.98)])

@@ -48,9 +48,10 @@ def test_a_whole_run_leaves_every_part(whole):
     assert result["failed"] == {} and result["not_reached"] == [], result["failed"]
     assert len(list(folder.iterdir())) <= 8
     assert result["checks"]["structural"]["samples_finite"]
-    assert [side["method"] for side in result["steps"]] == [*measure.TIMED, "eager", "reference"]
+    assert [side["method"] for side in result["steps"]] == [*measure.TIMED, *measure.FORMS, "rival"]
     assert all(side["flops"] > 0 and side["share_of_peak"] > 0 for side in result["steps"])
-    assert (folder / "profile.txt").read_text().count("one step") == 5
+    assert (folder / "profile.txt").read_text().count("one step") == 7
+    assert set(result["ratios"]) == set(measure.FORMS) and min(result["ratios"].values()) > 0
     assert [(line["method"], line["augmentation"]) for line in lines] == list(curves.ENTRIES) * 2
     for line in lines:
         assert 0 <= line["linear"] <= 1 and 0 <= line["knn"] <= 1 and line["step"] <= line["planned_steps"]
@@ -64,7 +65,7 @@ def test_a_whole_run_leaves_every_part(whole):
 
 def test_what_came_back_becomes_tables_and_figures(whole, tmp_path):
     said = absorbed(whole[0], tmp_path)
-    assert "10 rows of curve, 5 rows of summary, 5 rows of steps, 1 rows of checks" in said
+    assert "10 rows of curve, 5 rows of summary, 7 rows of steps, 1 rows of checks" in said
     tables, figures = (
         tmp_path / "results/reference/tables/cifar10-gpu",
         tmp_path / "results/reference/figures/cifar10-gpu",
@@ -101,7 +102,7 @@ def test_a_line_that_is_cut_off_and_missing_files_are_skipped(whole, tmp_path):
         assert len(absorb.lines(early / "curve.jsonl")) == complete + rest.endswith(b"}}"), cut
     assert "rows of summary" in absorbed(early, tmp_path)
     (late / "result.json").write_bytes((whole[0] / "result.json").read_bytes())
-    assert "5 rows of summary, 5 rows of steps" in absorbed(late, tmp_path)
+    assert "5 rows of summary, 7 rows of steps" in absorbed(late, tmp_path)
 
 
 @pytest.mark.parametrize(
