@@ -59,10 +59,10 @@ class RivalStep(ReferenceStep):
     def traced(self, images: Tensor, left: Tensor) -> tuple[Tensor, Tensor]:
         """Embeddings, and |J v| with v = J^T u / |J^T u| held constant. Shape: u (N, C) to (N, C) and (N,)."""
         with torch.no_grad():
-            (right,) = torch.func.vjp(self.discriminator, images)[1](left)  # type: ignore[misc]
+            right = torch.func.vjp(self.discriminator, images)[1](left)[0]
             right = right / right.flatten(1).norm(dim=1)[:, None, None, None]
-        value, tangent = torch.func.jvp(self.discriminator, (images,), (right,))
-        return value, tangent.norm(dim=1)
+        pushed: Any = torch.func.jvp(self.discriminator, (images,), (right,))
+        return pushed[0], pushed[1].norm(dim=1)
 
     def average_features(self, images: Tensor) -> Tensor:
         found = self.of_real.get(images.data_ptr())
