@@ -37,8 +37,12 @@ def demo():
     tiny = config.load(small[:1]) | {"methods": config.load(small)["methods"]}
     for block in tiny["methods"].values():
         block["settings"] = shrink(block["settings"])
-        block.get("training", {}).pop("batch_size", None)
+        for own in (each.get("training", {}) for each in (block, *block.get("variants", {}).values())):
+            own.pop("batch_size", None)
+            if own.get("steps"):  # an untrained encoder keeps its 0
+                del own["steps"]
     tiny["datasets"]["digits_gradient"] |= {"train_size": 200, "test_size": 40}
+    tiny["grid"] = [block | {"datasets": ["digits_gradient"]} for block in tiny["grid"]]
     tiny["evaluation"]["fidelity"] |= {"kid_subset_size": 50}
     tiny["training"] |= {"batch_size": 16, "steps": 6, "log_every": 2, "save_every": 2}
     tiny["training"] |= {"online_probe": None, "curve": None}

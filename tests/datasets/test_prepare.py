@@ -53,7 +53,8 @@ def test_every_builder_is_found_by_its_file_name_and_its_defaults_are_allowed():
     assert set(builders.names()) == {
         "cifar10",
         "cifar100",
-        "digits_gradient",
+        "digits",
+        "digits_noise",
         "folder",
         "imagenet10",
         "imagenette",
@@ -77,7 +78,7 @@ def test_the_file_describes_itself(tmp_path):
 
 
 def test_a_builder_that_changed_after_planning_is_refused(prepare):
-    assert prepare(**TINY, sources=sources.builder_digest("digits_gradient"))
+    assert prepare(**TINY, sources=sources.builder_digest("digits"))
     with pytest.raises(UserError):
         prepare(**TINY, sources="0" * 64)
 

@@ -98,7 +98,7 @@ def test_the_block_of_a_folder_of_images_is_written_and_can_be_planned(
     [
         (["dataset", "beasts"], "needs the PATH"),
         (["baseline", "beasts", "pets"], "takes no PATH"),
-        (["dataset", "digits_gradient", "pets"], "'digits': the name is already used"),
+        (["dataset", "digits_gradient", "pets"], "'digits_gradient': the name is already used"),
         (["dataset", "Beasts", "pets"], "lower-case"),
         (["dataset", "beasts", "missing"], "no such file"),
         (["dataset", "beasts", "pets\n"], "path has characters"),

@@ -7,7 +7,7 @@ import pytest
 
 from structgan import evaluation, sources
 
-BUILDERS = ("digits_gradient", "cifar10", "cifar100")
+BUILDERS = ("digits", "cifar10", "cifar100")
 
 
 @pytest.fixture(scope="module")
@@ -74,10 +74,12 @@ def test_an_edit_changes_exactly_what_uses_it(edit):
     }
     assert edit(
         baselines__simclr=replacing("views = 2", "views = 3"),
-        structgan__evaluation__linear=append,
+        structgan__evaluation__kmeans=append,
         structgan__evaluation__samples=replacing("GRID = 8", "GRID = 9"),
-    ) == {"simclr", "evaluate probe", "evaluate dense", "evaluate transfer", "evaluate fidelity"}
+    ) == {"simclr", "evaluate probe", "evaluate fidelity"}
     assert edit(structgan__training__monitor=replacing("1e-5", "2e-5")) == set(sources.methods())
+    readers = {"evaluate probe", "evaluate dense", "evaluate transfer"}
+    assert edit(structgan__evaluation__linear=append) == {*sources.methods(), *readers}  # a run's curve is read so too
 
 
 def test_digest_covers_the_networks_losses_and_the_loop():

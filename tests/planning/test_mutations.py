@@ -21,7 +21,7 @@ BELOW = {"cifar10-jpeg": ["cifar10-small"], "field": ["demo"]}
 ODD = [
     None, True, False, 0, -1, 1, 2, 7, 10**30, 2**63 - 1, 1e-300, 1e300, 0.5, 8.0, float("nan"), float("inf"), -0.0,
     "", " ", "010", "1e-3", "no", "~", "é", "日本", "a/b", "..", "$_$", r"$\foo$", "{v2}", "{", "%s", "x" * 300, "a.b",
-    "<b>", "[a](b)", "\n", "\u202e", "\u2028", "base", "full", "none", "digits_gradient", "training.steps", [], [[]], [0], {},
+    "<b>", "[a](b)", "\n", "\u202e", "\u2028", "base", "full", "none", "digits", "training.steps", [], [[]], [0], {},
     {"": None}, {"a": {"b": 1}}, [1, "a", None], [1.0, 0.0], [0, 10**30], ["base", "base"], [{}],
 ]  # fmt: skip
 """Values and types that no key, or some other key, expects."""

@@ -81,7 +81,7 @@ BAD = {
     "batch": (
         "training: {batch_size: 1024}\ndatasets: {digits_gradient: {train_size: 1000}}\n"
         + GRID % ("digits_gradient", "simclr", "none", "base"),
-        ["training.batch_size = 1024", "1000 training images of 'digits'"],
+        ["training.batch_size = 1024", "1000 training images of 'digits_gradient'"],
     ),
     "KID of more images than there are": (
         "evaluation: {fidelity: {n_generated: 500}}\ndatasets: {digits_gradient: {train_size: 600}}\n"
@@ -111,8 +111,10 @@ BAD = {
         ["methods.simclr.settings.optimizer.betas.0 = 0", "float"],
     ),
     "pool of more images than there are": (
-        "datasets: {digits_gradient: {train_size: 600}}\nmethods: {selfcond_gan: {settings: {clustering: {pool: 601}}}}\n"
-        + GRID % ("digits_gradient", "selfcond_gan", "none", "base"),
+        "datasets: {digits_gradient: {train_size: 600}}\n"
+        "methods: {selfcond_gan: {settings: {clustering: {pool: 601}}}}\n"
+        + GRID
+        % ("digits_gradient", "selfcond_gan", "none", "base"),
         ["methods.selfcond_gan.settings.clustering.pool = 601", "600 images"],
     ),
     "images that a generator cannot have": (

@@ -41,7 +41,7 @@ def test_an_untouched_plan_is_missing_and_a_complete_one_done(made, tmp_path):
 def test_a_run_that_trains_shows_how_far_it_is_and_when_it_ends(made):
     cell = made["runs"][0]
     planned_tree.progress(Path(cell["run"]), cell, step=3, steps_per_second=0.5)
-    screen = "\n".join(status.lines(*gather()))
+    screen = " ".join(" ".join(status.lines(*gather())).split())
     assert "seed 0 running 50%, 0.5 steps/s, 0:00:06 left" in screen and "1 running, 9 missing" in screen
     assert status.spent(gather()[1]) == {"GPU-hours": pytest.approx(2 * 1800 / 3600)}
 
@@ -116,13 +116,17 @@ def test_a_large_grid_fits_a_screen_and_keeps_what_needs_a_look(made):
     ("changed", "line"),
     [
         ({"methods": {"simclr": {"settings": {"temperature": 0.3}}}},
-         "methods.simclr.settings.temperature 0.2 → 0.3: digits/simclr/none/base seeds 0, 1; digits/simclr/"),
+         "methods.simclr.settings.temperature 0.2 → 0.3: digits_gradient/simclr/none/base seeds 0, 1; digits_"),
         ({"methods": {"random": {"training": {"batch_size": 8}}}},
-         "training.batch_size 16 → 8: digits/random/none/base seeds 0, 1"),
-        ({"datasets": {"digits_gradient": {"test_size": 50}}}, "datasets.digits.test_size 40 → 50: digits/structural/none/full"),
-        ({"evaluation": {"knn": {"k": 5}}}, "probe: evaluation.knn.k 20 → 5: digits/structural/none/full seeds 0, 1"),
-        ({"grid": [{"datasets": ["digits_gradient"], "methods": ["random"], "augmentations": ["none"], "seeds": [0, 2, 3]}]},
-         "a new seed: digits/random/none/base seeds 2, 3"),
+         "training.batch_size 16 → 8: digits_gradient/random/none/base seeds 0, 1"),
+        ({"datasets": {"digits_gradient": {"test_size": 50}}},
+         "datasets.digits_gradient.test_size 40 → 50: digits_gradient/structural/none/full"),
+        ({"evaluation": {"knn": {"k": 5}}},
+         "probe: evaluation.knn.k 20 → 5: digits_gradient/structural/none/full seeds 0, 1"),
+        ({"grid": [
+            {"datasets": ["digits_gradient"], "methods": ["random"], "augmentations": ["none"], "seeds": [0, 2, 3]}
+         ]},
+         "a new seed: digits_gradient/random/none/base seeds 2, 3"),
         ({"grid": [{"datasets": ["digits32"], "methods": ["random"], "augmentations": ["none"], "seeds": [0]}]},
          "no run of this row is finished: digits32/random/none/base seed 0"),
     ],

@@ -19,7 +19,7 @@ COMMAND = """if True:
     sys.exit(3)
     """
 LOG = """digits_gradient/structural/none/full/0: 2/6 steps  0.5 step/s  d_hinge 0.75  8 s left
-digits/structural/none/full/0: 3/6 steps  0.5 step/s  d_hinge 0.5  top1 61 %  6 s left
+digits_gradient/structural/none/full/0: 3/6 steps  0.5 step/s  d_hinge 0.5  top1 61 %  6 s left
 a warning
 """
 

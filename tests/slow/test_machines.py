@@ -13,7 +13,9 @@ import pytest
 from tree import LOCAL, TINY, Tree
 
 ONE = "one.yaml"
-GRID = "suite: {suite}\ngrid: [{{datasets: [digits_gradient], methods: [random], augmentations: [none], seeds: [{seeds}]}}]\n"
+GRID = """suite: {suite}
+grid: [{{datasets: [digits_gradient], methods: [random], augmentations: [none], seeds: [{seeds}]}}]
+"""
 CONFIGS = ("--configfile", *TINY, ONE)
 DRY = ("snakemake", *LOCAL, *CONFIGS, "--dry-run", "--quiet")
 RUN = ("snakemake", *LOCAL, *CONFIGS, "--quiet", "host", "reason")

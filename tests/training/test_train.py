@@ -122,7 +122,7 @@ def test_a_state_that_is_damaged_or_of_another_run_is_not_used(make_run, digits,
 
 def test_a_batch_larger_than_the_data_set_is_refused(make_run, digits):
     folder = make_run("structural", batch_size=201)
-    with pytest.raises(UserError, match=r"training\.batch_size = 201: larger than the 200 images of 'digits'"):
+    with pytest.raises(UserError, match=r"training\.batch_size = 201: larger than the 200 images of 'digits_gradient'"):
         train.run(folder, digits)
     assert names(folder) == ["config.json", "lock", "progress.json"]
     told = files.read_json(folder / "progress.json")

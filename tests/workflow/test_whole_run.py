@@ -119,7 +119,7 @@ class House:
         self.run = tree / self.gan["run"]
         self.probe, self.fidelity = (self.run / self.gan["evaluations"][name] for name in ("probe", "fidelity"))
         self.data = tree / self.gan["data"]
-        (self.extractor,) = (tree / "results/runs/digits").glob("extractor-*.safetensors")
+        (self.extractor,) = (tree / "results/runs/digits_gradient").glob("extractor-*.safetensors")
         self.table = tree / "results/tables/tiny/representation.csv"
         self.page = tree / "results/report/tiny.html"
 
