@@ -5,7 +5,7 @@ from structgan import progress as progresses
 
 def test_losses_stay_in_the_lines_between_two_logs(capsys, monkeypatch):
     monkeypatch.setattr(progresses, "INTERVAL_S", 0)
-    with progresses.Progress("digits_gradient", 3) as progress:
+    with progresses.Progress("digits", 3) as progress:
         progress.advance(1, loss=0.5)
         progress.advance()
         progress.advance(1, loss=0.25, top1="61 %")

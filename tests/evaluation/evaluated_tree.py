@@ -16,6 +16,7 @@ CLASSES = ("low", "high", "left", "right")
 RUNS = {"random": "base", "plain_gan": "base", "structural": "full"}
 """Methods of the tree and the variant of each."""
 DATA = sources.fingerprint({"name": "halves"})
+ONLINE = config.load([])["training"]["online_probe"]
 BASE = config.load([])["evaluation"]
 SOLVER = {"places": 400, "C": 1.0, "max_iter": 100, "tol": 1e-2}
 SETTINGS: dict[str, Any] = {
@@ -90,12 +91,14 @@ class Tree:
     def add_run(self, name: str) -> None:
         """A finished run with fresh weights, as its training leaves it."""
         suite = config.load([DEMO])
+        networks = suite["methods"][name]["settings"]
+        networks["encoder" if "encoder" in networks else "discriminator"]["width"] = 32  # the goldens' size
         content = {
             "dataset": "halves", "method": name, "augmentation": "none", "variant": RUNS[name], "seed": 0,
             "data": DATA, "sources": "of this test",
             "settings": {
-                "dataset": {"image_size": 16}, "training": suite["training"],
-                "method": suite["methods"][name]["settings"], "augmentation": {},
+                "dataset": {"image_size": 16}, "training": {**suite["training"], "online_probe": ONLINE},
+                "method": networks, "augmentation": {},
             },
         }  # fmt: skip
         described = {**content, "identity": sources.fingerprint(content)}

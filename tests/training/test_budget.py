@@ -48,7 +48,7 @@ def test_updates_are_those_of_the_main_rows_budget_or_of_a_given_one(demo):
 
 
 def test_a_suite_without_a_main_row_needs_a_budget(demo):
-    with pytest.raises(UserError, match=r"main = swav: has no row on 'digits' .*--gflops"):
+    with pytest.raises(UserError, match=r"main = swav: has no row on 'digits_gradient' .*--gflops"):
         budget.rows({**demo, "grid": GRID[:1], "main": "swav"}, [])
 
 

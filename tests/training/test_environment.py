@@ -45,7 +45,7 @@ def test_a_run_without_training_has_one_entry(make_run, digits):
     train.run(folder, digits)
     env = files.read_json(folder / "env.json")
     assert [(entry["steps"], entry["seconds"]) for entry in env["submissions"]] == [(0, 0.0)]
-    assert files.read_json(folder / "history.json") == {"records": []}
+    assert files.read_json(folder / "history.json") == {"records": [], "curve": []}
 
 
 @pytest.fixture
