@@ -44,7 +44,7 @@ lint: setup
 	snakemake --lint --configfile workflow/config/demo.yaml
 
 test: lint
-	OMP_NUM_THREADS=1 pytest -n 3 --dist loadfile --durations 10
+	OMP_NUM_THREADS=1 pytest -n 3 --dist loadfile --no-loadscope-reorder --durations 10
 
 test-slow: setup
 	OMP_NUM_THREADS=1 pytest -n 3 --dist loadfile -m 'slow and not faults' --durations 10

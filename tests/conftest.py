@@ -30,6 +30,12 @@ def pytest_addoption(parser):
     parser.addoption("--write-goldens", action="store_true", help="Record tests/goldens again.")
 
 
+def pytest_collection_modifyitems(items):
+    """The longest files come first, so that no worker is left with one of them when the others are done."""
+    longest = ("test_whole_run.py", "test_short_run.py", "test_contract.py", "test_planning.py")
+    items.sort(key=lambda item: item.path.name not in longest)
+
+
 @pytest.fixture(scope="session")
 def demo():
     """The demo's configuration, checked, with the methods' settings shrunk and a data set of 200 images."""

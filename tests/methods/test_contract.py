@@ -196,6 +196,7 @@ def test_a_fault_is_named(results, name):
     assert "Traceback" not in remark and "/tmp" not in remark
 
 
+@pytest.mark.slow
 def test_a_good_method_passes_and_a_fault_in_an_early_check_ends_the_report(tree, command):
     done = command(
         "-m", "structgan", "check", "good", "shape", "--configfile", "all.yaml", cwd=tree, root=tree, timeout=600

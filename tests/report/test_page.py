@@ -117,6 +117,7 @@ def test_every_table_compiles_in_latex(wild: Tree, tmp_path: Path) -> None:
     assert len(files) > 10 and any(tmp_path.glob("*.pdf"))
 
 
+@pytest.mark.slow
 def test_titles_are_written_and_drawn_as_they_stand(wild: Tree) -> None:
     """No link, formula, markup or command in any format, at the start of a row of LaTeX either."""
     tree, text = wild, wild.page(drawn=True)

@@ -34,6 +34,7 @@ def test_bfloat16_and_what_is_not_a_step_change_nothing(demo):
     assert costs[0] == costs[1] < costs[2] / 2 + 1e-9
 
 
+@pytest.mark.slow
 def test_updates_are_those_of_the_main_rows_budget_or_of_a_given_one(demo):
     changed = {**demo, "grid": GRID, "main": "structural"}
     rows = budget.rows(changed, [])

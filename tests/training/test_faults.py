@@ -41,6 +41,7 @@ def kill_and_finish(method, points, make_run, digits, whole):
         assert told(folder)["state"] == "done" and told(folder)["step"] == STEPS
 
 
+@pytest.mark.slow
 def test_killed_at_three_points_a_run_ends_as_if_untouched(make_run, digits, whole_of):
     kill_and_finish("structural", 3, make_run, digits, whole_of("structural"))
 
