@@ -160,7 +160,7 @@ def test_a_value_changed_in_a_fresh_clone_is_trained_and_recorded(clone: Reposit
         "methods.plain_gan.settings.optimizer.discriminator.lr": changed
     }
     metrics = json.loads(clone.dvc("metrics", "diff", "--json"))["results/tables/small/metrics.json"]
-    linear = metrics["digits.plain_gan.none.base.linear"]
+    linear = metrics["digits_gradient.plain_gan.none.base.linear"]
     (file,) = new.glob("probe-*.json")
     probe = json.loads(file.read_text())
     assert linear["new"] == pytest.approx(probe["metrics"]["linear"]["top1"]) and linear["old"] != linear["new"]

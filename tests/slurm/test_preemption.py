@@ -116,6 +116,6 @@ def test_a_run_ends_as_if_it_had_not_been_interrupted(tree: Tree, untouched: Pat
 def test_retries_submit_again_and_a_requeue_keeps_its_job(slurm: Cluster, said: dict[str, dict[str, Any]]) -> None:
     restarts: dict[str, list[int]] = {way: [] for way in WAYS}
     for number, what in sorted(slurm.jobs("all").items(), key=lambda item: int(item[0])):
-        if what.startswith("rule_train_wildcards_digits_slow"):
+        if what.startswith("rule_train_wildcards_digits_gradient_slow"):
             restarts[list(WAYS)[int(what.split("_")[-2])]].append(int(slurm.job(number)["Restarts"]))
     assert restarts == {"cancelled": [1, 0], "terminated": [1, 0], "requeued": [2], "out of time": [1, 0]}
