@@ -47,7 +47,7 @@ class Cluster:
 
     def comment(self, *rules: str) -> str:
         """What the plug-in calls the submission of these rules' jobs of the run."""
-        names = f"digits_structural_none_full_0_{self.run.name}"
+        names = f"digits_gradient_structural_none_full_0_{self.run.name}"
         return f"rule_train_wildcards_{names}" if rules == ("train",) else f"rule_evaluate_{names}_{'_'.join(rules)}"
 
     def snakemake(self, code: int = 0) -> None:
