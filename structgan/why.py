@@ -19,7 +19,7 @@ BLOCKS = {
 }  # fmt: skip
 """Where the configuration has the settings of a run's config.json."""
 WORDS = {"content": "the pictures", "sources": "the code"}
-"""What digests stand for."""
+"""What changed where a digest did."""
 MOST = 6
 """Differences of a run, and rows of a reason, that are shown."""
 

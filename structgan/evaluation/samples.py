@@ -47,7 +47,7 @@ def draw(method: Sampler, n: int, seed: int, batch_size: int, device: str = "cpu
 def write_grid(images: Tensor, path: str | Path, real: Tensor | None = None) -> None:
     """Write images side by side as PNG, atomically; small ones are enlarged by a whole number, without smoothing.
 
-    A row of ``GRID`` real images stands above them.
+    Above them is a row of ``GRID`` real images.
     """
     grid = make_grid(images, GRID, pad_value=255)
     if real is not None:

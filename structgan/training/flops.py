@@ -13,7 +13,7 @@ from structgan import distributed
 
 
 class Counter:
-    """Counts one step of a run, its second, which stands for all.
+    """Counts the second step of a run; the others are taken to need as many operations.
 
     A run of one step has that one counted. What a method does at its first step or now and then is left out, such as
     new clusters, and a queue that fills later is counted as it is: both are small beside the networks' passes.

@@ -154,3 +154,10 @@ def test_the_small_ablations_fit_their_batches_and_banks():
     for run in planned.runs:
         training, method = run.settings["training"], run.settings["method"]
         assert distributed.group_size(training["batch_size"], method["per_process"]) <= 128 and training["steps"] >= 176
+
+
+def test_every_method_has_the_same_few_updates_under_every_regime():
+    files = [str(FOLDER / name) for name in ("demo.yaml", "field.yaml", "regimes.yaml")]
+    planned = plan.Plan(config.load(files), files)
+    steps = {run.method: run.settings["training"]["steps"] for run in planned.runs}
+    assert steps == {name: 0 if name == "random" else 60 for name in sources.methods()}

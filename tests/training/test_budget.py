@@ -48,6 +48,22 @@ def test_updates_are_those_of_the_main_rows_budget_or_of_a_given_one(demo):
     assert given["updates"].tolist() == [max(1, round(0.5 / each)) if each else 0 for each in cost.values()]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("gflops", "names"), [(1200, ["demo"]), (2500, ["demo", "field"]), (2500, ["demo", "field", "ablations-small"])]
+)
+def test_the_steps_of_a_suite_are_those_of_its_budget(gflops, names):
+    files = [str(sources.ROOT / f"workflow/config/{name}.yaml") for name in names]
+    loaded = config.load(files)
+    one = {
+        **loaded,
+        "grid": [{**block, "datasets": ["digits_gradient"]} for block in loaded["grid"]],
+    }  # both cost alike
+    rows = budget.rows(one, files, gflops)
+    trained = rows[rows["steps"] > 0]
+    assert len(trained) >= 4 and (trained["steps"] / trained["updates"] - 1).abs().max() < 0.025
+
+
 def test_a_suite_without_a_main_row_needs_a_budget(demo):
     with pytest.raises(UserError, match=r"main = swav: has no row on 'digits_gradient' .*--gflops"):
         budget.rows({**demo, "grid": GRID[:1], "main": "swav"}, [])
