@@ -47,7 +47,7 @@ def draw(method: Sampler, n: int, seed: int, batch_size: int, device: str = "cpu
 def write_grid(images: Tensor, path: str | Path, real: Tensor | None = None) -> None:
     """Write images side by side as PNG, atomically; small ones are enlarged by a whole number, without smoothing.
 
-    Above them is a row of ``GRID`` real images.
+    ``real``, if given: ``GRID`` images, a row of their own above them.
     """
     grid = make_grid(images, GRID, pad_value=255)
     if real is not None:
