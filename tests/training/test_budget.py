@@ -72,12 +72,14 @@ def test_a_suite_without_a_main_row_needs_a_budget(demo):
 def test_the_command_prints_a_table_and_refuses_in_one_line(command, refusal, user_file, tmp_path):
     tiny = sources.ROOT / "tests/tiny.yaml"
     words = ("-m", "structgan", "budget", "--configfile", sources.ROOT / "workflow/config/demo.yaml", tiny)
-    done = command(*words, "--gflops", "1000", cwd=tmp_path)
-    assert done.returncode == 0 and done.stderr == "" and list(tmp_path.iterdir()) == []
+    some = "grid: [{datasets: [digits_gradient], methods: [random, simclr], augmentations: [none], seeds: [0, 1]}]"
+    some, before = user_file(some), sorted(tmp_path.rglob("*"))
+    done = command(*words, some, "--gflops", "1000", cwd=tmp_path)
+    assert done.returncode == 0 and done.stderr == "" and sorted(tmp_path.rglob("*")) == before
     lines = done.stdout.splitlines()
-    assert lines[0].split()[:3] == ["Data", "set", "Method"] and len(lines) == 2 + 3
-    structural = next(line for line in lines if " structural " in line).split()
-    assert structural[:4] == ["digits_gradient", "structural", "none", "full"] and int(structural[-1]) > 6
+    assert lines[0].split()[:3] == ["Data", "set", "Method"] and len(lines) == 2 + 2
+    simclr = next(line for line in lines if " simclr " in line).split()
+    assert simclr[:4] == ["digits_gradient", "simclr", "none", "base"] and int(simclr[-1].replace(",", "")) > 6
     none = command(*words, "--gflops", "0", cwd=tmp_path)
     assert none.returncode == 2 and "--gflops" in none.stderr
     assert "main = swav" in refusal(command(*words, user_file("main: swav"), cwd=tmp_path))
