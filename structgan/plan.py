@@ -64,7 +64,7 @@ class Plan:
             "runs": [self._entry(run) for run in self.runs],
             "not_applicable": not_applicable,
             **{key: published.rows(self.grid, key, used["dataset"]) for key in published.KEYS},
-            "main": config.get("main"),
+            **{key: config.get(key) for key in ("main", "selected_by")},
             **({"axes": axes} if axes else {}),
         }
         if self.targets:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from structgan import evaluation, provenance
 from structgan.files import write_json, write_text
-from structgan.report import ablations, comparisons, costs, curves, means, reproduction, results, writers
+from structgan.report import ablations, comparisons, costs, curves, means, reproduction, results, trials, writers
 from structgan.report.cells import NAMES, Cell, Heading, Row, Table, lead, word
 from structgan.report.means import LAYOUT
 from structgan.report.metrics import MAIN, Metric, shown
@@ -115,7 +115,7 @@ def build(suite: Suite) -> dict[str, Table]:
     made = [one for one in TABLES if not isinstance(one, Means) or one.evaluation in planned]
     others = [name for name in planned if name in suite.metrics and name not in known]
     made += [Means(name, name.replace("_", " ").capitalize(), name) for name in others]
-    found = (*(make(suite) for make in made), *ablations.tables(suite))
+    found = (*trials.tables(suite), *(make(suite) for make in made), *ablations.tables(suite))
     return {one.name: one._replace(footnotes=tuple(marked(suite, one.rows))) for one in found}
 
 

@@ -1,0 +1,41 @@
+"""The table of a suite that chooses settings: each method's trials, on every data set and in the mean over them."""
+
+import itertools
+from collections.abc import Iterator
+
+from structgan.report import means
+from structgan.report.cells import Row, Table, figure, lead, naming, numbers
+from structgan.report.metrics import Metric, shown
+from structgan.report.results import Group, Suite
+
+
+def tables(suite: Suite) -> Iterator[Table]:
+    """A block per method and augmentation, a row per trial, the best mean marked; for a suite with ``selected_by``.
+
+    A trial that is not finished on every data set has no mean, so that it cannot be the best.
+    """
+    if not suite.plan.get("selected_by"):
+        return
+    metric, rows = suite.metric(suite.plan["selected_by"]), list[Row]()
+    datasets = list(dict.fromkeys(group.dataset for group in suite.ordered))
+    trials = sorted({group._replace(dataset="") for group in suite.groups}, key=suite.place)
+    for _, found in itertools.groupby(trials, key=lambda trial: trial[:3]):
+        averages = {trial: _average(suite, trial, datasets, metric) for trial in found}
+        best = max(filter(None, averages.values()), key=lambda mean: metric.sign * mean, default=None)
+        for trial, mean in averages.items():
+            words = suite.words(trial)
+            cells = {key: means.mean(suite, trial._replace(dataset=key), metric) for key in datasets}
+            cells["mean"] = figure(mean, lambda value: shown(value, metric), trial, mean == best)
+            title = f"{words['method']}, augmentation: {words['augmentation']} ({len(averages)} trials)"
+            rows.append(Row(title, {**naming(suite, trial), **cells}, trial))
+    columns = (means.heading(key, metric, means.LAYOUT, suite.title("dataset", key)) for key in datasets)
+    names = lead("method", "augmentation", "variant", blocks=("method", "augmentation"))
+    yield Table(
+        "selection", f"Selection by {metric.title}", (*names, *columns, *numbers(mean="Mean over data sets")), rows,
+        (*means.protocol_notes(suite, metric.evaluation, (metric.path.split(".")[0],)),),
+    )  # fmt: skip
+
+
+def _average(suite: Suite, trial: Group, datasets: list[str], metric: Metric) -> float | None:
+    found = [suite.statistic(trial._replace(dataset=key), metric) for key in datasets]
+    return sum(one.mean for one in found if one) / len(datasets) if all(found) else None

@@ -1,0 +1,42 @@
+"""The table of a suite that chooses settings."""
+
+from pathlib import Path
+
+import pytest
+from synthetic_suite import Tree
+
+TRIALS = {
+    "structural/none/full": [0.50],
+    "structural/none/no_cluster": [0.40],
+    "simclr/none/base": [0.12],
+    "random/none/base": [0.26],
+}
+ON_NOISE = {"structural/none/full": 0.30, "structural/none/no_cluster": 0.48, "simclr/none/base": 0.20}
+
+
+@pytest.fixture
+def trials(tmp_path: Path) -> Tree:
+    """Two trials of the structural GAN on two data sets; the untrained encoder is not finished on the second."""
+    tree = Tree(tmp_path, TRIALS)
+    tree.plan["datasets"]["noise"] = {"title": "On noise"}
+    for row, top1 in ON_NOISE.items():
+        tree.add(f"{row}/0", top1, "noise")
+    tree.add("random/none/base/0", 0.99, "noise")
+    tree["noise/random/none/base/0"]["probe"] = None
+    return tree
+
+
+def test_the_best_mean_over_data_sets_is_marked_among_a_methods_trials(trials: Tree) -> None:
+    trials.plan["selected_by"] = "linear"
+    full, other, simclr, random = trials.table("selection")
+    assert [row["variant"] for row in (full, other)] == ["full", "no_cluster"]
+    assert [float(row["mean"]) for row in (full, other, simclr)] == pytest.approx([0.40, 0.44, 0.16])
+    assert (float(full["digits_gradient_mean"]), float(full["noise_mean"])) == (0.50, 0.30)
+    assert random["digits_gradient_mean"] == "0.26" and random["noise_mean"] == random["mean"] == ""
+    text = trials.text("selection.md")
+    assert text.count("**") == 2 * 2  # of the structural GAN's two trials, and of SimCLR's only one
+    assert "**44.0**" in text and "**16.0**" in text and "Structural GAN, augmentation: none (2 trials)" in text
+
+
+def test_no_other_suite_has_this_table(trials: Tree) -> None:
+    assert trials.table("representation") and "selection" not in trials.made
