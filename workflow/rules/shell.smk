@@ -11,3 +11,11 @@ OWN = shlex.quote(str(Path(sys.executable).parent))
 shell.prefix(
     f'set -euo pipefail; trap : TERM; [[ ":$PATH:" == *:{OWN}:* ]] || export PATH={OWN}:"$PATH"; '
 )
+
+
+onstart:
+    # Snakemake's default limit of 100 jobs a second makes every job that ends add one more look at all ready jobs to each second
+    # that follows: after a hundred jobs that is half a core. A limit that somebody sets stays.
+    limiter = workflow.scheduler.job_rate_limiter
+    if limiter and (limiter.max_jobs, limiter.timespan) == (100, 1):
+        workflow.scheduler.job_rate_limiter = None
