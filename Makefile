@@ -1,5 +1,5 @@
 # make demo               the demo: minutes, offline
-# make cifar10-small      the same on CIFAR-10
+# make cifar10-small      the same on CIFAR-10: hours
 # make test               linters, types and the tests that need minutes and no cluster
 # make test-slow          what takes long and seldom breaks, such as real DVC and git
 # make test-faults        the slowest: trainings killed and files damaged at many points, a DVC experiment
