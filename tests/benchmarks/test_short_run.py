@@ -42,6 +42,7 @@ def whole(place):
     return folder, int(said.rpartition("calls: ")[2])
 
 
+@pytest.mark.slow
 def test_a_whole_run_leaves_every_part(whole):
     folder, _ = whole
     result, lines = files.read_json(folder / "result.json"), absorb.lines(folder / "curve.jsonl")
@@ -63,6 +64,7 @@ def test_a_whole_run_leaves_every_part(whole):
     assert about["method"] == "structural" and all(tensor.dtype == torch.bfloat16 for tensor in encoder.values())
 
 
+@pytest.mark.slow
 def test_what_came_back_becomes_tables_and_figures(whole, tmp_path):
     said = absorbed(whole[0], tmp_path)
     assert "10 rows of curve, 5 rows of summary, 7 rows of steps, 1 rows of checks" in said
@@ -92,6 +94,7 @@ def test_a_kill_at_a_random_moment_leaves_a_result(whole, place, tmp_path, half)
     assert half == 0 or files.read_json(folder / "result.json")["steps"], (crash, said)
 
 
+@pytest.mark.slow
 def test_a_line_that_is_cut_off_and_missing_files_are_skipped(whole, tmp_path):
     content, late, early = (whole[0] / "curve.jsonl").read_bytes(), tmp_path / "late", tmp_path / "early"
     for folder in (late, early):

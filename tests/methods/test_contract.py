@@ -13,7 +13,7 @@ from structgan.errors import UserError
 from structgan.harness import Harness
 
 METHODS = list(sources.methods())
-CORE = ("structural", "simclr", "genrep")
+CORE = ("structural", "simclr")
 """These keep the whole contract in ``make test``, the others in ``make test-slow``."""
 QUICK = ("class", "settings", "features", "samples", "learning")
 CHECKS = [

@@ -154,6 +154,7 @@ def test_training_takes_a_process_for_each_gpu(tree: Tree, limit: int, processes
     assert commands and all(start in line for line in commands)
 
 
+@pytest.mark.slow
 def test_the_papers_grid_is_planned(tree: Tree) -> None:
     counts = tree.planned(configs=())
     # structural: 3 data sets x (4 regimes + 6 further variants) x 3 seeds; plain_gan: 3 x 4 x 3
