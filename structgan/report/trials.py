@@ -12,7 +12,8 @@ from structgan.report.results import Group, Suite
 def tables(suite: Suite) -> Iterator[Table]:
     """A block per method and augmentation, a row per trial, the best mean marked; for a suite with ``selected_by``.
 
-    A trial that is not finished on every data set has no mean, so that it cannot be the best.
+    Of every metric that may choose, larger is better. A trial that is not finished on every data set has no mean, so
+    that it cannot be the best.
     """
     if not suite.plan.get("selected_by"):
         return
@@ -21,7 +22,7 @@ def tables(suite: Suite) -> Iterator[Table]:
     trials = sorted({group._replace(dataset="") for group in suite.groups}, key=suite.place)
     for _, found in itertools.groupby(trials, key=lambda trial: trial[:3]):
         averages = {trial: _average(suite, trial, datasets, metric) for trial in found}
-        best = max(filter(None, averages.values()), key=lambda mean: metric.sign * mean, default=None)
+        best = max((mean for mean in averages.values() if mean is not None), default=None)
         for trial, mean in averages.items():
             words = suite.words(trial)
             cells = {key: means.mean(suite, trial._replace(dataset=key), metric) for key in datasets}

@@ -16,7 +16,7 @@ shell.prefix(
 onstart:
     # Snakemake's default limit of 100 jobs a second makes every job that ends add one more look at all ready jobs to each second
     # that follows. After 200 jobs of 1,000, Snakemake 9.27 took 0.4 of a core while two jobs slept, and without the limit none.
-    # A limit that somebody sets stays.
+    # Another limit, which somebody set, stays.
     limiter = workflow.scheduler.job_rate_limiter
     if limiter and (limiter.max_jobs, limiter.timespan) == (100, 1):
         workflow.scheduler.job_rate_limiter = None
