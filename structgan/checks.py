@@ -4,15 +4,16 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from structgan import provenance, sources
+from structgan import builders, provenance, sources
 from structgan.errors import UserError
 from structgan.grid import RunConfig
 
 
 def sizes(settings: Mapping[str, Any]) -> dict[str, int]:
-    """Images of each part of a data set, as far as its prepared file or its settings tell."""
+    """Images of each part of a data set, as far as its prepared file, its settings or its builder's defaults tell."""
     prepared = provenance.prepared_sizes(Path(provenance.data_path(settings["name"], settings["identity"])))
-    asked = {part: settings.get(f"{part}_size") for part in ("train", "test")}
+    known = {**builders.defaults(settings["builder"]), **settings}
+    asked = {part: known.get(f"{part}_size") for part in ("train", "test")}
     return prepared or {part: size for part, size in asked.items() if isinstance(size, int)}
 
 

@@ -8,16 +8,14 @@ import operator
 import os
 
 import pytest
+import suites
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from structgan import config, plan, published, sources
+from structgan import config, plan
 from structgan.errors import UserError
 
-FOLDER = sources.ROOT / "workflow/config"
-SHIPPED = sorted(path.stem for path in FOLDER.glob("*.yaml") if path.stem not in published.KEYS)
-BELOW = {"cifar10-jpeg": ["cifar10-small"], "field": ["demo"]}
 ODD = [
     None, True, False, 0, -1, 1, 2, 7, 10**30, 2**63 - 1, 1e-300, 1e300, 0.5, 8.0, float("nan"), float("inf"), -0.0,
     "", " ", "010", "1e-3", "no", "~", "é", "日本", "a/b", "..", "$_$", r"$\foo$", "{v2}", "{", "%s", "x" * 300, "a.b",
@@ -31,7 +29,7 @@ MARKS = [*"\t:-[{&*!|>#%\0\"'\u2028", "", "---", "? ", "<<: ", "\n", "\n\n  - a"
 
 def small(stem):
     """A shipped configuration without what makes it slow: of its grid a part, and the blocks that it names."""
-    found = config.load([FOLDER / f"{name}.yaml" for name in (*BELOW.get(stem, ()), stem) if name != "config"])
+    found = config.load(suites.stack(stem))
     block = {key: listed[-2:] for key, listed in found["grid"][0].items()}
     names = set(block["methods"])
     names |= {found["methods"][name].get("upstream", {}).get("method", name) for name in names}
@@ -49,7 +47,7 @@ def small(stem):
     return found
 
 
-CONFIGURATIONS = {stem: small(stem) for stem in SHIPPED}
+CONFIGURATIONS = {stem: small(stem) for stem in suites.SHIPPED}
 
 
 def places(node, path=()):
@@ -68,7 +66,7 @@ KINDS = ("odd", "odd", "odd", "drop", "text", "list", "nest", "scale", "copy", "
 
 def mutated(chance):
     """The YAML text of a configuration with one to three values dropped, replaced, nested, renamed or added."""
-    stem = chance.choice(SHIPPED)
+    stem = chance.choice(suites.SHIPPED)
     found = copy.deepcopy(CONFIGURATIONS[stem])
     for _ in range(chance.choice((1, 1, 1, 2, 3))):
         with contextlib.suppress(LookupError, TypeError, AttributeError):  # the place is gone, or of another type now

@@ -1,9 +1,10 @@
 """A wrong configuration is one line that says all; the repository's own files and schemas are right."""
 
 import pytest
+import suites
 from refusal import refused
 
-from structgan import config, plan, published, sources
+from structgan import config, plan, sources
 
 ROOT = sources.ROOT
 GRID = "grid: [{datasets: [%s], methods: [%s], augmentations: [%s], variants: [%s], seeds: [0]}]"
@@ -160,13 +161,21 @@ def test_error_names_the_file_that_holds_the_key(user_file):
             config.load(order)
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "workflow/config").glob("*.yaml")), ids=lambda p: p.stem)
-def test_every_configuration_file_of_the_repository_is_valid(path):
-    if path.stem in published.KEYS:
-        return  # every plan of config.yaml reads them
-    below = [ROOT / "workflow/config/cifar10-small.yaml"] if path.stem.startswith("cifar10-jpeg") else []
-    files = [*below, path] if path != config.BASE else []
+@pytest.mark.parametrize("stem", suites.SHIPPED)
+def test_every_configuration_file_of_the_repository_is_valid(stem):
+    files = suites.stack(stem)
     assert plan.Plan(config.load(files), [str(file) for file in files] or [str(config.BASE)]).runs
+
+
+def test_sizes_that_a_builder_gives_by_default_are_known_before_the_images_are_made(user_file, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # where nothing is prepared
+    text = """
+        grid: [{datasets: [digits_gradient], methods: [selfcond_gan], augmentations: [none], seeds: [0]}]
+        methods: {selfcond_gan: {settings: {clustering: {pool: 6001}}}}
+    """
+    file = user_file(text)
+    with refused("clustering.pool = 6001", "more than the 6000 images of 'digits_gradient'"):
+        plan.Plan(config.load([file]), [str(file)])
 
 
 def test_schemas_hold_no_defaults_and_every_method_has_one():
