@@ -30,12 +30,6 @@ def names() -> list[str]:
     return [path.stem for path in sorted(FOLDER.glob("[!_]*.py")) if "DEFAULTS" in sources.literals(path, *DECLARED)]
 
 
-def defaults(name: str) -> dict[str, Any]:
-    """Every setting of a builder and its default."""
-    found: dict[str, Any] = sources.literals(FOLDER / f"{name}.py", *DECLARED)["DEFAULTS"]
-    return found
-
-
 def resolve(settings: Mapping[str, Any], where: Callable[[str], str]) -> dict[str, Any]:
     """The settings of a data set with defaults filled in.
 

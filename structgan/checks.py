@@ -12,7 +12,8 @@ from structgan.grid import RunConfig
 def sizes(settings: Mapping[str, Any]) -> dict[str, int]:
     """Images of each part of a data set, as far as its prepared file, its settings or its builder's defaults tell."""
     prepared = provenance.prepared_sizes(Path(provenance.data_path(settings["name"], settings["identity"])))
-    known = {**builders.defaults(settings["builder"]), **settings}
+    declared = sources.literals(builders.FOLDER / f"{settings['builder']}.py", *builders.DECLARED)
+    known = {**declared["DEFAULTS"], **settings}
     asked = {part: known.get(f"{part}_size") for part in ("train", "test")}
     return prepared or {part: size for part, size in asked.items() if isinstance(size, int)}
 
