@@ -20,11 +20,11 @@ ROOT = Path(__file__).resolve().parent.parent
 METHOD_FOLDERS = (ROOT / "structgan" / "methods", ROOT / "baselines")
 TRAINING = (ROOT / "structgan" / "train.py",)
 PLUMBING = (
-    "__init__ environment errors files progress provenance sources training/__init__ training/heartbeat"
+    "environment errors files progress provenance sources training/__init__ training/heartbeat"
     " training/preempt evaluation/__init__ evaluation/limits"
 )
 NEUTRAL = frozenset(ROOT / "structgan" / f"{name}.py" for name in PLUMBING.split())
-"""Modules that cannot change a number: writing files, printing, locking, the version. The digest leaves them out."""
+"""Modules that cannot change a number: writing files, printing, locking. The digest leaves them out."""
 WORDS = "COLUMNS"
 """An evaluation's declaration of its columns. It is left out of the digest, because it changes no number."""
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
@@ -70,34 +70,42 @@ def tree(path: Path) -> ast.Module:
 
 @functools.cache
 def imports(path: Path) -> set[Path]:
-    """Files of this repository that a file imports anywhere in it, also inside functions."""
-    names: set[str] = set()
+    """Files of this repository that a file imports anywhere in it, also inside functions.
+
+    ``from package import module`` is an import of the module; of any other name, it is one of ``package/__init__.py``.
+    """
+    found: set[Path | None] = set()
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import):
-            names.update(alias.name for alias in node.names)
+            found.update(module_file(alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            names.add(node.module)
-            names.update(f"{node.module}.{alias.name}" for alias in node.names)
-    places = [ROOT.joinpath(*name.split(".")) for name in names if name.split(".")[0] in ("structgan", "baselines")]
-    files = (file for place in places for file in (place.with_suffix(".py"), place / "__init__.py"))
-    return {file for file in files if file.is_file()}
+            module = module_file(node.module)
+            found.update(module_file(f"{node.module}.{alias.name}") or module for alias in node.names)
+    return {file for file in found if file}
+
+
+def module_file(name: str) -> Path | None:
+    """The file of a module or package of this repository; None if the name is no such module."""
+    place = ROOT.joinpath(*name.split("."))
+    inside = name.split(".")[0] in ("structgan", "baselines")
+    return next((file for file in (place.with_suffix(".py"), place / "__init__.py") if inside and file.is_file()), None)
 
 
 def closure(entries: Iterable[Path]) -> list[Path]:
-    """The entry files and all that they import, sorted."""
+    """The entry files and all that they import, sorted; neither ``NEUTRAL`` modules nor what only these import."""
     seen: set[Path] = set()
-    waiting = set(entries)
+    waiting = set(entries) - NEUTRAL
     while waiting:
         seen |= waiting
-        waiting = {other for path in waiting for other in imports(path)} - seen
+        waiting = {other for path in waiting for other in imports(path)} - seen - NEUTRAL
     return sorted(seen)
 
 
 @functools.cache
 def digest(*entries: Path) -> str:
-    """SHA-256 over the logic of the entry files and of all that they import, but for ``NEUTRAL``."""
+    """SHA-256 over the logic of the entry files and of all that they import."""
     total = hashlib.sha256()
-    for path in (path for path in closure(entries) if path not in NEUTRAL):
+    for path in closure(entries):
         total.update(f"{path.relative_to(ROOT)}\0{module_logic(path)}\0".encode())
     return total.hexdigest()
 
