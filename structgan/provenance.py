@@ -220,11 +220,11 @@ def read_sealed(path: Path) -> dict[str, Any]:
     return record
 
 
-def check_rights(records: Path) -> None:
-    """Refuse records of Snakemake that are another user's: it reads and writes them even for a dry run."""
-    for path in (records, *records.glob("metadata/*"), *records.glob("iocache/*")):
+def check_rights(records: Path, page: Path) -> None:
+    """Refuse another user's page, and records of Snakemake: it reads and writes these even for a dry run."""
+    for path in (page, records, *records.glob("metadata/*"), *records.glob("iocache/*")):
         if path.exists() and not os.access(path, os.R_OK | os.W_OK):
-            raise UserError(f"{path}: another user's, and even a dry run writes there; plan in a copy of the tree")
+            raise UserError(f"{path}: another user's, and planning needs to write it; plan in a copy of the tree")
 
 
 def whole(seal: Path) -> bool:

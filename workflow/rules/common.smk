@@ -12,6 +12,8 @@ from structgan import plan as planning
 from structgan import evaluation, provenance, sources
 from structgan.errors import UserError
 
+PAGE = "results/report/{suite}.html"
+
 
 def make_plan():
     """The suite's plan; the planning process writes it, a job only reads its own configuration.
@@ -35,7 +37,8 @@ def make_plan():
         config.update(settings)
         if workflow.is_main_process:
             plan.write()
-            provenance.check_rights(Path(".snakemake"))
+            page = Path(PAGE.format(suite=settings["suite"]))
+            provenance.check_rights(Path(".snakemake"), page)
         return plan
     except UserError as error:
         print(f"structgan: {error}", file=sys.stderr)

@@ -37,7 +37,7 @@ rule report:
         tables=rules.table.output.made,
         figures=rules.plot.output.made,
     output:
-        page=f"results/report/{SUITE}.html",
+        page=PAGE.format(suite=SUITE),
     log:
         f"results/plans/{SUITE}/report.log",
     conda:
