@@ -12,15 +12,18 @@ from structgan.report.results import Group, Suite
 def tables(suite: Suite) -> Iterator[Table]:
     """A block per method and augmentation, a row per trial, the best mean marked; for a suite with ``selected_by``.
 
-    Of every metric that may choose, larger is better. A trial that is not finished on every data set has no mean, so
-    that it cannot be the best.
+    A method's trials are in the order of their axes' values. Of every metric that may choose, larger is better. A trial
+    that is not finished on every data set has no mean, so that it cannot be the best.
     """
     if not suite.plan.get("selected_by"):
         return
     metric, rows = suite.metric(suite.plan["selected_by"]), list[Row]()
     datasets = list(dict.fromkeys(group.dataset for group in suite.ordered))
     trials = sorted({group._replace(dataset="") for group in suite.groups}, key=suite.place)
-    for _, found in itertools.groupby(trials, key=lambda trial: trial[:3]):
+    for place, found in itertools.groupby(trials, key=lambda trial: trial[:3]):
+        points = [point["variant"] for axis in suite.axes for point in axis["points"].get(place[1], ())]
+        order = {variant: at for at, variant in enumerate(dict.fromkeys(points))}
+        found = sorted(found, key=lambda trial, order=order: order.get(trial.variant, -1))
         averages = {trial: _average(suite, trial, datasets, metric) for trial in found}
         best = max((mean for mean in averages.values() if mean is not None), default=None)
         for trial, mean in averages.items():

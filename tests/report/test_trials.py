@@ -38,5 +38,13 @@ def test_the_best_mean_over_data_sets_is_marked_among_a_methods_trials(trials: T
     assert "**44.0**" in text and "**16.0**" in text and "Structural GAN, augmentation: none (2 trials)" in text
 
 
+def test_trials_are_in_the_order_of_the_values(trials: Tree) -> None:
+    points = [{"variant": name, "value": name, "label": name, "default": False} for name in ("no_cluster", "full")]
+    axis = {"title": "terms", "file": "ablation_terms", "monitors": [], "points": {"structural": points}}
+    trials.plan |= {"selected_by": "linear", "axes": {"terms": axis}}
+    rows = [row for row in trials.table("selection") if row["method"] == "structural"]
+    assert [row["variant"] for row in rows] == ["no_cluster", "full"]
+
+
 def test_no_other_suite_has_this_table(trials: Tree) -> None:
     assert trials.table("representation") and "selection" not in trials.made
