@@ -25,14 +25,16 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.getuid() != 0, reason="bec
 
 def reachable(scratch: Path) -> str:
     """Shell lines that let every user run this Python, in a mount namespace of their own: root's home is closed."""
-    lines, again = [], []
-    for number, prefix in enumerate(sorted({Path(sys.prefix), Path(sys.base_prefix)})):
-        closed = next((folder for folder in reversed(prefix.parents) if not folder.stat().st_mode & 0o001), None)
-        if closed:
-            lines.append(f"mkdir -p {scratch}/{number}; mount --bind {prefix} {scratch}/{number}")
-            again += [f"mount -t tmpfs -o mode=755 tmpfs {closed}"] * (not any(f" {closed}" in line for line in again))
-            again.append(f"mkdir -p {prefix}; mount --bind {scratch}/{number} {prefix}")
-    return "\n".join([*lines, *sorted(again, key=lambda line: line.startswith("mkdir"))])
+    prefixes = sorted({Path(sys.prefix), Path(sys.base_prefix)})
+    closed = [next((at for at in reversed(each.parents) if not at.stat().st_mode & 0o001), None) for each in prefixes]
+    kept = [(prefix, scratch / prefix.name) for prefix, folder in zip(prefixes, closed, strict=True) if folder]
+    return "\n".join(
+        [
+            *(f"mkdir -p {place}; mount --bind {prefix} {place}" for prefix, place in kept),
+            *(f"mount -t tmpfs -o mode=755 tmpfs {folder}" for folder in {*closed} - {None}),
+            *(f"mkdir -p {prefix}; mount --bind {place} {prefix}" for prefix, place in kept),
+        ]
+    )
 
 
 class Shared(Tree):
