@@ -23,8 +23,8 @@ def tables(suite: Suite) -> Iterator[Table]:
     for place, found in itertools.groupby(trials, key=lambda trial: trial[:3]):
         points = [point["variant"] for axis in suite.axes for point in axis["points"].get(place[1], ())]
         order = {variant: at for at, variant in enumerate(dict.fromkeys(points))}
-        found = sorted(found, key=lambda trial, order=order: order.get(trial.variant, -1))
-        averages = {trial: _average(suite, trial, datasets, metric) for trial in found}
+        tried = sorted(found, key=lambda trial: order.get(trial.variant, -1))
+        averages = {trial: _average(suite, trial, datasets, metric) for trial in tried}
         best = max((mean for mean in averages.values() if mean is not None), default=None)
         for trial, mean in averages.items():
             words = suite.words(trial)
