@@ -32,7 +32,7 @@ def pytest_addoption(parser):
 
 def pytest_collection_modifyitems(items):
     """The longest files come first, so that no worker is left with one of them when the others are done."""
-    longest = ("test_whole_run.py", "test_contract.py", "test_planning.py")
+    longest = ("test_dvc.py", "test_machines.py", "test_whole_run.py", "test_contract.py", "test_planning.py")
     items.sort(key=lambda item: item.path.name not in longest)
 
 

@@ -82,7 +82,7 @@ def test_what_came_back_becomes_tables_and_figures(whole, tmp_path):
     }
 
 
-@pytest.mark.slow
+@pytest.mark.faults
 @pytest.mark.parametrize("half", [0, 1])
 def test_a_kill_at_a_random_moment_leaves_a_result(whole, place, tmp_path, half):
     crash = random.randrange(half * whole[1] // 2, (half + 1) * whole[1] // 2) + 1

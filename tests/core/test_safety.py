@@ -114,7 +114,7 @@ evaluation: {{knn: {{k: 5}}}}
 """
 
 
-@pytest.mark.slow
+@pytest.mark.faults
 def test_names_are_harmless_without_the_schema_too(tmp_path):
     """Real Snakemake, every name allowed: data, training, probe, tables, figures and page, and no command ran."""
     tree = Tree.copy(tmp_path)

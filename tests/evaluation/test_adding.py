@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 MEASURE = """if True:
     import json
     import sys
@@ -20,6 +22,7 @@ MEASURE = """if True:
     """
 
 
+@pytest.mark.slow
 def test_a_metric_is_an_edit_of_one_file_and_an_evaluation_is_the_guides_file(tmp_path, copy_tree, command) -> None:
     root = copy_tree(tmp_path / "tree")
     probe = root / "structgan/evaluation/probe.py"

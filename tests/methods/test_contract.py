@@ -15,7 +15,7 @@ from structgan.harness import Harness
 METHODS = list(sources.methods())
 CORE = ("structural", "simclr")
 """These keep the whole contract in ``make test``, the others in ``make test-slow``."""
-QUICK = ("class", "settings", "features", "samples", "learning")
+QUICK = ("class", "settings", "features", "samples")
 CHECKS = [
     pytest.param(name, check, marks=[] if name in CORE or check in QUICK else [pytest.mark.slow])
     for name in METHODS

@@ -7,11 +7,13 @@ from torch._subclasses.fake_tensor import DynamicOutputShapeException
 
 from structgan import sources
 
+CORE = ("structural", "simclr", "vicreg")
+NAMES = [pytest.param(name, marks=[] if name in CORE else [pytest.mark.slow]) for name in sources.methods()]
 WAITS = {"vicreg"}
 """lightly's loss picks the off-diagonal by a Boolean mask: a GPU is waited for at each step, and no fake can follow."""
 
 
-@pytest.mark.parametrize("name", sources.methods())
+@pytest.mark.parametrize("name", NAMES)
 def test_forward_and_losses_on_a_pretended_gpu_under_autocast(name):
     with pretending(name, "cuda") as (method, views, labels), torch.autocast("cuda", dtype=torch.bfloat16):
         assert all(value.is_cuda for value in [*views, *method.state_dict().values()])
@@ -31,7 +33,7 @@ def test_forward_and_losses_on_a_pretended_gpu_under_autocast(name):
             assert images.is_cuda and images.shape == (4, 3, 16, 16)
 
 
-@pytest.mark.parametrize("name", sources.methods())
+@pytest.mark.parametrize("name", NAMES)
 def test_a_whole_step_without_content_through_the_branches_of_no_cpu(name):
     """Backward and updates included; only autocast is left out."""
     with pretending(name, "meta") as (method, views, labels):

@@ -11,7 +11,7 @@ import pytest
 from synthetic_suite import Tree
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")]
 HOSTILE = (
     '<img src=x onerror="document.body.dataset.told=1"></style></script><script>document.body.dataset.told=1</script>'
 )

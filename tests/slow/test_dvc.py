@@ -142,6 +142,7 @@ def test_another_suite_leaves_the_runs_of_the_first(recorded: Repository, tmp_pa
     assert (tree.root / "results/tables/other/representation.csv").exists()
 
 
+@pytest.mark.faults
 def test_a_value_changed_in_a_fresh_clone_is_trained_and_recorded(clone: Repository) -> None:
     """The old run stays beside the new one; the tables have the new one."""
     before, old = clone.trained(), clone.of(GAN)

@@ -45,9 +45,9 @@ def job_of(slurm: Cluster, tree: Tree, way: str) -> str:
 
 def lose_node(slurm: Cluster, tree: Tree) -> None:
     """Let the node die under all trainings at once, and come back."""
-    wait(lambda: all((run_of(tree, way) / "state.safetensors").exists() for way in WAYS), 180, "all train")
+    wait(lambda: all((run_of(tree, way) / "state.safetensors").exists() for way in WAYS), 600, "all train")
     slurm.crash_node()
-    wait(lambda: not slurm.jobs("running,completing"), 60, "no job runs on a node that is down")
+    wait(lambda: not slurm.jobs("running,completing"), 300, "no job runs on a node that is down")
     slurm.start_node()
 
 
@@ -58,7 +58,7 @@ def interrupt(slurm: Cluster, tree: Tree) -> dict[str, dict[str, Any]]:
         What each training process said when it had ended.
     """
     before = {way: progress(tree, way) for way in WAYS}
-    wait(lambda: all(progress(tree, way)["step"] >= before[way]["step"] + 3 for way in WAYS), 180, "all train again")
+    wait(lambda: all(progress(tree, way)["step"] >= before[way]["step"] + 3 for way in WAYS), 600, "all train again")
     for way, command in WAYS.items():
         call(*(word.replace("JOB", job_of(slurm, tree, way)) for word in command))
     said: dict[str, dict[str, Any]] = {}
@@ -68,7 +68,7 @@ def interrupt(slurm: Cluster, tree: Tree) -> dict[str, dict[str, Any]]:
         said.update((way, words) for way, words in now.items() if words["state"] == "stopped")
         return len(said) == len(WAYS)
 
-    wait(all_stopped, 90, f"saved and stopped: {', '.join(WAYS)}")
+    wait(all_stopped, 300, f"saved and stopped: {', '.join(WAYS)}")
     return said
 
 
@@ -89,7 +89,7 @@ def said(slurm: Cluster, tree: Tree) -> dict[str, dict[str, Any]]:
         try:
             lose_node(slurm, tree)
             said = interrupt(slurm, tree)
-            process.wait(240)
+            process.wait(600)
         finally:
             end(process)
     assert process.returncode == 0, tree.messages()[-6000:]

@@ -57,6 +57,7 @@ def alone(make_run, digits):
     return folder
 
 
+@pytest.mark.slow
 def test_outputs_are_those_of_one_process_written_once(make_run, digits, alone):
     run = make(make_run, "pair")
     assert finish(run, digits) == [0, 0], said(run)
@@ -70,7 +71,7 @@ def test_outputs_are_those_of_one_process_written_once(make_run, digits, alone):
     assert files.read_json(run / "progress.json")["state"] == "done"
 
 
-@pytest.mark.slow
+@pytest.mark.faults
 def test_a_signal_to_one_process_stops_both_at_one_step_and_they_go_on_exactly(make_run, digits):
     whole, run = make(make_run, "whole", steps=9), make(make_run, "run", steps=9)
     assert finish(whole, digits) == [0, 0]
@@ -89,7 +90,7 @@ def test_a_signal_to_one_process_stops_both_at_one_step_and_they_go_on_exactly(m
     assert (run / "history.json").read_bytes() == (whole / "history.json").read_bytes()
 
 
-@pytest.mark.slow
+@pytest.mark.faults
 @pytest.mark.parametrize("sizes", [(1, 2), (2, 1)])
 def test_a_run_goes_on_with_another_number_of_processes(make_run, digits, alone, sizes):
     run = make(make_run, "run")
@@ -146,7 +147,7 @@ def torchrun(tmp_path):
     return start
 
 
-@pytest.mark.slow
+@pytest.mark.faults
 def test_a_job_that_is_preempted_goes_on_under_torchrun(make_run, digits, torchrun):
     """All processes of the job get the signal, and the workers get it from torchrun once more."""
     run = make(make_run, "run", method="simclr", steps=80, save_every=20)

@@ -82,6 +82,7 @@ def test_a_signal_finishes_the_step_and_saves(number, run, whole, digits):
     assert_same(run, whole)
 
 
+@pytest.mark.slow
 def test_a_second_interrupt_from_the_keyboard_alone_ends_at_once_and_leaves_whole_files(run, whole, digits):
     training = Training(run, digits, prepare=stall)
     assert training.until(lambda: "stalled" in training.said())
@@ -117,6 +118,7 @@ def test_a_second_process_waits_for_the_first_and_goes_on_from_its_state(run, wh
     assert_same(run, whole)
 
 
+@pytest.mark.slow
 def test_a_lock_that_stays_held_is_one_line(run, digits, monkeypatch, capsys):
     first = Training(run, digits, prepare=stall)
     assert first.until(lambda: "stalled" in first.said())

@@ -53,6 +53,7 @@ def test_a_comment_plans_nothing_and_a_sign_in_a_loss_the_runs_that_use_it(tree:
     assert tree.planned() == {"train": 1, "evaluate": 1, "evaluate_samples": 1, **REPORT}
 
 
+@pytest.mark.slow
 def test_file_times_and_snakemakes_records_mean_nothing(tree: Tree) -> None:
     """As after a clone, or after dvc pull."""
     shutil.rmtree(tree.root / ".snakemake")
@@ -63,6 +64,7 @@ def test_file_times_and_snakemakes_records_mean_nothing(tree: Tree) -> None:
     assert tree.planned("--", "runs") == {}
 
 
+@pytest.mark.slow
 def test_suites_are_views_that_share_runs(tree: Tree) -> None:
     grid = "[{datasets: [digits_gradient], methods: [simclr], augmentations: [simclr, none], seeds: [0]}]"
     (tree.root / "other.yaml").write_text(f"suite: other\ngrid: {grid}\n")
@@ -70,6 +72,7 @@ def test_suites_are_views_that_share_runs(tree: Tree) -> None:
     assert tree.planned() == {}
 
 
+@pytest.mark.slow
 def test_missing_results_are_made_though_tables_look_new(tree: Tree) -> None:
     shutil.rmtree(tree.root / "results/runs")
     assert tree.planned()["train"] == RUNS
@@ -144,6 +147,7 @@ def test_every_profile_plans_by_times_and_inputs_alone() -> None:
         assert yaml.safe_load(path.read_text())["rerun-triggers"] == ["mtime", "input"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("limit", "processes"), [(2, 2), (1, 1)])
 def test_training_takes_a_process_for_each_gpu(tree: Tree, limit: int, processes: int) -> None:
     """The command that Snakemake prints; it is itself run in test_distributed_runs."""

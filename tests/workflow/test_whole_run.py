@@ -20,6 +20,9 @@ REPRESENTATION = (
 GENERATION = "dataset,method,augmentation,variant,seeds,fid_mean,fid_std,is_mean,is_std,extractor"
 
 
+pytestmark = pytest.mark.slow  # make demo is another whole run
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Tree:
     """Tests copy it before they change anything."""
