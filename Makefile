@@ -1,8 +1,8 @@
 # make demo               the demo: minutes, offline
 # make cifar10-small      the same on CIFAR-10: hours
 # make test               linters, types and the tests that need minutes and no cluster
-# make test-slow          what takes long and seldom breaks, such as real DVC and git
-# make test-faults        the slowest: trainings killed and files damaged at many points, a DVC experiment
+# make test-slow          what takes long and seldom breaks, such as whole runs, real DVC and git
+# make test-faults        the slowest: every method's whole contract, trainings killed and files damaged at many points
 # make test-slurm         on a one-node Slurm that root starts here for the length of the tests
 # make test-slurm-limits  the same, waiting for time limits to run out
 # make docs               the pages of docs/ as a site, site/index.html

@@ -14,10 +14,10 @@ from structgan.harness import Harness
 
 METHODS = list(sources.methods())
 CORE = ("structural", "simclr")
-"""These keep the whole contract in ``make test``, the others in ``make test-slow``."""
+"""These keep the whole contract in ``make test``, the others in ``make test-faults``."""
 QUICK = ("class", "settings", "features", "samples")
 CHECKS = [
-    pytest.param(name, check, marks=[] if name in CORE or check in QUICK else [pytest.mark.slow])
+    pytest.param(name, check, marks=[] if name in CORE or check in QUICK else [pytest.mark.faults])
     for name in METHODS
     for check in testing.CHECKS
     if check not in ("processes", "unread")

@@ -6,7 +6,7 @@ from structgan import reads, sources, testing
 from structgan.harness import Harness, fingerprint
 
 QUICK = ("random", "simclr")
-NAMES = [pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow]) for name in sources.methods()]
+NAMES = [pytest.param(name, marks=[] if name in QUICK else [pytest.mark.faults]) for name in sources.methods()]
 
 
 @pytest.mark.parametrize("name", NAMES)
