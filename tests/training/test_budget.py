@@ -15,7 +15,7 @@ GRID = [
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[] if name in CORE else [pytest.mark.slow]) for name in sources.methods()]
+    "name", [pytest.param(name, marks=[] if name in CORE else [pytest.mark.faults]) for name in sources.methods()]
 )
 def test_a_step_without_content_has_the_operations_of_a_real_one(demo, digits, make_run, name):
     variant = "structural" if name in ("vae", "ddpm") else "base"
@@ -48,14 +48,13 @@ def test_updates_are_those_of_the_main_rows_budget_or_of_a_given_one(demo):
     assert given["updates"].tolist() == [max(1, round(0.5 / each)) if each else 0 for each in cost.values()]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("gflops", "names"),
     [
-        (1200, ["demo"]),
-        (2500, ["demo", "field"]),
-        (2500, ["demo", "field", "ablations-small"]),
-        (30_000, ["cifar10-small"]),
+        pytest.param(1200, ["demo"], marks=pytest.mark.slow),
+        pytest.param(2500, ["demo", "field"], marks=pytest.mark.faults),
+        pytest.param(2500, ["demo", "field", "ablations-small"], marks=pytest.mark.faults),
+        pytest.param(30_000, ["cifar10-small"], marks=pytest.mark.faults),
     ],
 )
 def test_the_steps_of_a_suite_are_those_of_its_budget(gflops, names):
