@@ -42,7 +42,7 @@ def whole(place):
     return folder, int(said.rpartition("calls: ")[2])
 
 
-@pytest.mark.slow
+@pytest.mark.faults
 def test_a_whole_run_leaves_every_part(whole):
     folder, _ = whole
     result, lines = files.read_json(folder / "result.json"), absorb.lines(folder / "curve.jsonl")
@@ -64,7 +64,7 @@ def test_a_whole_run_leaves_every_part(whole):
     assert about["method"] == "structural" and all(tensor.dtype == torch.bfloat16 for tensor in encoder.values())
 
 
-@pytest.mark.slow
+@pytest.mark.faults
 def test_what_came_back_becomes_tables_and_figures(whole, tmp_path):
     said = absorbed(whole[0], tmp_path)
     assert "10 rows of curve, 5 rows of summary, 7 rows of steps, 1 rows of checks" in said
@@ -94,7 +94,7 @@ def test_a_kill_at_a_random_moment_leaves_a_result(whole, place, tmp_path, half)
     assert half == 0 or files.read_json(folder / "result.json")["steps"], (crash, said)
 
 
-@pytest.mark.slow
+@pytest.mark.faults
 def test_a_line_that_is_cut_off_and_missing_files_are_skipped(whole, tmp_path):
     content, late, early = (whole[0] / "curve.jsonl").read_bytes(), tmp_path / "late", tmp_path / "early"
     for folder in (late, early):
@@ -153,7 +153,7 @@ def test_a_part_that_fails_is_recorded_and_the_next_one_runs(out):
     assert "for this device" in (out.folder / "log.txt").read_text()
 
 
-@pytest.mark.slow
+@pytest.mark.faults
 def test_images_that_cannot_be_prepared_are_a_reason(out):
     with pytest.raises(UserError, match="no folder train/<class>/ with images"):
         short_run.wait_for(*short_run.prepare(out), out)

@@ -8,7 +8,7 @@ from torch._subclasses.fake_tensor import DynamicOutputShapeException
 from structgan import sources
 
 CORE = ("structural", "simclr", "vicreg")
-NAMES = [pytest.param(name, marks=[] if name in CORE else [pytest.mark.slow]) for name in sources.methods()]
+NAMES = [pytest.param(name, marks=[] if name in CORE else [pytest.mark.faults]) for name in sources.methods()]
 WAITS = {"vicreg"}
 """lightly's loss picks the off-diagonal by a Boolean mask: a GPU is waited for at each step, and no fake can follow."""
 

@@ -8,7 +8,7 @@ from tree import TINY, Tree
 
 from structgan import files, provenance
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.faults
 SUITE = """
 suite: downstream
 methods:
