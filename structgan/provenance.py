@@ -221,10 +221,10 @@ def read_sealed(path: Path) -> dict[str, Any]:
 
 
 def check_rights(records: Path, page: Path) -> None:
-    """Refuse another user's page, and records of Snakemake: it reads and writes these even for a dry run."""
+    """Refuse a page that may not be written, or records of Snakemake: it writes these even for a dry run."""
     for path in (page, records, *records.glob("metadata/*"), *records.glob("iocache/*")):
         if path.exists() and not os.access(path, os.R_OK | os.W_OK):
-            raise UserError(f"{path}: another user's, and planning needs to write it; plan in a copy of the tree")
+            raise UserError(f"{path}: may not be written, as planning needs to; plan in a copy of the tree")
 
 
 def whole(seal: Path) -> bool:

@@ -72,7 +72,7 @@ def test_a_suite_without_a_main_row_needs_a_budget(demo):
         budget.rows({**demo, "grid": GRID[:1], "main": "swav"}, [])
 
 
-def test_the_command_prints_a_table_and_refuses_a_budget_of_nothing(command, user_file, tmp_path):
+def test_the_command_prints_a_table_and_refuses_in_one_line(command, refusal, user_file, tmp_path):
     tiny = sources.ROOT / "tests/tiny.yaml"
     words = ("-m", "structgan", "budget", "--configfile", sources.ROOT / "workflow/config/demo.yaml", tiny)
     some = "grid: [{datasets: [digits_gradient], methods: [random, simclr], augmentations: [none], seeds: [0, 1]}]"
@@ -85,3 +85,4 @@ def test_the_command_prints_a_table_and_refuses_a_budget_of_nothing(command, use
     assert simclr[:4] == ["digits_gradient", "simclr", "none", "base"] and int(simclr[-1].replace(",", "")) > 6
     none = command(*words, "--gflops", "0", cwd=tmp_path)
     assert none.returncode == 2 and "--gflops" in none.stderr
+    assert "main = swav" in refusal(command(*words, user_file("main: swav"), cwd=tmp_path))

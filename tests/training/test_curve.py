@@ -30,10 +30,7 @@ def test_it_is_probed_at_the_last_step_its_half_and_so_on(steps, points, probed)
     assert not curve.Curve(None, None, {**asked, "curve": None}, "cpu").steps
 
 
-@pytest.mark.parametrize(
-    "method",
-    ["structural", "simclr", *(pytest.param(name, marks=pytest.mark.slow) for name in ("ddpm", "selfcond_gan"))],
-)
+@pytest.mark.parametrize("method", ["structural", "simclr", *SLOW])
 def test_a_run_is_the_same_with_and_without_it(make_run, digits, method):
     """Weights, buffers, losses and random states are equal bit for bit, and so is the mode of each network."""
     watched, plain = (
