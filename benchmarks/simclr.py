@@ -92,7 +92,11 @@ def main() -> None:
         row["lightly / side"] = timing.ratio(times["lightly"], seconds)
         rows.append(row)
     timing.table(rows)
-    timing.save(options, {"batch": options.batch, "sides": rows})
+    found = {name: timing.longest(side, options.device, 15) for name, side in sides.items()}
+    for name, operations in found.items():
+        print(f"\n{name}, the longest operations of a round under the profiler:")
+        timing.table(operations)
+    timing.save(options, {"batch": options.batch, "sides": rows, "longest": found})
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
 ``python -m benchmarks.step --json FILE``. Sides: ``benchmarks/reference_step.py`` in float32; the suite, and
 ``benchmarks/rival_step.py``, in float32 and in bfloat16; all from the same weights of the paper's networks. The losses
-and gradients of the first step are compared. The reference keeps 70 GiB or more of 512 images, so that it and the rival
-step on at most 128; ratios are of times per image.
+and gradients of the first step are compared, and a profile names the longest operations. The reference keeps 70 GiB or
+more of 512 images, so that it and the rival step on at most 128; ratios are of times per image.
 """
 
 import math
@@ -163,6 +163,7 @@ def main() -> None:
         return {
             "first step": lambda: agreement(images[:few], name, device, width),
             "operations": lambda: {"steps": {name: timing.work_of(sides[name], device)}},
+            "profile": lambda: {"longest": {name: timing.longest(sides[name], device, 15)}},
             "terms": lambda: {"terms": {name: terms(methods[name], images, name, options.rounds)}},
         }
 
@@ -184,6 +185,9 @@ def main() -> None:
         about = [f"{key}: {found.get(f'{key}_{SHORT[name]}', math.nan):.4g}" for key in FIGURES]
         print(f"\n{name}, {', '.join(about)}; its terms, backward included:")
         timing.table([{"term": key, **cost} for key, cost in costs.items()])
+    for name, operations in found.get("longest", {}).items():
+        print(f"\n{name}, the longest operations of a step under the profiler:")
+        timing.table(operations)
     timing.save(options, found)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from structgan import environment, precision
@@ -84,6 +85,23 @@ def work_of(step: Callable[[], object], device: str) -> dict[str, float]:
     if device.startswith("cuda"):  # without the weights and states of all sides, which were there before
         found["peak_mb"] = (torch.cuda.max_memory_allocated() - before) / 2**20
     return found
+
+
+def longest(work: Callable[[], object], device: str, rows: int) -> list[dict[str, Any]]:
+    """The operations of one call that take the most time themselves; on a GPU its kernels.
+
+    Returns:
+        Name, calls, milliseconds and share of all time, longest first.
+    """
+    kind = "CPU" if device == "cpu" else "CUDA"
+    with profile(activities=[getattr(ProfilerActivity, kind)], acc_events=True) as seen:
+        work()
+        wait(device)
+    figure = "self_cpu_time_total" if kind == "CPU" else "self_device_time_total"
+    found = sorted(seen.key_averages(), key=lambda one: -float(getattr(one, figure)))
+    total = sum(getattr(one, figure) for one in found) or 1.0
+    spent = [(one.key, one.count, getattr(one, figure)) for one in found[:rows]]
+    return [{"operation": name, "calls": calls, "ms": us / 1e3, "share": us / total} for name, calls, us in spent]
 
 
 def parser(purpose: str | None, rounds: int) -> argparse.ArgumentParser:

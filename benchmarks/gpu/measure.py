@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.profiler import ProfilerActivity, profile
 
 from benchmarks import settings, timing
 from benchmarks.gpu.output import CHECKS_END, SPEED_END, Options, Output
@@ -189,13 +188,4 @@ def measure_step(out: Output, plan: Plan, name: str, precision: str, batch: int)
     if peak := out.found["ceilings"].get("bfloat16_flops_per_s"):
         side["share_of_peak"] = side["flops_per_s"] / peak
     if own != name or (precision, batch) == (out.options.precision, out.options.speed_batches[0]):
-        out.append("profile.txt", f"{name}, {precision}, batch {batch}, one step\n{kernels(work, device)}\n")
-
-
-def kernels(work: Callable[[], object], device: str) -> str:
-    """The 30 longest kernels of one call; on a CPU its operations."""
-    kind, order = ("CPU", "self_cpu_time_total") if device == "cpu" else ("CUDA", "self_device_time_total")
-    with profile(activities=[getattr(ProfilerActivity, kind)], acc_events=True) as seen:
-        work()
-        timing.wait(device)
-    return str(seen.key_averages().table(sort_by=order, row_limit=30, max_name_column_width=100))
+        side["longest"] = timing.longest(work, device, 30)
