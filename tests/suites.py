@@ -9,6 +9,7 @@ SHIPPED = sorted(path.stem for path in FOLDER.glob("*.yaml") if path.stem not in
 BELOW = {
     "ablations-small": ["demo", "field"],
     "cifar10-jpeg": ["cifar10-small"],
+    "claims": ["demo", "field"],
     "field": ["demo"],
     "regimes": ["demo", "field"],
     "selection": ["demo", "field"],

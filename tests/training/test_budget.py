@@ -53,6 +53,7 @@ def test_updates_are_those_of_the_main_rows_budget_or_of_a_given_one(demo):
     [
         pytest.param(1200, ["demo"], marks=pytest.mark.slow),
         pytest.param(2500, ["demo", "field"], marks=pytest.mark.faults),
+        pytest.param(2500, ["demo", "field", "claims"], marks=pytest.mark.faults),
         pytest.param(2500, ["demo", "field", "ablations-small"], marks=pytest.mark.faults),
         pytest.param(30_000, ["cifar10-small"], marks=pytest.mark.faults),
     ],
