@@ -152,7 +152,8 @@ def read_evaluation(run: Path, name: str, trained: Mapping[str, Any] | None = No
 def read_results(run: Path, planned: Mapping[str, Any]) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
     """What is there of a run of a plan: its records by evaluation, and why the others are damaged.
 
-    "training" is env.json. Files that were written with a record are verified too, but for weights.
+    "training" is env.json. Files that were written with a record are verified too, but for weights, and for pictures
+    that are not there: records without both, a few kilobytes a run, give the same tables.
     """
     records: dict[str, dict[str, Any]] = {}
     damaged = {}
@@ -164,7 +165,7 @@ def read_results(run: Path, planned: Mapping[str, Any]) -> tuple[dict[str, dict[
                     raise Damaged(f"{run}/config.json: of another run than the plan names")
                 record = trained if name == "training" else read_evaluation(run, file, trained)
                 for beside in record["checksums"]["files"]:
-                    if not beside.endswith(".safetensors"):
+                    if not beside.endswith(".safetensors") and (not beside.endswith(".png") or (run / beside).exists()):
                         read_companion(run, record, beside)
                 records[name] = record
             except UserError as error:

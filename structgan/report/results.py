@@ -188,13 +188,14 @@ class Suite:
         return [name for name in ("training", *run["evaluations"]) if (run["run"], name) not in self.records]
 
     def companion(self, group: Group, name: str, file: str) -> Path | None:
-        """A file that was written with an evaluation of the first finished run: ``map.json`` is map-<id>.json."""
+        """A file beside an evaluation, of the first finished run that has it: ``map.json`` is map-<id>.json."""
         for run in self.groups.get(group, []):
             if record := self.records.get((run["run"], name)):
                 mark = record["evaluation"]["identity"][: provenance.ID]
                 written = f"-{mark}.".join(file.split("."))
-                if written in record["checksums"]["files"]:
-                    return Path(self.root, run["run"], written)
+                path = Path(self.root, run["run"], written)
+                if written in record["checksums"]["files"] and path.exists():
+                    return path
         return None
 
     def history(self, run: Run) -> pd.DataFrame:
