@@ -72,6 +72,7 @@ def on_page_markdown(markdown, page, config, files):
         return f"[{text}]({os.path.relpath(place(path), Path(uri).parent)}{anchor or ''})"
 
     made = {"<!-- tables of the schemas -->": configuration, "<!-- help of the commands -->": commands}
+    markdown = re.sub(r"On GitHub this page ends here:.*\n", "", markdown)
     return re.sub("|".join(made), lambda mark: made[mark[0]](), LINK.sub(moved, markdown))
 
 

@@ -211,7 +211,7 @@ def methods() -> None:
 @click.argument("name")
 @click.argument("path", required=False, type=PATH)
 def new(kind: str, name: str, path: Path | None) -> None:
-    """Write a small working baseline or evaluation to begin with, and workflow/config/NAME.yaml.
+    """Write a small working baseline, evaluation or data set to begin with, and workflow/config/NAME.yaml.
 
     For a dataset, only the latter, for your own pictures: PATH is a folder, a tar or a zip of class folders.
     """

@@ -92,7 +92,7 @@ def baseline(name: str) -> str:
 def new_evaluation(name: str) -> str:
     """Write ``structgan/evaluation/NAME.py`` and ``workflow/config/NAME.yaml``; return what to do next."""
     known, blocks = evaluation.found(), example(EVALUATIONS)
-    reason = spelling(name)
+    reason = spelling(name) or already_used(name)
     if name in {*known, *(key for each in known.values() for key in each.settings)}:
         reason = "is already used in structgan/evaluation"
     if reason:

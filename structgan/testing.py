@@ -239,8 +239,8 @@ def check_processes(harness: Harness) -> str | None:
     for one, several in zip(alone.history.records, records, strict=True):
         for name, value in one["losses"].items():
             other = several["losses"][name]
-            problem = f"loss '{name}' of step {one['step']} is {other:.5g} on {size} processes, {value:.5g} on one"
-            fix = "gather what the loss compares with distributed.gather(z), and draw with self.noise(n, ...)"
+            problem = f"value '{name}' of step {one['step']} is {other:.5g} on {size} processes, {value:.5g} on one"
+            fix = "gather what it compares with distributed.gather(z), and draw with self.noise(n, ...)"
             require(math.isclose(value, other, rel_tol=TOLERANCE, abs_tol=TOLERANCE), f"{problem}: {fix}")
     return f"the losses of 3 steps on {size} processes are those on one"
 

@@ -13,8 +13,12 @@ from structgan.evaluation.feature_map import feature_map
 from structgan.evaluation.features import Features
 
 GOLDENS = files.read_json(Path(__file__).parents[1] / "goldens" / "evaluation.json")
-LOOSE = {"iterations": {"rel": 0.2, "abs": 2}, "relative_gradient": {"rel": 0, "abs": 1e-4}}
-"""How a solver stopped depends on the last bits of the features; where it stopped does not."""
+LOOSE = {
+    "iterations": {"rel": 0.2, "abs": 2},
+    "relative_gradient": {"rel": 0, "abs": 1e-4},
+    "kid_std": {"rel": 1e-4},
+}
+"""How a solver stopped depends on the last bits of the features, where it stopped does not. KID's spread is small."""
 
 
 def probed_blobs() -> dict:
