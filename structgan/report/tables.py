@@ -227,5 +227,5 @@ def show(plan: str | Path | Suite, against: bool = False) -> None:
     frame = pd.DataFrame(lines, columns=list(titles.values()))
     aligned = ["left" if key in kinds else "right" for key in titles]
     table = frame.to_markdown(index=False, tablefmt="simple", disable_numparse=True, colalign=aligned)
-    ties = ["- ≈: tied with the best of its block: the means differ by at most one pooled standard deviation."]
+    ties = ["≈: tied with the best of its block: the means differ by at most one pooled standard deviation."]
     print(suite.plan["title"], table, *ties * ("≈" in table), *marked(suite, rows), sep="\n\n")
