@@ -62,6 +62,12 @@ def test_a_name_in_use_is_refused_with_its_user(name, user):
     assert sorted(sources.ROOT.glob("*/*")) == before
 
 
+@pytest.mark.parametrize("name", ["probe", "demo", "digits_noise"])
+def test_an_evaluation_with_the_name_of_another_a_suite_or_a_data_set_is_refused(name):
+    with pytest.raises(UserError, match=f"'{name}'.* is already used"):
+        new.new_evaluation(name)
+
+
 IMAGES = {
     "data/pets": (tree_members(count=5), {}, "10 training and 10 test images", 10),
     "a.tar": (tree_members(splits=("pets",), count=8), {"split": 0.2, "seed": 0}, "12 training and 4 test images", 4),

@@ -4,6 +4,7 @@ import random
 from collections.abc import Iterator
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from tree import Tree
 
@@ -108,3 +109,18 @@ def refusal(read, *arguments: object) -> None:
     with pytest.raises(UserError) as error:
         read(*arguments)
     assert "\n" not in str(error.value)
+
+
+def test_a_picture_that_is_not_there_costs_no_number_and_is_named(suite: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(suite.root)
+    (path,) = Path().glob(KINDS["samples"])
+    whole, numbers = path.read_bytes(), results.load("demo")
+    path.unlink()
+    try:
+        read = results.read("demo")
+        pd.testing.assert_frame_equal(read.frame, numbers)
+        assert all(read.companion(group, "fidelity", "samples.png") is None for group in read.groups)
+        code, said = suite.structgan("verify")
+        assert code == 1 and any(str(path) in line for line in said)
+    finally:
+        path.write_bytes(whole)
