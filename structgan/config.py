@@ -193,6 +193,30 @@ def origin(path: tuple[str, ...], files: Sequence[str]) -> str:
     return " + ".join(short(file) for file in files) or "configuration"
 
 
+def hidden(config: Mapping[str, Any], files: Iterable[str]) -> Iterator[str]:
+    """A line for each value of ``training`` that some methods don't take: an earlier file gives them their own.
+
+    Args:
+        config: the merged configuration.
+        files: the files it came from, the base first.
+    """
+    names = list(files)
+    order = {short(file): index for index, file in enumerate(names)}
+    methods = dict.fromkeys(method for block in config["grid"] for method in block["methods"])
+    for key in config["training"]:
+        file = origin(("training", key), names)
+        own = {
+            method: origin(("methods", method, "training", key), names)
+            for method in methods
+            if key in config["methods"].get(method, {}).get("training", {})
+        }
+        if earlier := [f"{method} ({place})" for method, place in own.items() if 0 < order[place] < order[file]]:
+            yield (
+                f"{file}: training.{key} does not count for {', '.join(earlier)}: they have a value of their own"
+                f" (methods.NAME.training.{key} changes it)"
+            )
+
+
 def short(file: str) -> str:
     """How an error names a file: relative to the repository where it lies in it."""
     if file.startswith(OPTION):

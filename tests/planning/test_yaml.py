@@ -1,6 +1,7 @@
 """One reader of YAML: what words mean, and what is refused in one line."""
 
 import pytest
+import suites
 import yaml
 from refusal import refused
 
@@ -101,3 +102,18 @@ def test_one_configfile_takes_several_files(user_file, tmp_path, monkeypatch, ca
     for order in (["a.yaml", "b.yaml"], ["b.yaml", "a.yaml"]):
         with refused("b.yaml: training.log_every = 0"):
             cli.cli.main(["configure", "--configfile", *order], standalone_mode=False)
+
+
+def test_a_note_names_the_methods_that_do_not_take_a_value(user_file, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    user_file("training: {steps: 5, log_every: 1}")
+    cli.cli.main(["configure", "--configfile", *map(str, suites.stack("demo")), "mine.yaml"], standalone_mode=False)
+    (note,) = capsys.readouterr().err.splitlines()
+    methods = ", ".join(f"{name} (workflow/config/demo.yaml)" for name in ("structural", "plain_gan", "simclr"))
+    assert note.startswith(f"note: mine.yaml: training.steps does not count for {methods}: ")
+
+
+@pytest.mark.parametrize("stem", suites.SHIPPED)
+def test_no_suite_of_ours_hides_a_value_of_its_own(stem):
+    files = [*map(str, suites.stack(stem))]
+    assert not list(config.hidden(config.load(files), [str(config.BASE), *files]))
