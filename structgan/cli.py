@@ -23,12 +23,9 @@ def configure(files: tuple[str, ...]) -> None:
     """Check a configuration and write its plan: the plan itself, the protocols and each run's config.json."""
     from structgan import config, plan
 
-    settings, names = config.load(files), [str(config.BASE), *files]
-    made = plan.Plan(settings, names)
+    made = plan.Plan(config.load(files), [str(config.BASE), *files])
     made.write()
     click.echo(f"{made.path}: {len(made.runs)} runs")
-    for line in config.hidden(settings, names):
-        click.echo(f"note: {line}", err=True)
 
 
 @cli.command(cls=arguments.ConfigfileCommand)

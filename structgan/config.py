@@ -210,7 +210,9 @@ def hidden(config: Mapping[str, Any], files: Iterable[str]) -> Iterator[str]:
             for method in methods
             if key in config["methods"].get(method, {}).get("training", {})
         }
-        if earlier := [f"{method} ({place})" for method, place in own.items() if 0 < order[place] < order[file]]:
+        if earlier := [
+            f"{method} ({place})" for method, place in own.items() if 0 < order.get(place, 0) < order.get(file, 0)
+        ]:
             yield (
                 f"{file}: training.{key} does not count for {', '.join(earlier)}: they have a value of their own"
                 f" (methods.NAME.training.{key} changes it)"

@@ -7,6 +7,7 @@ existing one is never changed.
 
 import contextlib
 import hashlib
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ class Plan:
 
     Attributes:
         runs: every run, each after the runs that it depends on.
+        notes: lines about values that do less than they seem to.
         content: of results/plans/<suite>/<id>.json.
         path: of that file.
 
@@ -38,6 +40,7 @@ class Plan:
 
     def __init__(self, config: Mapping[str, Any], files: Sequence[str] = (), fresh: bool = True) -> None:
         self.config, self.grid = config, Grid(config, files, fresh)
+        self.notes = list(configuration.hidden(config, files))
         self.runs, not_applicable = self.grid.runs()
         if not self.runs:
             raise UserError(f"{self.grid.where('grid')}: names no run that makes sense")
@@ -74,8 +77,11 @@ class Plan:
     def write(self) -> dict[str, Any]:
         """Write what is missing of the plan, its protocols, data sets' settings and runs; return the plan.
 
+        The notes go to standard error.
         Tables and figures that differ from their seal lose it, so that Snakemake makes them again.
         """
+        for line in self.notes:
+            print(f"structgan: note: {line}", file=sys.stderr)
         files: dict[str, Any] = {
             provenance.protocol_path(each): each for each in (*self.protocols.values(), self.embedded)
         }

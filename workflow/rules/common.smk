@@ -39,8 +39,6 @@ def make_plan():
             plan.write()
             page = Path(PAGE.format(suite=settings["suite"]))
             provenance.check_rights(Path(".snakemake"), page)
-            for line in configuration.hidden(settings, files):
-                print(f"structgan: note: {line}", file=sys.stderr)
         return plan
     except UserError as error:
         print(f"structgan: {error}", file=sys.stderr)
