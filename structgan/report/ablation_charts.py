@@ -1,5 +1,7 @@
 """The figures of an ablation: a chart of each axis, and the axes side by side."""
 
+import functools
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
@@ -74,7 +76,8 @@ def sensitivity(suite: Suite) -> Any:
         return empty("No axis with two finished values yet: nothing to compare.")
     ends = means.groupby(keys)["value"].transform(lambda values: f"{values.iloc[0]} … {values.iloc[-1]}")
     width, count = means["width"].map("{:.1f}".format), means["count"].astype(str)
-    means["axis"] += "\n" + width + " points, " + count + " values: " + ends
+    span = width + " points, " + count + " values: " + ends
+    means["axis"] += "\n" + span.map(functools.partial(textwrap.fill, width=44))
     families = means.sort_values("width", ascending=False, kind="stable").groupby("family", sort=False)
     figure, grid = panels(len(families), 1, 9.0, 0.5 * means["axis"].nunique() + 1)
     for axes, (family, rows) in zip(grid, families, strict=True):
@@ -87,6 +90,6 @@ def sensitivity(suite: Suite) -> Any:
         for mean, half in zip(default.mean()[:1], default.std()[:1].fillna(0), strict=True):  # equal on each axis
             axes.axvline(mean, color=INK, linewidth=1.0, linestyle=":", zorder=1)
             axes.axvspan(mean - half, mean + half, color=GRID, alpha=0.6, linewidth=0, zorder=0.5)
-        words = f"{suite.metric('linear').title}; dotted: default, band: ± its deviation over seeds"
+        words = f"{suite.metric('linear').title}\ndotted: default, band: ± its deviation over seeds"
         axes.set(title=family, xlabel=words, ylabel="", ylim=(rows["axis"].nunique() - 0.5, -0.5))
     return figure

@@ -1,6 +1,7 @@
 """Small multiples: training curves, grids of samples, maps of the features."""
 
 import itertools
+import textwrap
 from typing import Any
 
 import numpy as np
@@ -60,7 +61,7 @@ def samples(suite: Suite) -> Any:
     figure, grid = panels(len(found), 3, 3.5, 4.1)
     for axes, (group, path) in zip(grid, found, strict=True):
         axes.imshow(Image.open(path).convert("RGB"), interpolation="none")
-        axes.set_title(title(suite, group), color=colors(suite)[group.method])
+        axes.set_title(textwrap.fill(title(suite, group), 36), color=colors(suite)[group.method])
         axes.set_axis_off()
     return figure
 
@@ -80,7 +81,7 @@ def features(suite: Suite) -> Any:
         classes = np.array(content["classes"])[content["labels"]]
         sns.scatterplot(x=x, y=y, hue=classes, **dots, rasterized=True, ax=axes)
         top1 = next(value for value in suite.values(group, suite.metric("linear")).values() if value == value)
-        words = f"{title(suite, group)}\n{shown(top1, suite.metric('linear'))} %"
+        words = f"{textwrap.fill(title(suite, group), 27)}\n{shown(top1, suite.metric('linear'))} %"
         axes.set_title(words, color=colors(suite)[group.method], fontsize=8.5)
         axes.set(xticks=[], yticks=[])
         marks = axes.get_legend_handles_labels()

@@ -1,25 +1,49 @@
-"""The tables in git are what the records in git give."""
+"""The tables in git are what the records in git give, and the words of their figures can be read."""
 
+import itertools
 import tarfile
 
 import pytest
+from matplotlib.text import Text
 
 from structgan import plan
-from structgan.report import tables
+from structgan.report import figures, results, style, tables
 from structgan.sources import ROOT
 
 REFERENCE = ROOT / "results/reference"
 
 
-@pytest.mark.parametrize("archive", sorted((REFERENCE / "records").glob("*.tar.xz")), ids=lambda path: path.name)
-def test_the_records_give_the_tables_to_the_byte(archive, tmp_path, monkeypatch):
-    with tarfile.open(archive) as packed:
+@pytest.fixture(params=sorted((REFERENCE / "records").glob("*.tar.xz")), ids=lambda path: path.name)
+def suite(request, tmp_path, monkeypatch):
+    """The name of a suite whose records are in the current folder."""
+    with tarfile.open(request.param) as packed:
         packed.extractall(tmp_path, filter="data")
     monkeypatch.chdir(tmp_path)
-    suite = archive.name.partition(".")[0]
+    return request.param.name.partition(".")[0]
+
+
+def test_the_records_give_the_tables_to_the_byte(suite, tmp_path):
     tables.write(plan.newest(suite), "made")
     made, kept = (
         {path.name: path.read_bytes() for path in folder.iterdir()}
         for folder in (tmp_path / "made", REFERENCE / "tables" / suite)
     )
     assert made == kept and len(made) > 10
+
+
+def test_titles_lie_within_their_figure_and_do_not_meet(suite):
+    read = results.read(suite)
+    with style.drawing():
+        drawn = [one.draw(read) for one in figures.of(read) if one.name in ("augmentation", "features", "sensitivity")]
+        for figure in drawn:
+            figure.draw_without_rendering()
+            axes = [one for one in figure.axes if one.get_visible()]
+            titles = [one.get_window_extent() for panel in axes for one in panel.findobj(Text) if is_title(one)]
+            labels = [panel.xaxis.label.get_window_extent() for panel in axes if panel.get_xlabel()]
+            for box in titles + labels:
+                assert box.x0 >= 0 and box.x1 <= figure.bbox.x1
+            assert titles and not any(one.overlaps(other) for one, other in itertools.combinations(titles, 2))
+
+
+def is_title(one: Text) -> bool:
+    return one.axes is not None and bool(one.get_text()) and one.get_text() == one.axes.get_title("left")
