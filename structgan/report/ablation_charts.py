@@ -10,7 +10,7 @@ import seaborn as sns
 
 from structgan.report import ablations
 from structgan.report.results import Suite
-from structgan.report.style import FEW, GRID, HALO, INK, SMALL, colors, empty, panels
+from structgan.report.style import GRID, HALO, INK, SMALL, colors, empty, panels
 
 
 def numbers(suite: Suite, axis: Mapping[str, Any], metrics: int) -> pd.DataFrame:
@@ -28,35 +28,31 @@ def numbers(suite: Suite, axis: Mapping[str, Any], metrics: int) -> pd.DataFrame
 
 
 def axis(suite: Suite, axis: Mapping[str, Any]) -> Any:
-    """A row of panels for each data set, method and augmentation: probe, FID, seconds and memory against the value.
+    """A row of panels for each data set, method and augmentation: probe, FID, seconds and memory of each value.
 
-    Mean ± std, seeds as dots, the default's mean dotted. Where the values are numbers, a line joins the means. More
-    values than ``FEW`` have a row each.
+    Mean ± std, seeds as dots, the default's mean dotted. Where the values are numbers, a line joins the means.
     """
     frame = numbers(suite, axis, 4)
     if frame.empty:
         return empty("Nothing to draw: no value is finished.")
     values = pd.Series([point["value"] for points in axis["points"].values() for point in points])
-    numeric = pd.to_numeric(values, errors="coerce").notna().all()
-    look = {"linewidth": 1.6, "markersize": 6.5, "markerfacecolor": HALO, "linestyle": "-" if numeric else "none"}
+    joined = "-" if pd.to_numeric(values, errors="coerce").notna().all() else "none"
+    look = {"linewidth": 1.6, "markersize": 6.5, "markerfacecolor": HALO, "linestyle": joined}
     bars = {"errorbar": "sd", "err_kws": {"linewidth": 1.4, "zorder": 1}}
     groups = frame.groupby(["family", "method", "evaluation", "metric"], sort=False)
-    count, columns = frame["value"].nunique(), frame["metric"].nunique()
-    rows = count > FEW
-    places = {"x": "y", "y": "value"} if rows else {"x": "value", "y": "y"}
-    figure, grid = panels(len(groups), columns, 10.6 / columns, 0.24 * count + 1.0 if rows else 2.5)
+    columns = frame["metric"].nunique()
+    figure, grid = panels(len(groups), columns, 10.6 / columns, 0.24 * frame["value"].nunique() + 1.0)
     for axes, ((family, method, evaluation, metric), part) in zip(grid, groups, strict=True):
         color = colors(suite)[str(method)]
-        sns.pointplot(part, **places, color=color, ax=axes, **look, **bars)
-        sns.stripplot(part, **places, color=color, jitter=False, size=3, alpha=0.6, ax=axes)
-        across, bound = (axes.axvline, axes.set_xlim) if rows else (axes.axhline, axes.set_ylim)
-        across(part.loc[part["default"], "y"].mean(), color=color, linewidth=1.0, linestyle=":", zorder=0.9)
-        bound(0 if evaluation == "training" else None, None)
+        sns.pointplot(part, x="y", y="value", color=color, ax=axes, **look, **bars)
+        sns.stripplot(part, x="y", y="value", color=color, jitter=False, size=3, alpha=0.6, ax=axes)
+        axes.axvline(part.loc[part["default"], "y"].mean(), color=color, linewidth=1.0, linestyle=":", zorder=0.9)
+        if evaluation == "training":
+            axes.set_xlim(0, 1.1 * part["y"].max())
         first = axes.get_subplotspec().is_first_col()
         axes.set_title(f"{family}\n{metric}" if first else metric, fontsize=SMALL, fontweight="normal")
         axes.set(xlabel="", ylabel="")
-        axes.tick_params(axis="x", rotation=0 if numeric or rows else 20)
-        axes.tick_params(axis="y", labelleft=first or not rows)
+        axes.tick_params(axis="y", labelleft=first)
     return figure
 
 
