@@ -1,9 +1,9 @@
 """A run's learning curve: its encoder is probed at steps N, N/2, N/4 and so on, N being the last.
 
 The protocol: h of ``encoder`` (the moving average where there is one), in evaluation mode and in the precision of
-training, of the first images of the training split and of the test split, not augmented. Features are standardized on
-train. A multinomial logistic regression with an L2 penalty (``FIT``) is fitted on train by L-BFGS, and scored on test.
-The classifier and C are the same for all methods and steps, and nothing is selected by a score.
+training, of a fixed random part of the training split and of the test split, not augmented. Features are standardized
+on train. A multinomial logistic regression with an L2 penalty (``FIT``) is fitted on train by L-BFGS, and scored on
+test. The classifier and C are the same for all methods and steps, and nothing is selected by a score.
 
 A probe draws no random numbers and leaves weights and buffers as they are: a run is the same with and without it. Where
 several processes share a run, each computes the whole probe. Its time is not training time.
@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from structgan.datasets import Dataset
+from structgan.datasets import Dataset, Split
 from structgan.errors import UserError
 from structgan.evaluation import features, linear
 from structgan.method import Method
@@ -48,11 +48,11 @@ class Curve:
         def encode(images: Tensor) -> Tensor:
             return online_probe.features(self.method.encoder, images, self.training["precision"], self.device)
 
-        sizes, data = self.training["curve"], self.dataset
-        read = (features.extract(encode, getattr(data, name).images[: sizes[name]]) for name in ("train", "test"))
-        train, test = features.standardize(*read)
-        model = linear.fit(train, data.train.labels[: len(train)], len(data.classes), **FIT)
-        return features.accuracy(model.predict(test), data.test.labels[: len(test)])
+        sizes = self.training["curve"]
+        learned, held_out = part(self.dataset.train, sizes["train"]), part(self.dataset.test, sizes["test"])
+        train, test = features.standardize(*(features.extract(encode, one.images) for one in (learned, held_out)))
+        model = linear.fit(train, learned.labels, len(self.dataset.classes), **FIT)
+        return features.accuracy(model.predict(test), held_out.labels)
 
     def measure(self, history: monitor.History, step: int, begin: float) -> float:
         """Add a point to the history of a training that began at ``begin``; return the seconds that it took."""
@@ -65,3 +65,15 @@ class Curve:
         except UserError as error:
             raise UserError(f"{history.run}: step {step}: {error}; {monitor.KEPT}") from error
         return time.monotonic() - now
+
+
+def part(split: Split, count: int) -> Split:
+    """``count`` images of a split, always the same, drawn at random: the split may be sorted by class.
+
+    A split that has no more is returned whole.
+    """
+    if len(split) <= count:
+        return split
+    order = torch.randperm(len(split), generator=torch.Generator().manual_seed(0))
+    kept = order[:count].sort().values.to(split.images.device)
+    return Split(split.images[kept], split.labels[kept])

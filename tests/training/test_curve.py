@@ -7,6 +7,7 @@ from snapshots import same
 from torch import nn
 
 from structgan import config, files, train
+from structgan.datasets import Split
 from structgan.errors import UserError
 from structgan.evaluation import features, linear
 from structgan.models.discriminator import Discriminator
@@ -51,13 +52,22 @@ def test_a_point_is_top1_of_a_linear_probe_of_the_average(make_run, digits):
     run = train.Run(make_run("structural", curve=CURVE, steps=2), digits, "cpu")
     run.fit()
     data, encoder = run.dataset, run.method.discriminator_ema.backbone
+    learned = curve.part(data.train, 60)
     with torch.no_grad():
-        train_x, test_x = (encoder(part.images[:60].float() / 127.5 - 1) for part in (data.train, data.test))
+        train_x, test_x = (encoder(part.images.float() / 127.5 - 1) for part in (learned, data.test))
     train_x, test_x = features.standardize(train_x, test_x)
     assert len(test_x) == 40  # all that the split has
-    probe = linear.fit(train_x, data.train.labels[:60], 10, **curve.FIT)
+    probe = linear.fit(train_x, learned.labels, 10, **curve.FIT)
     expected = features.accuracy(probe.predict(test_x), data.test.labels)
     assert run.history.curve[-1] == {"step": 2, "images": 32, "top1": expected} and probe.converged
+
+
+def test_a_part_of_a_split_that_is_sorted_by_class_has_all_classes():
+    labels = torch.arange(10).repeat_interleave(100)
+    split = Split(labels.to(torch.uint8).reshape(-1, 1, 1, 1).expand(-1, 3, 4, 4), labels)
+    drawn = curve.part(split, 200)
+    assert drawn.labels.bincount().min() > 10 and drawn.images[:, 0, 0, 0].equal(drawn.labels.to(torch.uint8))
+    assert drawn.labels.equal(curve.part(split, 200).labels) and curve.part(split, 1000) is split
 
 
 def test_it_reads_features_in_the_precision_of_training(make_run, digits):
