@@ -42,10 +42,7 @@ def reasons(run: State, tree: Path) -> Iterator[str]:
     """Why a run has to be trained, or to be evaluated."""
     folder, protocols = tree / run.entry["run"], tree / provenance.PROTOCOLS
     if not (folder / "env.json").exists():
-        own = read(folder / "config.json")
-        others = [read(path.with_name("config.json")) for path in folder.parents[1].glob("*/*/env.json")]
-        found = [list(differences(old, own, tree)) for old in others if old and own]
-        yield shown(found) if found else "no run of this row is finished"
+        yield from untrained(folder, tree)
         return
     for name, file in run.entry["evaluations"].items():
         if not (folder / file).exists():
@@ -53,6 +50,23 @@ def reasons(run: State, tree: Path) -> Iterator[str]:
             others = [read(protocols / path.name) for path in folder.glob(f"{name}-*.json")]
             found = [list(changes(old, own, "evaluation")) for old in others if old and own]
             yield f"{name}: {shown(found) if found else 'not measured yet'}"
+
+
+def untrained(folder: Path, tree: Path) -> Iterator[str]:
+    """What differs from the nearest finished run of the row, or else of the row's other variants."""
+    own, found = read(folder / "config.json"), defaultdict(list)
+    for path in folder.parents[2].glob("*/*/*/env.json"):
+        if own and (old := read(path.with_name("config.json"))):
+            found[path.parents[2].name].append(list(differences(old, own, tree)))
+    variant = folder.parents[1].name
+    if variant in found:
+        yield shown(found[variant])
+    elif found:
+        nearest = min(found, key=lambda name: min(map(len, found[name])))
+        words = shown(found[nearest]) if all(found[nearest]) else "its name alone"
+        yield f"no run of variant {variant} is finished; from {nearest} it differs by {words}"
+    else:
+        yield "no run of this row is finished"
 
 
 def read(path: Path) -> dict[str, Any]:

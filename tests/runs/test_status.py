@@ -129,6 +129,10 @@ def test_a_large_grid_fits_a_screen_and_keeps_what_needs_a_look(made):
          "a new seed: digits_gradient/random/none/base seeds 2, 3"),
         ({"grid": [{"datasets": ["digits32"], "methods": ["random"], "augmentations": ["none"], "seeds": [0]}]},
          "no run of this row is finished: digits32/random/none/base seed 0"),
+        ({"grid": [
+            {"datasets": ["digits_gradient"], "methods": ["structural"], "augmentations": ["none"], "seeds": [0]}
+         ]},
+         "no run of variant base is finished; from full it differs by its name alone: digits_gradient/structural/"),
     ],
 )  # fmt: skip
 def test_why_a_run_is_planned(made, demo, tmp_path, changed, line):
