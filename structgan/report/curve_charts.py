@@ -36,7 +36,7 @@ def learning(suite: Suite, cost: str = "gflops") -> Any:
             seeds = frame[(frame[list(SECTIONS)] == list(group)).all(axis=1)].groupby("step")
             x, y, color = seeds[cost].mean(), 100 * seeds["top1"].mean(), hues[group[1:]]
             dash = DASHES[regimes.index(group.augmentation) % len(DASHES)]
-            axes.plot(x, y, color=color, linestyle=dash, linewidth=1.7)
+            axes.plot(x, y, color=color, linestyle=dash, linewidth=1.7 if suite.is_main(group) else 0.9)
             low, high = 100 * seeds["top1"].min(), 100 * seeds["top1"].max()
             axes.fill_between(x, low, high, color=color, alpha=0.13, linewidth=0)
             ends.append((x.iloc[-1], y.iloc[-1], labels[group], color))
