@@ -21,8 +21,8 @@ from structgan.report.rows import footnotes
 from structgan.report.statistics import summarize
 
 REFERENCE = Path("results/reference/tables")
-POINTS = 50
-"""Records of a run in training.csv, evenly spread: the file is in git."""
+POINTS, LINES = 50, 10_000
+"""Records of a run, evenly spread, and lines in training.csv, about, at most: the file is in git."""
 
 
 @dataclass(frozen=True)
@@ -155,11 +155,16 @@ def headline(suite: Suite) -> dict[str, Any]:
 
 
 def training(suite: Suite) -> str:
-    """training.csv: every finished run's losses, one a row, of at most ``POINTS`` records a run."""
+    """training.csv: every finished run's losses, one a row, of at most ``POINTS`` records a run.
+
+    They are fewer where the whole would have more than ``LINES``: first and last are always there.
+    """
     columns, parts = ["dataset", "run", "step", "loss", "value"], []
-    for run in (run for run in suite.runs if (run["run"], "training") in suite.records):
-        history, name = suite.history(run), "/".join((*group_of(run)[1:], f"seed={run['seed']}"))
-        stride, last = max(1, -(-len(history) // POINTS)), len(history) - 1
+    histories = [(run, suite.history(run)) for run in suite.runs if (run["run"], "training") in suite.records]
+    points = max(1, min(POINTS, LINES // max(1, sum(history.shape[1] for _, history in histories))))
+    for run, history in histories:
+        name = "/".join((*group_of(run)[1:], f"seed={run['seed']}"))
+        stride, last = max(1, -(-len(history) // points)), len(history) - 1
         kept = history[[at % stride == 0 or at == last for at in range(len(history))]]
         long = kept.rename_axis("step").reset_index().melt("step", var_name="loss").dropna()
         parts.append(long.sort_values("step", kind="stable").assign(dataset=run["dataset"], run=name))
