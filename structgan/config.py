@@ -214,7 +214,7 @@ def hidden(config: Mapping[str, Any], files: Iterable[str]) -> Iterator[str]:
             f"{method} ({place})" for method, place in own.items() if 0 < order.get(place, 0) < order.get(file, 0)
         ]:
             yield (
-                f"{file}: training.{key} does not count for {', '.join(earlier)}: they have a value of their own"
+                f"{file}: training.{key} does not count for {', '.join(earlier)}, each with a value of its own"
                 f" (methods.NAME.training.{key} changes it)"
             )
 

@@ -17,6 +17,8 @@ from structgan.report.style import MUTED, SMALL, colors, empty, panels, title
 POINTS = 300
 """Of a line of the training curves, at most."""
 CLASS_LEGEND = 20
+IN_SAMPLES, IN_FEATURES = 36, 27
+"""Characters of a title's line that fit a panel."""
 
 
 def training(suite: Suite) -> Any:
@@ -61,7 +63,7 @@ def samples(suite: Suite) -> Any:
     figure, grid = panels(len(found), 3, 3.5, 4.1)
     for axes, (group, path) in zip(grid, found, strict=True):
         axes.imshow(Image.open(path).convert("RGB"), interpolation="none")
-        axes.set_title(textwrap.fill(title(suite, group), 36), color=colors(suite)[group.method])
+        axes.set_title(textwrap.fill(title(suite, group), IN_SAMPLES), color=colors(suite)[group.method])
         axes.set_axis_off()
     return figure
 
@@ -81,7 +83,7 @@ def features(suite: Suite) -> Any:
         classes = np.array(content["classes"])[content["labels"]]
         sns.scatterplot(x=x, y=y, hue=classes, **dots, rasterized=True, ax=axes)
         top1 = next(value for value in suite.values(group, suite.metric("linear")).values() if value == value)
-        words = f"{textwrap.fill(title(suite, group), 27)}\n{shown(top1, suite.metric('linear'))} %"
+        words = f"{textwrap.fill(title(suite, group), IN_FEATURES)}\n{shown(top1, suite.metric('linear'))} %"
         axes.set_title(words, color=colors(suite)[group.method], fontsize=8.5)
         axes.set(xticks=[], yticks=[])
         marks = axes.get_legend_handles_labels()

@@ -110,7 +110,7 @@ def test_a_note_names_the_methods_that_do_not_take_a_value(user_file, capsys, mo
     cli.cli.main(["configure", "--configfile", *map(str, suites.stack("demo")), "mine.yaml"], standalone_mode=False)
     (note,) = capsys.readouterr().err.splitlines()
     methods = ", ".join(f"{name} (workflow/config/demo.yaml)" for name in ("structural", "plain_gan", "simclr"))
-    assert note.startswith(f"structgan: note: mine.yaml: training.steps does not count for {methods}: ")
+    assert note.startswith(f"structgan: note: mine.yaml: training.steps does not count for {methods}, each ")
 
 
 @pytest.mark.parametrize("stem", suites.SHIPPED)

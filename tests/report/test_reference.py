@@ -37,7 +37,8 @@ def test_words_lie_within_their_figure_and_do_not_meet(suite):
     read = results.read(suite)
     narrow = [one for one in figures.of(read) if one.name.startswith(("ablation", "features", "sensitivity"))]
     with style.drawing():
-        for name, figure in [(one.name, one.draw(read)) for one in narrow]:
+        for drawn in narrow:
+            figure = drawn.draw(read)
             figure.draw_without_rendering()
             axes = [one for one in figure.axes if one.get_visible()]
             titles = [one.get_window_extent() for panel in axes for one in panel.findobj(Text) if is_title(one)]
@@ -45,7 +46,9 @@ def test_words_lie_within_their_figure_and_do_not_meet(suite):
             assert all(box.x0 >= 0 and box.x1 <= figure.bbox.x1 for box in titles + across)
             for axis in [axis for panel in axes for axis in (panel.xaxis, panel.yaxis)]:
                 assert not meet([one.get_window_extent() for one in axis.get_ticklabels() if one.get_visible()])
-            assert name.startswith("ablation") or not meet(titles)  # an ablation's first title is above the others
+            assert drawn.name.startswith("ablation") or not meet(
+                titles
+            )  # an ablation's first title is above the others
             plt.close(figure)
 
 
