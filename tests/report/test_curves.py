@@ -1,4 +1,4 @@
-"""structgan.curves: the learning curves of a suite as one tidy frame, read through seals."""
+"""structgan.curves: the learning curves of a suite as one tidy frame, read through seals; and the curves in git."""
 
 import json
 
@@ -51,3 +51,12 @@ def test_a_suite_without_curves_is_an_empty_frame(tree: Tree) -> None:
         run["env"] = None
     frame = structgan.curves(tree.write())
     assert frame.empty and list(frame) == COLUMNS
+
+
+def test_the_losses_of_many_runs_are_thinned_to_a_file_for_git(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    for run in tree.runs.values():
+        run["history"]["records"] = [{"step": step, "losses": {"energy": 1.0}} for step in range(1, 1004)]
+    monkeypatch.setattr(tables, "LINES", 100)
+    tables.write(tree.write(), tree.tables)
+    steps = pd.read_csv(tree.tables / "training.csv")["step"].tolist()
+    assert steps.count(1) == steps.count(1003) == len(tree.runs) and 60 < len(steps) <= 100 + len(tree.runs)

@@ -46,9 +46,7 @@ def test_words_lie_within_their_figure_and_do_not_meet(suite):
             assert all(box.x0 >= 0 and box.x1 <= figure.bbox.x1 for box in titles + across)
             for axis in [axis for panel in axes for axis in (panel.xaxis, panel.yaxis)]:
                 assert not meet([one.get_window_extent() for one in axis.get_ticklabels() if one.get_visible()])
-            assert drawn.name.startswith("ablation") or not meet(
-                titles
-            )  # an ablation's first title is above the others
+            assert drawn.name.startswith("ablation") or not meet(titles)  # an ablation's first is higher
             plt.close(figure)
 
 

@@ -157,16 +157,6 @@ def test_metrics_and_curves_for_version_control(tree: Tree) -> None:
     assert {row["loss"] for row in rows} == {"energy"}
 
 
-def test_the_curves_of_many_runs_are_thinned_further(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
-    for run in tree.runs.values():
-        run["history"]["records"] = [{"step": step, "losses": {"energy": 1.0}} for step in range(1, 1004)]
-    monkeypatch.setattr(tables, "LINES", 100)
-    tables.write(tree.write(), tree.tables)
-    with (tree.tables / "training.csv").open() as file:
-        steps = [row["step"] for row in csv.DictReader(file)]
-    assert steps.count("1") == steps.count("1003") == len(tree.runs) and 60 < len(steps) <= 100 + len(tree.runs)
-
-
 def dense(tree: Tree) -> None:
     tree.plan["evaluations"]["dense"] = protocol("dense")
     for at, run in enumerate(tree.runs.values()):
