@@ -92,7 +92,7 @@ CONFIGFILES = click.option(
     "files",
     multiple=True,
     metavar="FILE...",
-    help="Laid on top of workflow/config/config.yaml, and of those before it.",
+    help="Laid on top of workflow/config/config.yaml, in order.",
 )
 RUN = click.option("--run", required=True, type=PATH, help="Folder of the run; it holds config.json.")
 DATA = click.option("--data", required=True, type=PATH, help="Prepared data set (data/prepared/NAME-ID.safetensors).")
@@ -113,12 +113,18 @@ DEVICE = click.option(
 GFLOPS = click.option(
     "--gflops",
     type=click.FloatRange(min=0, min_open=True),
-    help="Operations of a whole training, in 1e9.  [default: what the main row on the data set has]",
+    help="Operations of a whole training, in 1e9.  [default: as many as the data set's main row]",
 )
 MINUTES = click.option(
-    "--minutes", type=click.FloatRange(min=0, min_open=True), help="Train for so long, then stop as if preempted."
+    "--minutes",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Train for this many minutes, then stop as if preempted.",
 )
 PROCESSES = click.option(
-    "--processes", default=1, show_default=True, type=click.IntRange(1, 8), help="Also compare runs on so many."
+    "--processes",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, 8),
+    help="Also compare a run on this many processes with a run on one.",
 )
 YES = click.option("--yes", is_flag=True, help="Delete without asking.")

@@ -20,7 +20,7 @@ def cli() -> None:
 @cli.command(cls=arguments.ConfigfileCommand)
 @CONFIGFILES
 def configure(files: tuple[str, ...]) -> None:
-    """Check a configuration and write its plan: the plan itself, the protocols and each run's config.json."""
+    """Check a configuration and write its plan; nothing is run."""
     from structgan import config, plan
 
     made = plan.Plan(config.load(files), [str(config.BASE), *files])
@@ -32,7 +32,7 @@ def configure(files: tuple[str, ...]) -> None:
 @CONFIGFILES
 @arguments.GFLOPS
 def budget(files: tuple[str, ...], gflops: float | None) -> None:
-    """Print what a step of each row computes, and how many steps an equal budget of operations gives it."""
+    """Print each row's steps for equal compute, and a step's cost."""
     from structgan import budget as budgets
 
     click.echo(budgets.show(files, gflops))
@@ -60,7 +60,7 @@ def prepare(settings: Path, raw: Path, out: Path) -> None:
 @OUT
 @DEVICE
 def extractor(data: Path, protocol: Path, out: Path, device: str) -> None:
-    """Train the embedded feature extractor of the generation metrics on a data set's labels."""
+    """Train the embedded extractor of FID on a data set's labels."""
     from structgan.evaluation import extractor as extractors
 
     extractors.train(data, protocol, out, arguments.resolve_device(device))
@@ -93,7 +93,7 @@ def train(run: Path, data: Path, device: str, minutes: float | None) -> None:
 @RAW
 @DEVICE
 def evaluate(run: Path, protocol: Path, data: Path | None, raw: Path, device: str) -> None:
-    """Measure a finished run under a protocol: probes, fidelity of samples, dense tasks, transfer."""
+    """Measure a finished run: probes, FID and others, one protocol."""
     device = arguments.resolve_device(device)
     from structgan import evaluate as evaluation
 
@@ -104,7 +104,7 @@ def evaluate(run: Path, protocol: Path, data: Path | None, raw: Path, device: st
 @PLAN
 @OUT
 def table(plan: str, out: Path) -> None:
-    """Write a suite's tables: csv, md and tex, and every number as results.csv."""
+    """Write a suite's tables as csv, md and tex, and results.csv."""
     from structgan.report import tables
 
     with arguments.suite(plan) as suite:
@@ -139,7 +139,7 @@ def report(plan: str, tables: Path, figures: Path, out: Path) -> None:
 @click.argument("plan", metavar="SUITE")
 @click.option("--against", type=click.Choice(["reference"]), help="Also show the numbers in results/reference.")
 def show(plan: str, against: str | None) -> None:
-    """Print the probes and generation metrics of a suite, or of a plan's file, in the terminal."""
+    """Print a suite's probes and generation metrics."""
     from structgan.report import tables
 
     with arguments.suite(plan) as suite:
@@ -151,7 +151,7 @@ def show(plan: str, against: str | None) -> None:
 @click.option("--all", "every", is_flag=True, help="Show each row of the grid, however many there are.")
 @click.option("--why", is_flag=True, help="Also show why runs are planned: what differs from the nearest finished one.")
 def status(plans: tuple[str, ...], every: bool, why: bool) -> None:
-    """Show the state of the runs of each suite, what runs and for how long, and what it costs."""
+    """Show each suite's progress and cost, and what runs now."""
     from structgan import status as overview
 
     for file in arguments.plan_files(plans):
@@ -161,7 +161,7 @@ def status(plans: tuple[str, ...], every: bool, why: bool) -> None:
 @cli.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 def watch(command: tuple[str, ...]) -> None:
-    """Run COMMAND, such as snakemake, and show a line for each training; without COMMAND, only show them."""
+    """Show each training as it runs; starts COMMAND if given."""
     from structgan import watch as watching
 
     sys.exit(watching.watch(command))
@@ -170,7 +170,7 @@ def watch(command: tuple[str, ...]) -> None:
 @cli.command()
 @YES
 def gc(yes: bool) -> None:
-    """Delete the runs that no suite's newest plan names; asks first."""
+    """Delete runs outside all newest plans and tables, after asking."""
     from structgan import cleanup
 
     cleanup.confirm_and_delete(*cleanup.unplanned(), yes)
@@ -180,7 +180,7 @@ def gc(yes: bool) -> None:
 @click.argument("runs", nargs=-1, required=True, type=PATH)
 @YES
 def rm(runs: tuple[Path, ...], yes: bool) -> None:
-    """Delete the folders of runs, so that they are trained again; asks first."""
+    """Delete the folders of runs, after asking, to train them again."""
     from structgan import cleanup
 
     cleanup.confirm_and_delete(*cleanup.named(runs), yes)
@@ -190,7 +190,7 @@ def rm(runs: tuple[Path, ...], yes: bool) -> None:
 @PLANS
 @click.option("--delete", is_flag=True, help="Delete what is damaged; the next snakemake makes it again.")
 def verify(plans: tuple[str, ...], delete: bool) -> None:
-    """Recompute the checksums of data, runs, tables, figures and pages; exit code 1 if something is wrong."""
+    """Recompute all files' checksums; exit code 1 if one is wrong."""
     from structgan import verify as verifying
 
     wrong = [line for file in arguments.plan_files(plans) for line in verifying.suite(file, delete)]
@@ -200,7 +200,7 @@ def verify(plans: tuple[str, ...], delete: bool) -> None:
 
 @cli.command()
 def methods() -> None:
-    """List the methods that were found: name, title, file, what the class declares, paper."""
+    """List the methods, with their files and papers."""
     from structgan import listing
 
     click.echo("\n".join(listing.methods()))
@@ -211,9 +211,9 @@ def methods() -> None:
 @click.argument("name")
 @click.argument("path", required=False, type=PATH)
 def new(kind: str, name: str, path: Path | None) -> None:
-    """Write a small working baseline, evaluation or data set to begin with, and workflow/config/NAME.yaml.
+    """Write a small baseline, evaluation or data set that works.
 
-    For a dataset, only the latter, for your own pictures: PATH is a folder, a tar or a zip of class folders.
+    And workflow/config/NAME.yaml; for a data set that alone. PATH is a folder, a tar or a zip of class folders.
     """
     from structgan import new as writer
 
@@ -225,7 +225,7 @@ def new(kind: str, name: str, path: Path | None) -> None:
 @CONFIGFILES
 @arguments.PROCESSES
 def check(names: tuple[str, ...], files: tuple[str, ...], processes: int) -> None:
-    """Check that methods keep the contract, and say what is wrong; exit code 1 if anything is.
+    """Check that methods keep the contract; exit code 1 if not.
 
     On tiny digits, in a temporary folder, on the CPU: settings, features, samples, learning, labels, random numbers,
     resuming, every augmentation and variant, and settings that are never read. By default the settings are those of

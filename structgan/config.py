@@ -194,7 +194,7 @@ def origin(path: tuple[str, ...], files: Sequence[str]) -> str:
 
 
 def hidden(config: Mapping[str, Any], files: Iterable[str]) -> Iterator[str]:
-    """A line for each value of ``training`` that some methods don't take: an earlier file gives them their own.
+    """A line for each value of ``training`` that trained methods don't take: an earlier file gives them their own.
 
     Args:
         config: the merged configuration.
@@ -203,15 +203,16 @@ def hidden(config: Mapping[str, Any], files: Iterable[str]) -> Iterator[str]:
     names = list(files)
     order = {short(file): index for index, file in enumerate(names)}
     methods = dict.fromkeys(method for block in config["grid"] for method in block["methods"])
+    blocks = {method: config["methods"].get(method, {}).get("training", {}) for method in methods}
     for key in config["training"]:
         file = origin(("training", key), names)
         own = {
             method: origin(("methods", method, "training", key), names)
-            for method in methods
-            if key in config["methods"].get(method, {}).get("training", {})
+            for method, block in blocks.items()
+            if key in block and block.get("steps") != 0
         }
         if earlier := [
-            f"{method} ({place})" for method, place in own.items() if 0 < order.get(place, 0) < order.get(file, 0)
+            f"{method} ({place})" for method, place in own.items() if order.get(place, 0) < order.get(file, 0)
         ]:
             yield (
                 f"{file}: training.{key} does not count for {', '.join(earlier)}, each with a value of its own"

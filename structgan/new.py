@@ -14,7 +14,7 @@ from structgan.files import write_new
 GUIDE = sources.ROOT / "baselines" / "README.md"
 EVALUATIONS = sources.ROOT / "docs" / "how-to" / "own-evaluation.md"
 IMAGES = sources.ROOT / "docs" / "how-to" / "own-images.md"
-EXAMPLE = {GUIDE: "mine", EVALUATIONS: "mine", IMAGES: "pets"}
+EXAMPLE = {GUIDE: "mine", EVALUATIONS: "score", IMAGES: "pets"}
 """The name in the example of each guide."""
 SPLIT = 0.2
 """Share of the pictures that become the test split where there is none."""
