@@ -40,7 +40,7 @@ class Cell:
     Attributes:
         group: the configuration whose runs gave the number; None for somebody else's.
         marks: a sign each, such as ≈; delta: a difference, which is (trend) good, bad or even.
-        seeds: ``1/2`` where seeds are missing and no other column says so.
+        seeds: ``1/2`` where the mean is over fewer seeds than are planned and no other column says so.
         state: ``missing`` where a run is missing that would give a number; hint: why there is no number.
     """
 

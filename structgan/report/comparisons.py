@@ -6,11 +6,12 @@ import itertools
 from structgan.report.cells import Cell, Heading, Row, Table, figure, lead, naming, numbers, word
 from structgan.report.metrics import Metric, shown
 from structgan.report.results import Group, Suite
-from structgan.report.rows import main_row
+from structgan.report.rows import main_row, rises
 from structgan.report.statistics import Paired, holm, interval, paired, tied
 
 TESTED = ("linear", "knn", "fid")
 LEVEL = 0.05
+RISE = Metric("rise", "", "Rise of the curve", unit="%", evaluation="training")
 FEWEST = 3
 """Seeds below which an interval or a test says nothing; the page leaves such a table out."""
 LEAD = lead("dataset", "metric", "method", "augmentation", "variant", blocks=("dataset", "metric"))
@@ -18,11 +19,11 @@ BOUNDS = {"ci_low": "95 % from", "ci_high": "to"}
 
 
 def intervals(suite: Suite) -> Table:
-    """A row per mean of an evaluation: seeds, mean, standard deviation and 95 % interval."""
+    """A row per mean of an evaluation, and of the curves' rise: seeds, mean, standard deviation and 95 % interval."""
     known = [metric for name in suite.metrics if name in suite.plan["evaluations"] for metric in suite.metrics[name]]
     rows, most = [], 0
-    for metric, group in itertools.product(known, suite.ordered):
-        if statistic := suite.statistic(group, metric):
+    for metric, group in itertools.product([*known, RISE], suite.ordered):
+        if statistic := rises(suite).get(group) if metric is RISE else suite.statistic(group, metric):
             low, high = interval(statistic)
             values = {"mean": statistic.mean, "std": statistic.std, "ci_low": low, "ci_high": high}
             form = functools.partial(shown, metric=metric, beside=statistic.mean)

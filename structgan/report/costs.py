@@ -1,12 +1,13 @@
 """What a training costs: seconds per thousand images, total seconds, peak memory, a block for each machine."""
 
+import math
 from collections.abc import Sequence
 
 from structgan.report.cells import Cell, Heading, Row, Table, digits, figure, lead, naming, numbers, word
 from structgan.report.metrics import DASH, Metric, machine, number, shown
 from structgan.report.results import Group, Run, Suite
 from structgan.report.rows import main_row
-from structgan.report.statistics import Statistic, summarize
+from structgan.report.statistics import summarize
 
 PACE = Metric("seconds_per_thousand_images", "", "Seconds per 1,000 images", digits=2, evaluation="training")
 HEADINGS = (
@@ -31,10 +32,9 @@ def table(suite: Suite) -> Table:
     rows = []
     for (dataset, words), groups in found.items():
         name = str(machines.index(words) + 1)
-        speeds = {group: summarize(map(pace, runs)) for group, runs in groups.items()}
         for group, runs in groups.items():
             main = main_row(suite, group)
-            cells = _cells(suite, group, runs, speeds[group], speeds.get(main) if main else None)
+            cells = _cells(suite, group, runs, groups.get(main, []) if main else [])
             block = f"{suite.title('dataset', dataset)}, machine {name}"
             rows.append(Row(block, {**naming(suite, group), "machine": word(name), **cells}, group))
     notes = [f"Machine {at}: {words}." for at, words in enumerate(machines, 1)]
@@ -48,15 +48,14 @@ def pace(record: Run) -> float:
     return 1000 * number(record.get("seconds")) / (number(record.get("images")) or float("nan"))
 
 
-def _cells(
-    suite: Suite, group: Group, runs: list[Run], speed: Statistic | None, base: Statistic | None
-) -> dict[str, Cell]:
+def _cells(suite: Suite, group: Group, runs: list[Run], base: list[Run]) -> dict[str, Cell]:
+    speed, (own, theirs) = summarize(map(pace, runs)), (min(map(pace, each), default=math.nan) for each in (runs, base))
     seconds, images, gflops = (
         summarize(number(run.get(key)) for run in runs) for key in ("seconds", "images", "gflops")
     )
     probed = suite.of(group, "probe")
     values = {
-        "relative": (speed.mean / base.mean if speed and base else None, 2),
+        "relative": (None if math.isnan(own / theirs) else own / theirs, 2),
         "seconds_mean": (seconds and seconds.mean, 1),
         "seconds_std": (seconds and seconds.std, 1),
         "images": (images and images.mean, 0),

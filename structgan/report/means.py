@@ -1,5 +1,6 @@
 """Means over seeds in tables: the number of a configuration, what is best or tied, what is missing, the notes."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -32,7 +33,7 @@ def block(
     """A row per configuration of a data set: the best means are marked, and those of ``base`` are subtracted.
 
     Seeds are counted of ``evaluation``, or of the training where it is not asked for. ``at`` gives the configuration
-    that a column shows, if it is not that of the row.
+    that a column shows, if it is not that of the row. A difference is of means over the same seeds, or there is none.
     """
     rows = []
     for group in groups:
@@ -49,14 +50,24 @@ def block(
     for key, metric in columns.items():
         if metric.evaluation != "training":
             _mark([row.cells[key] for row in rows if not row.uses_labels], metric)
-        theirs = next((row.cells[key].statistic for row in rows if row.group == base), None)
+        basis = next((row.cells[key] for row in rows if row.group == base), Cell())
         # Seconds depend on the other load on the machine and are not compared.
         for cell in (row.cells[key] for row in rows if row.group != base and metric.name != "seconds"):
-            if cell.statistic and theirs:
+            theirs = basis.statistic
+            if cell.statistic and theirs and _seeds(suite, metric, cell) == _seeds(suite, metric, basis):
                 delta = cell.statistic.mean - theirs.mean
                 cell.csv[-1], cell.delta = digits(delta), shown(delta, metric, cell.statistic.mean, "+")
                 cell.trend = "even" if tied(cell.statistic, theirs) else "good" if delta * metric.sign > 0 else "bad"
+    for row in rows:
+        for cell in row.cells.values():
+            cell.seeds = "" if cell.seeds == row.cells["seeds"].words else cell.seeds
     return rows
+
+
+def _seeds(suite: Suite, metric: Metric, cell: Cell) -> set[int]:
+    """The seeds that a mean is over."""
+    numbers = suite.values(cell.group, metric) if cell.group else {}
+    return {seed for seed, value in numbers.items() if not math.isnan(value)}
 
 
 def mean(suite: Suite, group: Group, metric: Metric, layout: Sequence[str] = LAYOUT) -> Cell:
@@ -68,7 +79,7 @@ def mean(suite: Suite, group: Group, metric: Metric, layout: Sequence[str] = LAY
     cell = Cell(csv=[parts.get(part, "") for part in layout], group=group, statistic=statistic, metric=metric)
     if statistic:
         cell.words, cell.state = shown(statistic.mean, metric), "value"
-        cell.seeds = f"{statistic.n}/{planned}" if statistic.n < planned and "seeds" in layout else ""
+        cell.seeds = f"{statistic.n}/{planned}" if statistic.n < planned else ""
         cell.marks = "‡" if any(_unconverged(record, metric) for record in records) else ""
         cell.marks += "†" if spoilt else ""
     elif group in suite.not_applicable:
@@ -88,8 +99,8 @@ def _unconverged(record: Mapping[str, Any], metric: Metric) -> bool:
 
 
 def _mark(cells: Sequence[Cell], metric: Metric) -> None:
-    """Mark the best of a column and what is tied with it."""
-    rivals = [(cell, cell.statistic) for cell in cells if cell.statistic]
+    """Mark the best of a column and what is tied with it, among those of which every seed is finished."""
+    rivals = [(cell, cell.statistic) for cell in cells if cell.statistic and not cell.seeds]
     if metric.sign and len(rivals) > 1:
         best = max((statistic for _, statistic in rivals), key=lambda one: metric.sign * one.mean)
         for cell, statistic in rivals:

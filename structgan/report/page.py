@@ -18,7 +18,7 @@ from structgan.report.means import SEEDS
 from structgan.report.metrics import MAIN, shown, text
 from structgan.report.results import Group, Suite
 from structgan.report.rows import OTHER, RISING
-from structgan.report.statistics import pooled_std
+from structgan.report.statistics import paired
 
 MARKS = {
     "≈": "tied with the best", "‡": "a solver did not converge", "†": "damaged files are not counted",
@@ -49,7 +49,7 @@ def write(plan: str | Path | Suite, tables_dir: str | Path, figures_dir: str | P
         plan=suite.plan,
         totals=runs.totals(suite),
         headlines=headlines(suite),
-        pooled_std=pooled_std,
+        paired=paired,
         figures={one.name: {"of": one, **_drawing(drawn, one.name)} for one in figures.of(suite)},
         curves=[] if curves.load(suite).empty else [one.name for one in figures.CURVES],
         marks=MARKS,

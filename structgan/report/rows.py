@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from structgan.report import curves
 from structgan.report.results import SECTIONS, Group, Suite
+from structgan.report.statistics import Statistic, summarize
 
 RISING, OTHER = "↗", "§"
 RISE = 0.01
@@ -21,11 +22,18 @@ def main_row(suite: Suite, group: Group) -> Group | None:
 
 
 @functools.lru_cache(maxsize=4)
-def rising(suite: Suite) -> frozenset[Group]:
-    """The rows that have not converged, in the mean over their seeds. A row without a curve is none of them."""
+def rises(suite: Suite) -> dict[Group, Statistic]:
+    """What the last doubling of its training adds to the top-1 of each row's curve. A row without a curve has none."""
     top1 = curves.load(suite).sort_values("step").groupby([*SECTIONS, "seed"])["top1"]
-    gains = top1.agg(lambda points: points.diff().iloc[-1]).groupby(list(SECTIONS)).mean()
-    return frozenset(Group(*key) for key in gains[gains > RISE + 1e-9].index)
+    gains = top1.agg(lambda points: points.diff().iloc[-1]).groupby(list(SECTIONS))
+    found = {Group(*map(str, key)): summarize(values) for key, values in gains}
+    return {group: statistic for group, statistic in found.items() if statistic}
+
+
+def rising(suite: Suite, group: Group) -> bool:
+    """Whether a row has not converged, in the mean over its seeds."""
+    rise = rises(suite).get(group)
+    return rise is not None and rise.mean > RISE + 1e-9
 
 
 def encoder(suite: Suite, group: Group) -> dict[str, int | None]:
@@ -39,14 +47,17 @@ def marks(suite: Suite, group: Group) -> str:
     main = main_row(suite, group)
     own, theirs = encoder(suite, group), encoder(suite, main or group)
     differs = any(None not in (own[key], theirs[key]) and own[key] != theirs[key] for key in own)
-    return RISING * (group in rising(suite)) + OTHER * differs
+    return RISING * rising(suite, group) + OTHER * differs
 
 
 def footnotes(suite: Suite, marked: Sequence[tuple[Group, str]]) -> Iterator[str]:
     """What the marks of a table's cells mean, each with its configuration: a sentence for each mark that occurs."""
     if any(RISING in found for _, found in marked):
         points = f"{100 * RISE:g} point"
-        yield f"{RISING}: not converged; the second half of its training still raises its curve by more than {points}."
+        yield (
+            f"{RISING}: not converged; the second half of its training still raises its curve by more than {points} in"
+            " the mean over seeds; Rise of the curve, in the table of statistics, says how sure that is."
+        )
     others: dict[str, dict[str, None]] = {}
     for group in (group for group, found in marked if OTHER in found):
         main, words = main_row(suite, group) or group, suite.words(group)

@@ -78,10 +78,11 @@ def paired(one: Mapping[int, float], two: Mapping[int, float]) -> Paired:
 def holm(values: Sequence[float | None]) -> list[float | None]:
     """p-values corrected for several tests: Holm (1979), Scandinavian Journal of Statistics 6, 65-70.
 
-    In ascending order, the i-th of m becomes the largest of min(1, (m−j+1)·p_j) over j ≤ i; None was not tested.
+    In ascending order, the i-th of m becomes the largest of min(1, (m−j+1)·p_j) over j ≤ i. None was not tested, and is
+    counted in m all the same: a test that could not be made does not make the others surer.
     """
     tested = sorted((value, place) for place, value in enumerate(values) if value is not None)
     corrected, largest = dict.fromkeys(range(len(values))), 0.0
     for done, (value, place) in enumerate(tested):
-        corrected[place] = largest = max(largest, min(1.0, (len(tested) - done) * value))
+        corrected[place] = largest = max(largest, min(1.0, (len(values) - done) * value))
     return list(corrected.values())

@@ -13,7 +13,7 @@ def tables(suite: Suite) -> Iterator[Table]:
     """A block per method and augmentation, a row per trial, the best mean marked; for a suite with ``selected_by``.
 
     A method's trials are in the order of their axes' values. Of every metric that may choose, larger is better. A trial
-    that is not finished on every data set has no mean, so that it cannot be the best.
+    of which a seed is not finished on some data set has no mean, so that it cannot be the best.
     """
     if not suite.plan.get("selected_by"):
         return
@@ -41,5 +41,6 @@ def tables(suite: Suite) -> Iterator[Table]:
 
 
 def _average(suite: Suite, trial: Group, datasets: list[str], metric: Metric) -> float | None:
-    found = [suite.statistic(trial._replace(dataset=key), metric) for key in datasets]
-    return sum(one.mean for one in found if one) / len(datasets) if all(found) else None
+    found = [means.mean(suite, trial._replace(dataset=key), metric) for key in datasets]
+    finished = [cell.statistic.mean for cell in found if cell.statistic and not cell.seeds]
+    return sum(finished) / len(datasets) if len(finished) == len(datasets) else None

@@ -113,8 +113,9 @@ class Tree:
             scores = {"is": 5.0, "is_std": 0.1, "kid": 0.01, "precision": 0.5, "recall": 0.25}
             scores["fid"] = 20.0 + int(seed) + (5.0 if method == "plain_gan" else 0.0)
             found["fidelity"] = {"metrics": scores, "protocol": FIDELITY, "dataset": DATA}
-        self.runs[name if dataset == "digits_gradient" else f"{dataset}/{name}"] = copy.deepcopy(found)
-        return self.runs[name]
+        key = name if dataset == "digits_gradient" else f"{dataset}/{name}"
+        self.runs[key] = copy.deepcopy(found)
+        return self.runs[key]
 
     def __getitem__(self, name: str) -> dict[str, Any]:
         return self.runs[name]

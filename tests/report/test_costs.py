@@ -28,7 +28,7 @@ def test_seconds_per_thousand_images_and_largest_memory(tree: Tree) -> None:
     (line,) = lines(tree, "plain_gan")
     speed = [float(line[f"seconds_per_thousand_images_{key}"]) for key in ("mean", "std")]
     assert speed == pytest.approx([25.0, 10 / math.sqrt(2)])
-    assert float(line["relative"]) == pytest.approx(25.0 / (12000 / 312), rel=1e-6)
+    assert float(line["relative"]) == pytest.approx(20.0 / (12000 / 312), rel=1e-6)  # of the fastest runs
     names = (
         "runs",
         "seconds_mean",

@@ -62,8 +62,9 @@ def test_equal_differences_are_no_test(second: list[float]) -> None:
 
 
 def test_holm_by_hand() -> None:
-    """4·0.01, then 3·0.02, then 2·0.022, which may not fall below what came before, then 0.9."""
-    assert holm([0.02, 0.9, None, 0.01, 0.022]) == pytest.approx([0.06, 0.9, None, 0.04, 0.06])
+    """5·0.01, then 4·0.02, then 3·0.022, which may not fall below what came before; the one not made is counted."""
+    assert holm([0.02, 0.9, None, 0.01, 0.022]) == pytest.approx([0.08, 1.0, None, 0.05, 0.08])
+    assert holm([0.02, 0.9, 0.01, 0.022]) == pytest.approx([0.06, 0.9, 0.04, 0.06])
     assert holm([0.6, 0.7]) == [1.0, 1.0] and holm([0.03]) == [0.03] and holm([None]) == [None] and holm([]) == []
 
 
@@ -71,11 +72,21 @@ def test_every_mean_of_the_tables_has_its_interval(tree: Tree) -> None:
     found = tree.table("statistics")
     assert ",".join(found[0]) == "dataset,metric,method,augmentation,variant,n,mean,std,ci_low,ci_high"
     metrics = {line["metric"] for line in found if line["method"] == "structural"}
-    assert ",".join(sorted(metrics)) == "fid,is,kid,kmeans,knn,linear,linear_10pct,linear_1pct,precision,recall,svm"
+    assert (
+        ",".join(sorted(metrics)) == "fid,is,kid,kmeans,knn,linear,linear_10pct,linear_1pct,precision,recall,rise,svm"
+    )
     assert not any(line["method"] == "simclr" and line["metric"] == "fid" for line in found)
     (line,) = [row for row in found if list(row.values())[1:5] == ["linear", "structural", "none", "full"]]
     half = 12.706204736 * (0.04 / math.sqrt(2)) / math.sqrt(2)
     assert [float(line["ci_low"]), float(line["ci_high"])] == pytest.approx([0.52 - half, 0.52 + half])
+
+
+def test_the_rise_of_a_curve_has_its_interval(tree: Tree) -> None:
+    for run, top1 in zip(tree.of("plain_gan/none/base"), ([0.3, 0.40, 0.42], [0.3, 0.40, 0.405]), strict=True):
+        run["history"]["curve"] = [{"step": 2**at, "images": 8, "top1": value} for at, value in enumerate(top1)]
+    (line,) = [row for row in tree.table("statistics") if (row["metric"], row["method"]) == ("rise", "plain_gan")]
+    half = 12.706204736 * (0.015 / math.sqrt(2)) / math.sqrt(2)
+    assert [float(line[key]) for key in ("n", "mean", "ci_low")] == pytest.approx([2, 0.0125, 0.0125 - half], rel=1e-6)
 
 
 def test_one_seed_has_no_interval_and_no_test(tmp_path: Path) -> None:

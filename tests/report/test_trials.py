@@ -46,5 +46,15 @@ def test_trials_are_in_the_order_of_the_values(trials: Tree) -> None:
     assert [row["variant"] for row in rows] == ["no_cluster", "full"]
 
 
+def test_a_trial_that_lost_a_seed_is_not_the_best(trials: Tree) -> None:
+    trials.plan["selected_by"] = "linear"
+    for name in [name for name in trials.runs if name.endswith("structural/none/no_cluster/0")]:
+        lost = trials.add(name.removeprefix("noise/")[:-1] + "1", 0.99, trials[name]["names"]["dataset"])
+        lost["probe"] = None
+    full, other, *_ = trials.table("selection")
+    assert (full["mean"], other["mean"]) == ("0.4", "")
+    assert "48.0 [1/2]" in trials.text("selection.md") and "**40.0**" in trials.text("selection.md")
+
+
 def test_no_other_suite_has_this_table(trials: Tree) -> None:
     assert trials.table("representation") and "selection" not in trials.made
