@@ -112,7 +112,10 @@ def notes(suite: Suite, rows: Sequence[Row], evaluation: str, prefixes: Iterable
     """What is missing, what the marks mean where they occur, and the protocol of each data set."""
     asked, found = [run for run in suite.runs if evaluation in run["evaluations"]], list[str]()
     if missing := sum((run["run"], evaluation) not in suite.records for run in asked):
-        found.append(f"Missing: {missing} of {len(asked)} runs are not finished; seeds read done/planned.")
+        found.append(
+            f"Missing: {missing} of {len(asked)} runs are not finished, those included whose training failed (structgan"
+            " status says why); seeds read done/planned, and means are of the finished ones."
+        )
     if reasons := list(dict.fromkeys(reason for (_, name), reason in suite.damaged.items() if name == evaluation)):
         found.append(f"†: damaged files are not counted, {len(reasons)} in all; first {reasons[0]}.")
     cells = [cell for row in rows for cell in row.cells.values()]
