@@ -203,7 +203,8 @@ def test_transfer_has_columns_for_each_target(tree: Tree) -> None:
         (([0.40, 0.41], [0.40, 0.41]), False),  # exactly 1 point
         (([0.10, 0.50, 0.505], [0.10, 0.50, 0.505]), False),  # not the doubling before
         (([0.2, 0.5], [0.5, 0.2]), False),
-        (([0.4], []), False),
+        (([0.4], [0.5]), False),
+        (([], []), False),
     ],
 )
 def test_a_row_has_converged_if_the_last_doubling_gains_one_point_at_most(tree: Tree, curves, marked: bool) -> None:
@@ -223,9 +224,7 @@ def test_marks_of_a_row_and_their_footnotes_are_in_every_table(tree: Tree, capsy
         "§: another encoder than the main row's. Structural GAN: 900 parameters, 64 features. SimCLR <b>&\"': 9,000 "
         "parameters, 128 features.",
     ]
-    crop = {
-        name: one for name, one in tree.made.items() if any(row.group[1:3] == ("simclr", "crop") for row in one.rows)
-    }
+    crop = {n: one for n, one in tree.made.items() if any(r.group[1:3] == ("simclr", "crop") for r in one.rows)}
     assert {"representation", "generation", "few_labels", "statistics", "comparisons", "cost"} <= set(crop)
     for name, table in [*crop.items(), ("augmentation", tree.made["augmentation"])]:
         assert list(table.footnotes) == notes and tree.text(f"{name}.md").count("- ↗: ") == 1, name
