@@ -186,7 +186,10 @@ def test_headline_is_computed(whole: Tree) -> None:
     part = html.unescape(part).replace("\u00a0", " ").replace("\u2011", "-")
     assert "Structural GAN reaches 52.0 % linear top-1, against SimCLR" in part and "chance is 10.0 %" in part
     assert re.findall('class="figure">(.*?)</span>', part) == ["52.0 %", "+41.0", "+23.0", "+26.0", "20.50"]
-    assert "points over Plain GAN (29.0 %)" in part and "FID, Plain GAN 25.50" in part
+    assert "points over Plain GAN (29.0 %); 95 % interval " in part and "FID, Plain GAN 25.50" in part
+    row = next(row for row in whole.table("comparisons") if (row["metric"], row["method"]) == ("linear", "plain_gan"))
+    low, high = (f"{-100 * float(row[key]):+.1f}".replace("-", "−") for key in ("ci_high", "ci_low"))
+    assert f"95 % interval {low} to {high}<" in part
 
 
 @pytest.mark.parametrize("case", ["nothing finished", "empty plan", "no generator", "two data sets"])
