@@ -51,9 +51,9 @@ def block(
         if metric.evaluation != "training":
             _mark([row.cells[key] for row in rows if not row.uses_labels], metric)
         basis = next((row.cells[key] for row in rows if row.group == base), Cell())
+        theirs = basis.statistic
         # Seconds depend on the other load on the machine and are not compared.
         for cell in (row.cells[key] for row in rows if row.group != base and metric.name != "seconds"):
-            theirs = basis.statistic
             if cell.statistic and theirs and _seeds(suite, metric, cell) == _seeds(suite, metric, basis):
                 delta = cell.statistic.mean - theirs.mean
                 cell.csv[-1], cell.delta = digits(delta), shown(delta, metric, cell.statistic.mean, "+")

@@ -31,7 +31,8 @@ def test_the_best_is_one_of_which_every_seed_is_finished(tmp_path: Path) -> None
     tree["simclr/none/base/1"]["probe"] = None
     text = tree.text("representation.md")
     assert "**50.0 ± 0.0**" not in text  # a column needs two rivals
-    tree.add("plain_gan/none/base/0", 0.4), tree.add("plain_gan/none/base/1", 0.4)
+    tree.add("plain_gan/none/base/0", 0.4)
+    tree.add("plain_gan/none/base/1", 0.4)
     tree.made = {}
     assert "**50.0 ± 0.0**" in tree.text("representation.md") and "**90.0**" not in tree.text("representation.md")
 
