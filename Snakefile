@@ -29,6 +29,15 @@ rule all:  # the runs too: tables that look new would hide that their runs are m
         rules.report.output,
 
 
+onerror:
+    if workflow.is_main_process:
+        print(
+            f"structgan: not everything was made. structgan status --plan {SUITE} says what failed and why; structgan"
+            f" table --plan {SUITE} --out results/tables/{SUITE} makes the tables without it.",
+            file=sys.stderr,
+        )
+
+
 rule data:
     input:
         data_files(),

@@ -1,6 +1,7 @@
 """Means over seeds in tables: the number of a configuration, what is best or tied, what is missing, the notes."""
 
 import math
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ from structgan.report.metrics import DASH, Metric, flat, sentence, shown
 from structgan.report.results import Group, Suite
 from structgan.report.rows import marks
 from structgan.report.statistics import tied
+from structgan.states import read_state
 
 LAYOUT = ("mean", "std")
 SEEDS = Heading("seeds", "Seeds", "number", better=1)
@@ -111,11 +113,14 @@ def _mark(cells: Sequence[Cell], metric: Metric) -> None:
 def notes(suite: Suite, rows: Sequence[Row], evaluation: str, prefixes: Iterable[str] = ()) -> tuple[str, ...]:
     """What is missing, what the marks mean where they occur, and the protocol of each data set."""
     asked, found = [run for run in suite.runs if evaluation in run["evaluations"]], list[str]()
-    if missing := sum((run["run"], evaluation) not in suite.records for run in asked):
+    if missing := [run for run in asked if (run["run"], evaluation) not in suite.records]:
         found.append(
-            f"Missing: {missing} of {len(asked)} runs are not finished, those included whose training failed (structgan"
-            " status says why); seeds read done/planned, and means are of the finished ones."
+            f"Missing: {len(missing)} of {len(asked)} runs are not finished; seeds read done/planned, and means are of"
+            " the finished ones."
         )
+        states = [read_state(run, suite.root / run["run"], time.time()) for run in missing]
+        if failed := [state.reason for state in states if state.name == "failed"]:
+            found.append(f"Failed: {len(failed)} of these, first {failed[0]} (structgan status lists them).")
     if reasons := list(dict.fromkeys(reason for (_, name), reason in suite.damaged.items() if name == evaluation)):
         found.append(f"†: damaged files are not counted, {len(reasons)} in all; first {reasons[0]}.")
     cells = [cell for row in rows for cell in row.cells.values()]

@@ -169,9 +169,11 @@ def test_a_poor_terminal_and_a_suite_without_results(tree: Shared) -> None:
     assert code == 1 and "1 of 1 runs are not finished" in said and "Traceback" not in said
 
 
-def test_the_reason_of_a_failed_job_is_on_the_terminal(tree: Shared) -> None:
+def test_the_reason_of_a_failed_job_is_on_the_terminal_and_below_the_tables(tree: Shared) -> None:
     (tree.root / ONE).write_text(GRID.format(suite="one", seeds="7"))
     (data,) = tree.root.glob("data/prepared/*.safetensors")
     data.write_bytes(data.read_bytes()[:-1])
     code, said = tree.said(*RUN)
     assert code == 1 and f"structgan: {data.relative_to(tree.root)}: truncated or damaged" in said, said
+    assert " ".join(TABLE) in said and tree.said(*TABLE)[0] == 1
+    assert "truncated or damaged" in (tree.root / "results/tables/one/representation.md").read_text()
