@@ -2,7 +2,8 @@
 
 The correlation over the batch between the two views' embeddings is 1 on the diagonal (invariance) and 0 off it (no
 redundancy between dimensions). Loss and head are lightly's. The head's last layer has no bias, as in the authors'
-release: the loss does not depend on it, and Adam would move it by rounding errors. Batch norms see one view at a time.
+release: the loss does not depend on it, and Adam would move it by rounding errors. Batch norms of the head see one view
+at a time, as the authors'; those of an encoder with ``norm: batch`` see both, where the authors' see one.
 """
 
 from collections.abc import Mapping

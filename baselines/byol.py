@@ -6,7 +6,11 @@ side has a predictor. The decay of the average rises to 1 along a cosine. Loss, 
 The batch norms of both projectors normalize by the batch, as in the paper: averages are in evaluation mode here, so the
 projectors keep no running statistics, and the target's sees the rows of all processes. Their last layer has no bias, as
 in the authors' release: the predictor's batch norm hides it from the online loss, so that Adam would move it by
-rounding errors, and the targets with it.
+rounding errors, and the targets with it. The predictor's last layer has a bias, as lightly's; the release's has none.
+
+With ``norm: batch`` the encoder sees both views at once, and the target's encoder normalizes by the running statistics
+of the online one, much as in EMAN (Cai et al. 2021, arXiv 2101.08482). The authors pass each view alone, and their
+target normalizes by the batch.
 """
 
 from collections.abc import Mapping

@@ -4,8 +4,9 @@ Real images enter only through the generator of the upstream run. An anchor is G
 image of a neighboring latent, G(w + std n), n ~ N(0, I), the paper's Gaussian walk. Both are rounded to 8 bits, like
 images sampled to disk, and then augmented as the run says. Loss and projection head are SimCLR's.
 
-Chosen here, where the release is silent: images are new at each step and not from a fixed set, and latents are not
-truncated, because the generators of this suite are trained and measured without truncation.
+Chosen here, where the release is silent: images are new at each step and not from a fixed set, so that each step pays
+for the generator, too; and latents are not truncated, because the generators of this suite are trained and measured
+without truncation.
 """
 
 from collections.abc import Mapping

@@ -7,7 +7,12 @@ once: the loss is the mean of both directions, with as many queries a step as Si
 
 The head is lightly's. The queue is the structural GAN's memory bank, which holds pairs: here the keys of an image's two
 views, so that a query only meets keys of views like its own key's. lightly's queue drops the end of a batch that passes
-its own end, and belongs to one process. The papers' shuffling for batch norms is not needed: there are none.
+its own end, and belongs to one process.
+
+The papers shuffle keys among processes, so that batch norms do not tell which batch a key is of. Here that is not
+needed: the head has no norms, and with ``norm: batch`` the average's encoder normalizes by the running statistics of
+the other one, much as in EMAN (Cai et al. 2021, arXiv 2101.08482). That other one sees the queries of both directions
+at once.
 """
 
 from collections.abc import Mapping

@@ -1,7 +1,8 @@
 """A plain GAN with the networks of the structural GAN, so that only the objective differs.
 
 The projection ends in one logit, the discriminator is spectrally normalized (Miyato et al. 2018, arXiv 1802.05957), and
-the loss is the hinge or the non-saturating one.
+the loss is the hinge or the non-saturating one. The backbone keeps its group norms, so that spectral normalization
+does not bound the discriminator's Lipschitz constant, as it does in networks without norms.
 """
 
 import torch

@@ -6,7 +6,8 @@ judged by that of its own. A real image belongs to the nearest center, by featur
 the centers were found; as many images are generated of each cluster as the batch has real ones of it.
 
 Networks, adversarial loss and averages are the plain GAN's; the clustered features are those of the moving average,
-which are the representation. Samples have clusters as frequent as they are in the pool.
+which are the representation. Samples have clusters as frequent as they are in the pool. The authors cluster the
+flattened last map and give both players one latent; here it is the pooled map, and each player draws its own.
 """
 
 from collections.abc import Mapping

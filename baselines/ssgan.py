@@ -4,8 +4,9 @@ Networks, adversarial loss and averages are the plain GAN's. The projection ends
 quarter turn. The discriminator learns them on rotated real images, and the generator is rewarded when that head
 recognizes the rotations of its images. Real against generated is judged on upright images only.
 
-Chosen here, where the paper is silent: each image of a batch is rotated once, image i by i modulo 4 quarter turns, so
-that every rotation has a quarter of the batch; all logits share the projection's hidden layer.
+Chosen here: each image of a batch is rotated once, image i by i modulo 4 quarter turns, so that every rotation has a
+quarter of the batch (the authors' compare_gan turns each image of a part of the batch all four ways); all logits share
+the projection's hidden layer.
 """
 
 import torch

@@ -1,4 +1,4 @@
-"""Supervised reference row: the same encoder trained with the labels, an upper bound for its probe."""
+"""Supervised reference row: the same encoder trained with the labels, for what it can learn."""
 
 from collections.abc import Mapping
 from typing import Any

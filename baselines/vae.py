@@ -6,8 +6,9 @@ generator. The bound is taken in nats a pixel value, of which an image has D = 3
     loss = 1/2 [log(2 pi MSE) + 1] + beta/D KL(q(w | x) || N(0, I))
 
 The first term is -log p(x | w) / D of a Gaussian with the variance that is best for the batch, its MSE (Rybkin et al.
-2021, arXiv 2006.13202), so that beta = 1 is the bound itself and no variance has to be tuned. The representation is the
-pooled feature of the backbone's moving average; samples are its decoder's from w ~ N(0, I).
+2021, arXiv 2006.13202), so that beta = 1 is the bound itself and no variance has to be tuned. Unlike theirs, m and the
+log-variance are read from the pooled feature, in which places are hard to find. That feature, of the backbone's moving
+average, is the representation; samples are its decoder's from w ~ N(0, I).
 
 ``structural``: encoder and decoder also play the game of ``structgan.objectives``, for real images against images that
 the decoder makes from w ~ N(0, I). These are the G(w) of Zhang & Maire 2023: a reconstruction differs from one real

@@ -3,7 +3,8 @@
 The views' embeddings are close, each dimension keeps a standard deviation of 1 over the batch, and no two dimensions
 vary together. The loss is lightly's, which halves the variance term as the authors' release does (the paper's
 pseudocode does not). The expander is lightly's without the last bias, as in that release: the loss does not depend on
-it, and Adam would move it by rounding errors. Batch norms see one view at a time.
+it, and Adam would move it by rounding errors. Batch norms of the head see one view at a time, as the authors'; those of
+an encoder with ``norm: batch`` see both, where the authors' see one.
 """
 
 from collections.abc import Mapping

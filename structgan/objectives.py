@@ -13,7 +13,9 @@ image; r weighs the two.
 
 Chosen here, where the paper is silent: one backward pass updates both players, and the gradient changes its sign where
 it enters the made images. Neighbors are found, as in the paper, by the pooled features of the encoder's moving average,
-among the batch's real images and a memory bank. There is no L_reg: the model's own loss keeps E from degenerating.
+among the batch's real images and a memory bank; as in the structural GAN's variants ``first_neighbor`` and
+``bank_before``, a made image keeps its best match, and the bank has embeddings from before the update. There is no
+L_reg: the model's own loss keeps E from degenerating.
 """
 
 from collections.abc import Mapping

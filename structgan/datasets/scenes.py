@@ -1,6 +1,6 @@
 """Scenes of several embedded digits on a gradient, with exact masks and boxes.
 
-Each scan has its own color and does not touch another one. Its mask is where its ink covers at least a given share of
+Each scan has its own color and does not overlap another one. Its mask is where its ink covers at least a given share of
 a pixel; its box is the tight frame of the mask. Test scenes show scans that an encoder trained on ``digits`` never saw.
 """
 

@@ -41,16 +41,18 @@ def run(job: Job) -> Measured:
     kept = slice(None) if settings["maps"] == "all" else slice(-1, None)
     metrics: dict[str, Any] = {}
     protocol: dict[str, Any] = {}
+
+    def maps(images: Tensor) -> list[Tensor]:
+        return job.method.feature_maps(images.to(job.device))[kept]
+
+    try:
+        next(dense_features.batches(maps, job.dataset.test.images[:1]))
+    except NotImplementedError as error:
+        return Measured({}, {}, {"reason": str(error)})
     with Progress("dense", len(settings["images"]), "source") as progress:
         for name, asked in settings["images"].items():
             classes, build = IMAGES[name]
-            images = build(asked, job.raw)
-            try:
-                metrics[name], sizes = evaluate(
-                    lambda batch: job.method.feature_maps(batch.to(job.device))[kept], images, classes, settings, seed
-                )
-            except NotImplementedError as error:
-                return Measured({}, {}, {"reason": str(error)})
+            metrics[name], sizes = evaluate(maps, build(asked, job.raw), classes, settings, seed)
             protocol[name] = {**describe_heads(settings, seed), **sizes}
             progress.advance(1, **{key: metrics[name][key] for key in ("miou", "map50")})
     return Measured(metrics, protocol, {"reason": ""})
@@ -138,8 +140,8 @@ def describe_heads(settings: Mapping[str, Any], seed: int) -> dict[str, Any]:
         "normalization": "standardized on the chosen places",
         "seed": seed,
         "segmentation": {
-            "head": "1×1 convolution: multinomial logistic regression, L2, half of the places on objects, intercepts"
-            " corrected for it",
+            "head": "1×1 convolution: multinomial logistic regression, L2, half of the places on objects"
+            " if there are enough, intercepts corrected for it",
             "metric": f"mIoU over all pixels, background among the classes, torchmetrics {torchmetrics.__version__}",
             **settings["segmentation"],
         },

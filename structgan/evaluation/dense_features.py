@@ -19,7 +19,7 @@ from structgan.evaluation import features, linear
 Maps = Callable[[Tensor], list[Tensor]]
 """Images (n, 3, H, W), float32 in [-1, 1], to maps (n, D_i, H_i, W_i)."""
 BATCH_PIXELS = 1 << 16
-"""Pixels of the images of one forward pass. It affects memory and no number."""
+"""Pixels of the images of one forward pass. It affects memory, and numbers by rounding only."""
 
 
 def resample(values: Tensor, size: tuple[int, int]) -> Tensor:

@@ -1,8 +1,8 @@
 """Detection by linear heads on frozen maps: for each cell of a grid a class or none, and the four edges of a box.
 
 As in FCOS (Tian et al. 2019, arXiv 1904.01355), without anchors: a cell whose center lies in the middle part of a box
-predicts that box, by the distances from its center to the four edges. Here both heads are linear and fitted to their
-minimum: logistic regression for the class, ridge regression for the edges.
+predicts that box, by the distances from its center to the four edges. Here both heads are linear: logistic regression
+for the class, fitted to a small gradient (``tol``), and ridge regression for the edges.
 """
 
 from collections.abc import Mapping

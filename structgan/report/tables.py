@@ -126,8 +126,8 @@ def marked(suite: Suite, rows: Iterable[Row]) -> Iterator[str]:
 
 def floors(suite: Suite, name: str) -> Iterator[str]:
     """What a head reaches that sees nothing; it is the same for every run."""
-    records = [record for group in suite.ordered for record in suite.of(group, name) if name == "dense"][:1]
-    for key, entry in (records[0]["metrics"] if records else {}).items():
+    records = [record for group in suite.ordered for record in suite.of(group, name) if name == "dense"]
+    for key, entry in next((record["metrics"] for record in records if record["metrics"]), {}).items():
         share = 100 * entry.get("miou_of_the_commonest_class", 0.0)
         yield f"{key}: predicting the commonest class everywhere has an mIoU of {share:.1f} %."
 

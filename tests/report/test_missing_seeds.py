@@ -1,12 +1,13 @@
 """A mean over fewer seeds than are planned says so, and neither wins nor is subtracted from one over others."""
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 from synthetic_suite import Tree
 
-from structgan.report import tables
+from structgan.report import results, tables, writers
 from structgan.report.statistics import holm
 
 
@@ -54,3 +55,13 @@ def test_a_test_that_could_not_be_made_is_counted(tree: Tree) -> None:
     corrected = holm([float(row["p"] or 1) for row in rows])
     for at in {*range(5)} - {lost}:
         assert float(rows[at]["p_holm"]) == pytest.approx(corrected[at], rel=1e-6)
+
+
+def test_a_failed_training_is_named_in_the_tables_notes(tree: Tree) -> None:
+    for name in ("simclr/none/base/1", "random/none/base/0"):
+        tree[name]["env"] = tree[name]["probe"] = None
+    plan, said = tree.write(), "results/runs/…/seed=1: the features collapsed at step 40"
+    (tree.folder("simclr/none/base/1") / "progress.json").write_text(json.dumps({"state": "failed", "reason": said}))
+    text = writers.to_markdown(tables.build(results.read(plan))["representation"])
+    assert "Missing: 2 of 16 runs are not finished" in text
+    assert f"Failed: 1 of these, first {said} (structgan status lists them)." in text

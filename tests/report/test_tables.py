@@ -11,7 +11,7 @@ from synthetic_suite import SCORES, Tree, protocol
 
 from structgan import arguments, provenance
 from structgan.errors import UserError
-from structgan.report import results, rows, tables, writers
+from structgan.report import rows, tables
 from structgan.report.cells import Cell
 from structgan.report.metrics import shown
 from structgan.report.results import Group
@@ -76,16 +76,6 @@ def test_missing_partial_and_not_applicable(tree: Tree, capsys: pytest.CaptureFi
     with pytest.raises(SystemExit, match="1"):
         arguments.finish(tree.read())
     assert "3 of 16 runs are not finished" in capsys.readouterr().err
-
-
-def test_a_failed_training_is_named_in_the_tables_notes(tree: Tree) -> None:
-    for name in ("simclr/none/base/1", "random/none/base/0"):
-        tree[name]["env"] = tree[name]["probe"] = None
-    plan, said = tree.write(), "results/runs/…/seed=1: the features collapsed at step 40"
-    (tree.folder("simclr/none/base/1") / "progress.json").write_text(json.dumps({"state": "failed", "reason": said}))
-    text = writers.to_markdown(tables.build(results.read(plan))["representation"])
-    assert "Missing: 2 of 16 runs are not finished" in text
-    assert f"Failed: 1 of these, first {said} (structgan status lists them)." in text
 
 
 def test_differences(tree: Tree) -> None:
