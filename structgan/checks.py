@@ -12,10 +12,15 @@ from structgan.grid import RunConfig
 def sizes(settings: Mapping[str, Any]) -> dict[str, int]:
     """Images of each part of a data set, as far as its prepared file, its settings or its builder's defaults tell."""
     prepared = provenance.prepared_sizes(Path(provenance.data_path(settings["name"], settings["identity"])))
-    declared = sources.literals(builders.FOLDER / f"{settings['builder']}.py", *builders.DECLARED)
-    known = {**declared["DEFAULTS"], **settings}
+    known = with_defaults(settings)
     asked = {part: known.get(f"{part}_size") for part in ("train", "test")}
     return prepared or {part: size for part, size in asked.items() if isinstance(size, int)}
+
+
+def with_defaults(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of a data set, and its builder's defaults for the others."""
+    declared = sources.literals(builders.FOLDER / f"{settings['builder']}.py", *builders.DECLARED)
+    return {**declared["DEFAULTS"], **settings}
 
 
 def check_run(run: RunConfig, images: Mapping[str, int], where: Callable[..., str]) -> None:
@@ -46,6 +51,13 @@ def check_run(run: RunConfig, images: Mapping[str, int], where: Callable[..., st
     ):  # fmt: skip
         if not fits:
             raise UserError(f"{where(*key)} = {value}: {words}")
+
+
+def check_scans(trained: Mapping[str, Any], tested: Mapping[str, Any], where: str) -> None:
+    """Refuse test images of digit scans that a data set trains on. Images that are not of scans pass."""
+    known, asked = with_defaults(trained).get("train_scans", [0, 0]), tested.get("test_scans", [0, 0])
+    if max(known[0], asked[0]) < min(known[1], asked[1]):
+        raise UserError(f"{where}: test_scans {asked} overlap train_scans {known} of data set '{trained['name']}'")
 
 
 def networks(

@@ -163,6 +163,7 @@ class Plan:
             if target not in self.config["datasets"] or target == name:
                 raise unknown("data set", target, self.config["datasets"].keys() - {name}, place)
             data[target] = self.grid.dataset(target)
+            checks.check_scans(self.grid.dataset(name), checks.with_defaults(data[target]), f"{place}: '{target}'")
             sizes = data[target]["image_size"], self.config["datasets"][name]["image_size"]
             if sizes[0] != sizes[1] and not asked["resize"]:
                 raise UserError(
@@ -205,6 +206,9 @@ class Plan:
                 limits.check(self.protocols[name]["settings"], images[dataset])
             except UserError as error:
                 raise UserError(f"{self.grid.where('evaluation')}, data set '{dataset}': {error}") from error
+            for kind, asked in self.protocols[name]["settings"].get("dense", {"images": {}})["images"].items():
+                place = self.grid.where("evaluation", "dense", "images", kind)
+                checks.check_scans(self.datasets[dataset], asked, place)
 
 
 def report_digest() -> str:

@@ -178,6 +178,25 @@ def test_sizes_that_a_builder_gives_by_default_are_known_before_the_images_are_m
         plan.Plan(config.load([file]), [str(file)])
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            "datasets: {digits_noise: {train_scans: [0, 1000], test_scans: [1000, 1797]}}",
+            ["evaluation.transfer.targets.digits_gradient: 'digits_noise': test_scans [1000, 1797]", "[500, 1797]"],
+        ),
+        (
+            "evaluation: {dense: {images: {scenes: {train_scans: [0, 1700], test_scans: [1700, 1797]}}}}",
+            ["evaluation.dense.images.scenes: test_scans [1700, 1797]", "[500, 1797] of data set 'digits_gradient'"],
+        ),
+    ],
+)
+def test_no_evaluation_tests_on_scans_that_an_encoder_was_trained_with(user_file, text, words):
+    files = [*suites.stack("field"), user_file(text)]
+    with refused(*words):
+        plan.Plan(config.load(files), [str(file) for file in files])
+
+
 def test_schemas_hold_no_defaults_and_every_method_has_one():
     assert all("default:" not in path.read_text() for path in config.SCHEMAS.rglob("*.yaml"))
     assert {path.stem for path in (config.SCHEMAS / "methods").glob("*.yaml")} == set(sources.methods())
