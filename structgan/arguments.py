@@ -2,11 +2,12 @@
 
 import contextlib
 import itertools
+import math
 import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -15,7 +16,34 @@ from structgan.errors import UserError
 if TYPE_CHECKING:
     from structgan.report.results import Suite
 
-PATH = click.Path(path_type=Path)
+
+class AnyPath(click.ParamType[Path]):
+    """A path, there or not; an empty one, which would be the working folder, is refused."""
+
+    name = "path"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """The path of a word."""
+        if not str(value):
+            self.fail("a path is empty (. is the working folder)", param, ctx)
+        return Path(value)
+
+
+class Amount(click.FloatRange):
+    """A number above 0 and at most ``most``; click's own range lets NaN pass."""
+
+    def __init__(self, most: float) -> None:
+        super().__init__(min=0, max=most, min_open=True)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number of a word."""
+        found: float = super().convert(value, param, ctx)
+        if math.isnan(found):
+            self.fail(f"{value!r} is not a number.", param, ctx)
+        return found
+
+
+PATH = AnyPath()
 
 
 class ConfigfileCommand(click.Command):
@@ -32,18 +60,11 @@ class ConfigfileCommand(click.Command):
         return super().parse_args(ctx, [*args[: start + 1], *more, *args[start + len(files) :]] if files else args)
 
 
-def plan_file(given: str) -> Path:
-    """The plan that ``--plan`` names, by its file or by its suite."""
-    from structgan import plan
-
-    return Path(given) if given.endswith(".json") else plan.newest(given)
-
-
 def plan_files(given: Sequence[str]) -> list[Path]:
     """The plans that ``--plan`` names, by file or by suite; without any, the newest of every suite."""
     from structgan import plan
 
-    return [plan_file(each) for each in given] or plan.suites()
+    return [plan.find(each) for each in given] or plan.suites()
 
 
 @contextlib.contextmanager
@@ -51,7 +72,7 @@ def suite(plan: str) -> "Iterator[Suite]":
     """The results of the suite that ``--plan`` names; the command ends as ``finish`` says."""
     from structgan.report import results
 
-    found = results.read(plan_file(plan))
+    found = results.read(plan)
     yield found
     finish(found)
 
@@ -60,7 +81,7 @@ def finish(suite: "Suite") -> None:
     """End a command that showed a suite: exit code 1, and a line for what it lacks, if something is not there."""
     if absent := [run["run"] for run in suite.runs if suite.missing(run)]:
         count = f"{len(absent)} of {len(suite.runs)} runs are not finished"
-        click.echo(f"{suite.file}: {count} (not counted), first {absent[0]}", err=True)
+        click.echo(f"{suite.file}: {count} (what is missing is not counted), first {absent[0]}", err=True)
         for reason in dict.fromkeys(suite.damaged.values()):
             click.echo(f"damaged, not counted: {reason}", err=True)
         sys.exit(1)
@@ -112,12 +133,12 @@ DEVICE = click.option(
 )
 GFLOPS = click.option(
     "--gflops",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Amount(1e15),
     help="Operations of a whole training, in 1e9.  [default: as many as the data set's main row]",
 )
 MINUTES = click.option(
     "--minutes",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Amount(1e6),
     help="Train for this many minutes, then stop as if preempted.",
 )
 PROCESSES = click.option(

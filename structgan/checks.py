@@ -1,24 +1,38 @@
 """Settings of a plan that do not fit each other or the data, refused before anything is trained. Imports no torch."""
 
-from collections.abc import Callable, Iterator, Mapping
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from pathlib import Path
 from typing import Any
 
 from structgan import builders, provenance, sources
-from structgan.errors import UserError
+from structgan.errors import UserError, unknown
 from structgan.grid import RunConfig
 
 
 def sizes(settings: Mapping[str, Any]) -> dict[str, int]:
     """Images of each part of a data set, as far as its prepared file, its settings or its builder's defaults tell."""
-    prepared = provenance.prepared_sizes(Path(provenance.data_path(settings["name"], settings["identity"])))
+    prepared = prepared_sizes(Path(provenance.data_path(settings["name"], settings["identity"])))
     known = with_defaults(settings)
     asked = {part: known.get(f"{part}_size") for part in ("train", "test")}
     return prepared or {part: size for part, size in asked.items() if isinstance(size, int)}
 
 
-def with_defaults(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of a data set, and its builder's defaults for the others."""
+def prepared_sizes(path: Path) -> dict[str, int]:
+    """Images of "train", "test" and "unlabelled" in a prepared data set; empty where it is missing or damaged."""
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(min(length, 1_000_000)))
+        return {name.split("/")[0]: entry["shape"][0] for name, entry in header.items() if name.endswith("/images")}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return {}
+
+
+def with_defaults(settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Settings of a data set, and its builder's defaults for the others; those of dense images have no builder."""
+    if "builder" not in settings:
+        return settings
     declared = sources.literals(builders.FOLDER / f"{settings['builder']}.py", *builders.DECLARED)
     return {**declared["DEFAULTS"], **settings}
 
@@ -54,10 +68,44 @@ def check_run(run: RunConfig, images: Mapping[str, int], where: Callable[..., st
 
 
 def check_scans(trained: Mapping[str, Any], tested: Mapping[str, Any], where: str) -> None:
-    """Refuse test images of digit scans that a data set trains on. Images that are not of scans pass."""
-    known, asked = with_defaults(trained).get("train_scans", [0, 0]), tested.get("test_scans", [0, 0])
+    """Refuse test images of digit scans that are also trained on. Images that are not of scans pass."""
+    known = with_defaults(trained).get("train_scans", [0, 0])
+    asked = with_defaults(tested).get("test_scans", [0, 0])
     if max(known[0], asked[0]) < min(known[1], asked[1]):
-        raise UserError(f"{where}: test_scans {asked} overlap train_scans {known} of data set '{trained['name']}'")
+        owner = f" of data set '{trained['name']}'" if "name" in trained else ""
+        raise UserError(f"{where}: test_scans {asked} overlap train_scans {known}{owner}")
+
+
+def check_names(targets: Mapping[str, Iterable[str]], known: Set[str], where: Callable[..., str]) -> None:
+    """Refuse a transfer from or to a data set that does not exist, or to itself."""
+    for name, listed in targets.items():
+        for each, allowed in ((name, known), *((target, known - {name}) for target in listed)):
+            if each not in allowed:
+                raise unknown("data set", each, allowed, where("evaluation", "transfer", "targets", name))
+
+
+def check_target(
+    trained: Mapping[str, Any], target: Mapping[str, Any], resize: bool, where: Callable[..., str]
+) -> None:
+    """Refuse a transfer to images of another size, unless they may be resized, or to those that are trained on."""
+    place = where("evaluation", "transfer", "targets", trained["name"])
+    check_scans(trained, target, f"{place}: '{target['name']}'")
+    sizes = target["image_size"], trained["image_size"]
+    if sizes[0] != sizes[1] and not resize:
+        words = f"'{target['name']}' has {sizes[0]} pixels, '{trained['name']}' has {sizes[1]}"
+        raise UserError(f"{place}: {words} (evaluation.transfer.resize: true makes it fit)")
+
+
+def check_dense(images: Mapping[str, Mapping[str, Any]], trained: Mapping[str, Any], where: Callable[..., str]) -> None:
+    """Refuse images of the dense evaluation that cannot be made, or that test on what a data set trains on."""
+    for kind, asked in images.items():
+        place = where("evaluation", "dense", "images", kind)
+        for known in (asked, trained):
+            check_scans(known, asked, place)
+        if "objects" in asked:
+            size, side, most = asked["image_size"], asked["digit_size"], asked["objects"][-1]
+            if most > (size // side) ** 2:
+                raise UserError(f"{place}: {most} scans of {side} pixels do not fit in {size} (objects, digit_size)")
 
 
 def networks(

@@ -31,6 +31,7 @@ WORDS = {
     "pattern": "must match {}",
     "minItems": "must have at least {} entries",
     "maxItems": "must have at most {} entries",
+    "maxLength": "must have at most {} characters",
 }
 
 

@@ -115,6 +115,8 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
 def read_json(path: str | os.PathLike[str]) -> Any:
     """Read a JSON file."""
     try:
+        if Path(path).exists() and not Path(path).is_file():
+            raise OSError(errno.EINVAL, "not a file")  # a pipe or a device may have no end
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file") from error

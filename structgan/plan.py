@@ -156,20 +156,12 @@ class Plan:
 
     def _transfer(self, asked: Mapping[str, Any], datasets: Sequence[str]) -> dict[str, Any]:
         """The block "transfer" for the data sets of a suite, with the settings of its targets."""
+        checks.check_names(asked["targets"], self.config["datasets"].keys(), self.grid.where)
+        data: dict[str, Any] = {}
         targets = {name: asked["targets"][name] for name in datasets if asked["targets"].get(name)}
-        data = {}
         for name, target in ((name, target) for name, listed in targets.items() for target in listed):
-            place = self.grid.where("evaluation", "transfer", "targets", name)
-            if target not in self.config["datasets"] or target == name:
-                raise unknown("data set", target, self.config["datasets"].keys() - {name}, place)
             data[target] = self.grid.dataset(target)
-            checks.check_scans(self.grid.dataset(name), checks.with_defaults(data[target]), f"{place}: '{target}'")
-            sizes = data[target]["image_size"], self.config["datasets"][name]["image_size"]
-            if sizes[0] != sizes[1] and not asked["resize"]:
-                raise UserError(
-                    f"{place}: '{target}' has {sizes[0]} pixels, '{name}' has {sizes[1]}"
-                    " (evaluation.transfer.resize: true makes it fit)"
-                )
+            checks.check_target(self.grid.dataset(name), data[target], asked["resize"], self.grid.where)
         return {**asked, "targets": targets, "data": data}
 
     def _words(self, section: str, names: Iterable[str], **defaults: str) -> dict[str, dict[str, Any]]:
@@ -197,18 +189,21 @@ class Plan:
         """Refuse settings that do not fit each other or the data, as far as is known."""
         if self.config.get("main") not in (None, *self.config["methods"]):
             raise unknown("method", self.config["main"], self.config["methods"], self.grid.where("main"))
+        for name, settings in self.datasets.items():
+            checks.check_scans(settings, settings, self.grid.where("datasets", name))
         images = {name: checks.sizes(settings) for name, settings in self.datasets.items()}
         for run in self.runs:
             checks.check_run(run, images[run.dataset], self.grid.where)
         alike = {(run.dataset, run.method): run for run in self.runs}.values()
         for dataset, name in dict.fromkeys((run.dataset, name) for run in alike for name in self._asked(run)):
-            try:
-                limits.check(self.protocols[name]["settings"], images[dataset])
-            except UserError as error:
-                raise UserError(f"{self.grid.where('evaluation')}, data set '{dataset}': {error}") from error
-            for kind, asked in self.protocols[name]["settings"].get("dense", {"images": {}})["images"].items():
-                place = self.grid.where("evaluation", "dense", "images", kind)
-                checks.check_scans(self.datasets[dataset], asked, place)
+            settings = self.protocols[name]["settings"]
+            if "dense" in settings:
+                checks.check_dense(settings["dense"]["images"], self.datasets[dataset], self.grid.where)
+            for read in (dataset, *settings.get("transfer", {"targets": {}})["targets"].get(dataset, ())):
+                try:
+                    limits.check(settings, images[read])
+                except UserError as error:
+                    raise UserError(f"{self.grid.where('evaluation')}, data set '{read}': {error}") from error
 
 
 def report_digest() -> str:
@@ -222,11 +217,17 @@ def report_digest() -> str:
 
 def newest(suite: str) -> Path:
     """The plan of a suite that was made last; refused if the suite was never planned here."""
-    found = list((provenance.PLANS / suite).glob("*.json"))
-    if not found:
-        known = sorted(path.name for path in provenance.PLANS.glob("*") if path.is_dir())
+    known = sorted(path.name for path in provenance.PLANS.glob("*") if path.is_dir())
+    found = (provenance.PLANS / suite).glob("*.json") if suite in known else ()
+    if not (plans := list(found)):
         raise unknown("suite", suite, known, str(provenance.PLANS))
-    return max(found, key=lambda path: path.stat().st_mtime_ns)
+    return max(plans, key=lambda path: path.stat().st_mtime_ns)
+
+
+def find(given: str | Path) -> Path:
+    """A plan's file, or the newest plan of a suite."""
+    file = str(given).endswith(".json") and not (provenance.PLANS / given).is_dir()
+    return Path(given) if file else newest(str(given))
 
 
 def suites() -> list[Path]:

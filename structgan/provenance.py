@@ -63,17 +63,6 @@ def tree_of_plan(plan: Path) -> Path:
     return root.relative_to(Path.cwd()) if root.is_relative_to(Path.cwd()) else root
 
 
-def prepared_sizes(path: Path) -> dict[str, int]:
-    """Images of "train", "test" and "unlabelled" in a prepared data set; empty where it is missing or damaged."""
-    try:
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            header = json.loads(file.read(min(length, 1_000_000)))
-        return {name.split("/")[0]: entry["shape"][0] for name, entry in header.items() if name.endswith("/images")}
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
-        return {}
-
-
 def in_order(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings with their keys sorted: files that have one identity have the same bytes, however they were merged."""
     ordered: dict[str, Any] = json.loads(json.dumps(settings, sort_keys=True))
@@ -141,8 +130,11 @@ def read_evaluation(run: Path, name: str, trained: Mapping[str, Any] | None = No
     record = read_sealed(path)
     if record.get("identity") != trained["identity"]:
         raise Damaged(f"{path}: measured on another run")
-    if path.stem != f"{record['evaluation']['name']}-{record['evaluation']['identity'][:ID]}":
+    about = record.get("evaluation")
+    if not isinstance(about, dict) or path.stem != f"{about.get('name')}-{str(about.get('identity'))[:ID]}":
         raise Damaged(f"{path}: measured under another protocol than its name says")
+    if not isinstance(record.get("metrics"), dict):
+        raise Damaged(f"{path}: holds no metrics")
     for file, digest in record["checksums"]["inputs"].items():
         if trained["checksums"]["files"].get(file, digest) != digest:
             raise Damaged(f"{path}: measured on another {file} than env.json names")
@@ -214,7 +206,8 @@ def read_sealed(path: Path) -> dict[str, Any]:
     """A record that ``write_sealed`` wrote."""
     record = read_json_object(path)
     checksums = record.get("checksums")
-    if not isinstance(checksums, dict) or not {"self", "files", "inputs"} <= checksums.keys():
+    kinds = {"self": str, "files": dict, "inputs": dict}
+    if not isinstance(checksums, dict) or not all(isinstance(checksums.get(key), kinds[key]) for key in kinds):
         raise Damaged(f"{path}: holds no checksums, so that it cannot be verified")
     if own_checksum(record) != checksums["self"]:
         raise Damaged(f"{path}: edited or damaged, its content does not have the checksum that it holds")

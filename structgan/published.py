@@ -1,9 +1,11 @@
 """Published numbers beside a suite's own: rows of a YAML file that the configuration names. Imports no torch."""
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from structgan import config, sources, yaml_reader
+from structgan.errors import UserError
 from structgan.grid import Grid
 
 KEYS = ("references", "paper")
@@ -15,6 +17,8 @@ def rows(grid: Grid, key: str, datasets: Iterable[str]) -> list[dict[str, Any]]:
     if not grid.config.get(key):
         return []
     file = str(sources.ROOT / grid.config[key])
+    if not Path(file).is_file():
+        raise UserError(f"{grid.where(key)} = {grid.config[key]}: no such file in the repository")
     content = yaml_reader.read(file)
     config.validate(content, config.SCHEMAS / "published.schema.yaml", (), [file])
     for number, row in enumerate(content["rows"]):

@@ -62,7 +62,7 @@ def read(suite: "str | Path | Suite") -> "Suite":
     """A suite's plan and results; arguments and errors as in ``load``."""
     if isinstance(suite, Suite):
         return suite
-    return Suite(Path(suite) if str(suite).endswith(".json") else plan.newest(str(suite)))
+    return Suite(plan.find(suite))
 
 
 def group_of(entry: Mapping[str, Any]) -> Group:

@@ -1,5 +1,6 @@
 """Files are whole or absent: atomic writes, damaged files named, and a real disk that is really full."""
 
+import os
 import shutil
 import textwrap
 
@@ -63,6 +64,12 @@ def test_what_is_damaged_is_named(tmp_path, damage):
     with refused("a.safetensors: truncated or damaged"):
         files.load_tensors(tmp_path / "a.safetensors")
     with refused("a.json: not valid JSON"):
+        files.read_json(tmp_path / "a.json")
+
+
+def test_a_pipe_is_no_json_file(tmp_path):
+    os.mkfifo(tmp_path / "a.json")
+    with refused("a.json: cannot be read: not a file"):
         files.read_json(tmp_path / "a.json")
 
 

@@ -45,8 +45,12 @@ def test_planning_again_writes_nothing_and_a_change_adds_files_and_changes_none(
     assert len(both) == len(first) + sum(run.method == "simclr" for run in changed.runs) + 1
     made.write()
     assert contents() == both and plan.suites() == [plan.newest("demo")] == [Path(made.path)]
-    with refused("unknown suite 'dmo', did you mean 'demo'"):
-        plan.newest("dmo")
+    for name in ("dmo", "../plans/demo", "demo/", "."):
+        with refused(f"unknown suite '{name}'", "demo"):
+            plan.find(name)
+    dotted = plan.Plan({**demo, "suite": "demo.json"})
+    dotted.write()
+    assert plan.find("demo.json") == plan.find(dotted.path) == Path(dotted.path)
 
 
 def test_two_suites_share_their_runs(demo):

@@ -45,6 +45,12 @@ def test_rows_are_those_of_the_suites_data_sets(read, base):
     assert {row["dataset"] for row in plan.Plan(beside).content["references"]} == {"cifar100"}
 
 
+@pytest.mark.parametrize("key", published.KEYS)
+def test_a_file_that_does_not_exist_is_named_by_its_key(base, key):
+    with refused(f"{key} = nope.yaml: no such file"):
+        plan.Plan({**base, "grid": CIFAR, key: "nope.yaml"})
+
+
 def changed(row, **changes):
     """A copy with dotted keys set, or removed where the value is Ellipsis; a double underscore stands for the dot."""
     made = copy.deepcopy(row)

@@ -106,7 +106,7 @@ BAD = {
         "methods: {simclr: {sweep: {x: {values: {temperature: %s, head_hidden: %s}}}}}" % (([*range(1, 99)],) * 2),
         ["methods.simclr.sweep.x", "9604 points (at most 1000)"],
     ),
-    "a long name": (f"suite: {'x' * 101}", ["suite", "too long"]),
+    "a long name": (f"suite: {'x' * 101}", ["suite", "at most 100 characters"]),
     "whole beta": (
         "methods: {simclr: {settings: {optimizer: {name: adam, betas: [0, 0.9]}}}}",
         ["methods.simclr.settings.optimizer.betas.0 = 0", "float"],
@@ -189,9 +189,33 @@ def test_sizes_that_a_builder_gives_by_default_are_known_before_the_images_are_m
             "evaluation: {dense: {images: {scenes: {train_scans: [0, 1700], test_scans: [1700, 1797]}}}}",
             ["evaluation.dense.images.scenes: test_scans [1700, 1797]", "[500, 1797] of data set 'digits_gradient'"],
         ),
+        (
+            "evaluation: {dense: {images: {scenes: {train_scans: [400, 1797]}}}}",
+            ["evaluation.dense.images.scenes: test_scans [0, 500] overlap train_scans [400, 1797]"],
+        ),
+        ("evaluation: {dense: {images: {scenes: {train_scans: [600, 600]}}}}", ["scenes.train_scans", "[600, 600]"]),
+        ("evaluation: {dense: {images: {scenes: {objects: [1, 9]}}}}", ["9 scans of 12 pixels do not fit in 32"]),
+        ("evaluation: {dense: {images: {scenes: {digit_size: 33}}}}", ["3 scans of 33 pixels do not fit in 32"]),
+        (
+            "evaluation: {transfer: {targets: {digits_gradiant: [digits_noise]}}}",
+            ["evaluation.transfer.targets.digits_gradiant", "did you mean 'digits_gradient'"],
+        ),
+        (
+            "evaluation: {transfer: {targets: {stl10: [digits_nois]}}}",
+            ["evaluation.transfer.targets.stl10: unknown data set 'digits_nois', did you mean 'digits_noise'"],
+        ),
+        (
+            "datasets: {small: {builder: digits, image_size: 16, train_size: 100}}\n"
+            "evaluation: {knn: {k: 150}, transfer: {targets: {digits_gradient: [small]}}}",
+            ["data set 'small': evaluation.knn.k: 150", "100 training images"],
+        ),
+        (
+            "datasets: {digits_gradient: {train_scans: [400, 1797]}}\nevaluation: {dense: null, transfer: null}",
+            ["datasets.digits_gradient: test_scans [0, 500] overlap train_scans [400, 1797]"],
+        ),
     ],
 )
-def test_no_evaluation_tests_on_scans_that_an_encoder_was_trained_with(user_file, text, words):
+def test_images_of_an_evaluation_are_refused_before_anything_is_trained(user_file, text, words):
     files = [*suites.stack("field"), user_file(text)]
     with refused(*words):
         plan.Plan(config.load(files), [str(file) for file in files])

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
-from synthetic_suite import Tree
+from synthetic_suite import Tree, protocol
 
 from structgan.report import results, tables, writers
 from structgan.report.statistics import holm
@@ -65,3 +65,20 @@ def test_a_failed_training_is_named_in_the_tables_notes(tree: Tree) -> None:
     text = writers.to_markdown(tables.build(results.read(plan))["representation"])
     assert "Missing: 2 of 16 runs are not finished" in text
     assert f"Failed: 1 of these, first {said} (structgan status lists them)." in text
+
+
+def test_an_evaluation_of_which_every_job_failed_says_so_in_its_empty_table(tree: Tree) -> None:
+    """The reason is in the job's log; without it a reader of the table would look for a mistake of their own."""
+    tree.plan["evaluations"]["dense"] = protocol("dense")
+    for run in tree.runs.values():
+        run["dense"] = None
+    plan, said = tree.write(), "data/raw/VOCdevkit: no such folder"
+    planned = json.loads(plan.read_text())["runs"]
+    for run in planned:
+        log = (tree.root / run["run"] / run["evaluations"]["dense"]).with_suffix(".log")
+        log.write_text(f"loading\nstructgan: {said}\n")
+    table = tables.build(results.read(plan))["dense"]
+    text, count = writers.to_markdown(table), len(planned)
+    assert not table.rows and not table.silent
+    assert f"Nothing was measured. Missing: {count} of {count} runs are not finished" in text
+    assert f"Failed: {count} of these, first {said} (structgan status lists them)." in text

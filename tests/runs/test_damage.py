@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from tree import Tree
 
-from structgan import evaluate, plan, provenance, status, train
+from structgan import evaluate, files, plan, provenance, status, train
 from structgan.errors import UserError
 from structgan.evaluation import extractor
 from structgan.report import results
@@ -109,6 +109,29 @@ def refusal(read, *arguments: object) -> None:
     with pytest.raises(UserError) as error:
         read(*arguments)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("kind", ["env", "probe"])
+def test_a_record_of_another_shape_is_damaged_even_with_its_own_checksum(
+    suite: Tree, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(suite.root)
+    (path,) = Path().glob(KINDS[kind])
+    whole = path.read_bytes()
+    record = files.read_json(path)
+    shapes = [
+        {"checksums": {**record["checksums"], key: value}} for key in ("files", "inputs") for value in (None, "x")
+    ]
+    shapes += [{key: value} for key in ("evaluation", "metrics") for value in (None, "x", [])] * (kind == "probe")
+    try:
+        for change in shapes:
+            forged = {**record, **change}
+            forged["checksums"] = {**forged["checksums"], "self": provenance.own_checksum(forged)}
+            files.write_json(path, forged)
+            assert suite.structgan("verify")[0] == suite.structgan("show", "demo")[0] == 1
+            assert (results.load("demo")["state"] == "damaged").any()
+    finally:
+        path.write_bytes(whole)
 
 
 def test_a_picture_that_is_not_there_costs_no_number_and_is_named(suite: Tree, monkeypatch: pytest.MonkeyPatch) -> None:

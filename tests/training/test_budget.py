@@ -1,8 +1,9 @@
 """structgan budget: operations counted without content are those of real steps, and the updates of an equal budget."""
 
 import pytest
+from click.testing import CliRunner
 
-from structgan import budget, config, sources, train
+from structgan import budget, cli, config, sources, train
 from structgan.errors import UserError
 from structgan.grid import Grid
 
@@ -24,6 +25,19 @@ def test_a_step_without_content_has_the_operations_of_a_real_one(demo, digits, m
     changed = config.merge(demo, {"methods": {name: {"training": {"steps": run.training["steps"]}}}})
     assert budget.gflops_per_step(Grid(changed).run("digits_gradient", name, "none", variant, 3)) == run.flops.gflops
     assert (run.flops.gflops > 0) == (name != "random")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *(("budget", "--gflops", value) for value in ("nan", "inf", "1e300", "0", "-1", "many")),
+        *(("train", "--run", "a", "--data", "b", "--minutes", value) for value in ("nan", "inf", "1e300", "0")),
+        ("table", "--plan", "demo", "--out", ""),
+    ],
+)
+def test_an_amount_or_a_path_that_cannot_be_is_refused(words):
+    done = CliRunner().invoke(cli.cli, words)
+    assert done.exit_code == 2 and f"Invalid value for '{words[-2]}'" in done.output
 
 
 def test_bfloat16_and_what_is_not_a_step_change_nothing(demo):
