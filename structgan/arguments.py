@@ -17,16 +17,14 @@ if TYPE_CHECKING:
     from structgan.report.results import Suite
 
 
-class AnyPath(click.ParamType[Path]):
+class AnyPath(click.Path):
     """A path, there or not; an empty one, which would be the working folder, is refused."""
 
-    name = "path"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """The path of a word."""
         if not str(value):
-            self.fail("a path is empty (. is the working folder)", param, ctx)
-        return Path(value)
+            self.fail("the path is empty (. is the working folder)", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 class Amount(click.FloatRange):
@@ -43,7 +41,7 @@ class Amount(click.FloatRange):
         return found
 
 
-PATH = AnyPath()
+PATH = AnyPath(path_type=Path)
 
 
 class ConfigfileCommand(click.Command):
