@@ -76,7 +76,7 @@ def check_scans(trained: Mapping[str, Any], tested: Mapping[str, Any], where: st
         raise UserError(f"{where}: test_scans {asked} overlap train_scans {known}{owner}")
 
 
-def check_names(targets: Mapping[str, Iterable[str]], known: Set[str], where: Callable[..., str]) -> None:
+def check_transfers(targets: Mapping[str, Iterable[str]], known: Set[str], where: Callable[..., str]) -> None:
     """Refuse a transfer from or to a data set that does not exist, or to itself."""
     for name, listed in targets.items():
         for each, allowed in ((name, known), *((target, known - {name}) for target in listed)):

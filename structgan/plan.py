@@ -156,7 +156,7 @@ class Plan:
 
     def _transfer(self, asked: Mapping[str, Any], datasets: Sequence[str]) -> dict[str, Any]:
         """The block "transfer" for the data sets of a suite, with the settings of its targets."""
-        checks.check_names(asked["targets"], self.config["datasets"].keys(), self.grid.where)
+        checks.check_transfers(asked["targets"], self.config["datasets"].keys(), self.grid.where)
         data: dict[str, Any] = {}
         targets = {name: asked["targets"][name] for name in datasets if asked["targets"].get(name)}
         for name, target in ((name, target) for name, listed in targets.items() for target in listed):

@@ -110,24 +110,19 @@ def _mark(cells: Sequence[Cell], metric: Metric) -> None:
             cell.marks = ("≈" if not cell.strong and tied(statistic, best) else "") + cell.marks
 
 
-def absent(suite: Suite, evaluation: str) -> Iterator[str]:
-    """What an evaluation lacks: runs that are not finished, that failed, or whose files are damaged."""
-    asked = [run for run in suite.runs if evaluation in run["evaluations"]]
+def notes(suite: Suite, rows: Sequence[Row], evaluation: str, prefixes: Iterable[str] = ()) -> tuple[str, ...]:
+    """What is missing, what the marks mean where they occur, and the protocol of each data set."""
+    asked, found = [run for run in suite.runs if evaluation in run["evaluations"]], list[str]()
     if missing := [run for run in asked if (run["run"], evaluation) not in suite.records]:
-        yield (
+        found.append(
             f"Missing: {len(missing)} of {len(asked)} runs are not finished; seeds read done/planned, and means are of"
             " the finished ones."
         )
         states = [read_state(run, suite.root / run["run"], time.time()) for run in missing]
         if failed := [state.reason for state in states if state.name == "failed"]:
-            yield f"Failed: {len(failed)} of these, first {failed[0]} (structgan status lists them)."
+            found.append(f"Failed: {len(failed)} of these, first {failed[0]} (structgan status lists them).")
     if reasons := list(dict.fromkeys(reason for (_, name), reason in suite.damaged.items() if name == evaluation)):
-        yield f"†: damaged files are not counted, {len(reasons)} in all; first {reasons[0]}."
-
-
-def notes(suite: Suite, rows: Sequence[Row], evaluation: str, prefixes: Iterable[str] = ()) -> tuple[str, ...]:
-    """What is missing, what the marks mean where they occur, and the protocol of each data set."""
-    found = list(absent(suite, evaluation))
+        found.append(f"†: damaged files are not counted, {len(reasons)} in all; first {reasons[0]}.")
     cells = [cell for row in rows for cell in row.cells.values()]
     if any("‡" in cell.marks for cell in cells):
         found.append("‡: a solver stopped at its iteration limit in at least one run.")

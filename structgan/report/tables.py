@@ -61,14 +61,14 @@ class Means:
             row.cells.update({key: word(known.get(key, "")) for key in self.extra})
         states = {row.cells[name].state for row in rows for name in columns}
         rows = rows if states & {"value", "missing"} else []
-        lost = list(means.absent(suite, self.evaluation))
+        lost = any(self.evaluation in suite.missing(run) for run in suite.runs)
         nested = [m.path.split(".")[0] for m in metrics if "." in m.path and not m.path.startswith(f"{m.star}.")]
         notes = means.notes(suite, rows, self.evaluation, dict.fromkeys(nested) or ("",))
         headings = means.headings(lead(*SECTIONS), columns, LAYOUT)
         return Table(
             self.name, self.title, (*headings, *(Heading(key, kind="csv") for key in self.extra)), rows,
             (*notes, *floors(suite, self.evaluation)), captions=(self.name, "means"),
-            references=references(suite, columns), empty=" ".join(["Nothing was measured.", *lost]),
+            references=references(suite, columns), empty=" ".join(["Nothing was measured.", *(notes if lost else ())]),
             silent="" if rows or lost else "nothing was measured",
         )  # fmt: skip
 
